@@ -1,0 +1,37 @@
+// Two projects: unit (beside the code, and test/unit) and model (random programs, slower). Each runs alone with
+// `npm run unit` and `npm run model`; `npx vitest run PATH` finds a file in either.
+// Forks, not threads: tests map memory, set environment variables for native loaders and may end a process.
+import { defineConfig } from 'vitest/config'
+
+// `npm run model:long` sets the number of programs; then a test takes as long as it takes.
+const longRun = process.env['HETMEM_MODEL_RUNS'] !== undefined
+
+export default defineConfig({
+  test: {
+    pool: 'forks',
+    poolOptions: { forks: { minForks: 1, maxForks: 2 } },
+    passWithNoTests: true,
+    restoreMocks: true,
+    unstubEnvs: true,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'unit',
+          include: ['src/**/*.test.ts', 'conformance/**/*.test.ts', 'bench/**/*.test.ts', 'test/unit/**/*.test.ts'],
+          testTimeout: 20_000,
+          hookTimeout: 20_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'model',
+          include: ['test/model/**/*.test.ts'],
+          testTimeout: longRun ? 0 : 120_000,
+          hookTimeout: 20_000,
+        },
+      },
+    ],
+  },
+})
