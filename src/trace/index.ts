@@ -1,0 +1,7 @@
+/** Traces: events, the tracer that records them, sinks that keep them, counters over them. */
+
+export * from './counters.ts'
+export * from './events.ts'
+export * from './jsonl.ts'
+export * from './ring-sink.ts'
+export * from './tracer.ts'

@@ -1,0 +1,144 @@
+/**
+ * Where the core reports what happens. Start here.
+ *
+ * Switched off it costs one test of a boolean, because the caller asks before it makes the event:
+ *
+ *     if (tracer.on) tracer.emit({ kind: 'cpu-fault', start, end, access: 'write' })
+ *
+ * Switched on, an event gets its time and the name of its allocation, is added to the counters and goes to every sink.
+ * Nothing in here can fail the caller, who is often halfway through a change of the page table.
+ */
+
+import type { Addr } from '../base/addr.ts'
+import { TraceCounters } from './counters.ts'
+import { EVENT_LEVELS, type Level, type NewEvent, type TraceEvent } from './events.ts'
+
+/** What the core needs of a tracer. */
+export interface Tracer {
+  /** Whether events are recorded. To be asked before an event is made. */
+  readonly on: boolean
+  /** The same for events of level verbose. Never true while `on` is false. */
+  readonly verbose: boolean
+  /** Records an event. The tracer keeps the object and adds to it, so it must not be used again. */
+  emit(event: NewEvent): void
+}
+
+/** Takes events somewhere. Must not change them, nor emit any. */
+export interface Sink {
+  write(event: TraceEvent): void
+}
+
+/** Unit of all times and durations of a trace: microseconds, or the number of the event where there is no clock. */
+export const TIME_UNITS = ['us', 'step'] as const
+export type TimeUnit = (typeof TIME_UNITS)[number]
+
+export interface TracerOptions {
+  /** Default: events. */
+  level?: Level
+  sinks?: readonly Sink[]
+  /**
+   * Returns microseconds, never going back. Must not throw.
+   * Default: a counter, so that a deterministic run gives a deterministic trace.
+   */
+  clock?: () => number
+  /** Name of the allocation that holds an address, asked for events that do not name it themselves. Must not throw. */
+  allocationAt?: (addr: Addr) => string | undefined
+}
+
+/** A tracer that is always off. */
+export const NO_TRACE: Tracer = Object.freeze({ on: false, verbose: false, emit: () => {} })
+
+export class EventTracer implements Tracer {
+  /** Plain fields, kept in step by setLevel(), so that asking costs one load. */
+  on = false
+  verbose = false
+  readonly timeUnit: TimeUnit
+  #counters = new TraceCounters()
+  #sinks: Sink[]
+  #failures: unknown[] = []
+  readonly #clock: () => number
+  readonly #allocationAt: ((addr: Addr) => string | undefined) | undefined
+
+  constructor(options: TracerOptions = {}) {
+    let step = 0
+    this.timeUnit = options.clock === undefined ? 'step' : 'us'
+    this.#clock = options.clock ?? (() => ++step)
+    this.#allocationAt = options.allocationAt
+    this.#sinks = [...(options.sinks ?? [])]
+    this.setLevel(options.level ?? 'events')
+  }
+
+  get level(): Level {
+    if (this.verbose) return 'verbose'
+    return this.on ? 'events' : 'off'
+  }
+
+  /** Sums over all events recorded since the start or the last resetCounters(). */
+  get counters(): TraceCounters {
+    return this.#counters
+  }
+
+  /** Errors of sinks that were taken off, oldest first. */
+  get failures(): readonly unknown[] {
+    return this.#failures
+  }
+
+  setLevel(level: Level): void {
+    this.on = level !== 'off'
+    this.verbose = level === 'verbose'
+  }
+
+  /** Starts new counters. The old ones stay as they are for whoever holds them. */
+  resetCounters(): void {
+    this.#counters = new TraceCounters()
+  }
+
+  addSink(sink: Sink): void {
+    this.#sinks = [...this.#sinks, sink]
+  }
+
+  /** Takes a sink off. Returns whether it was there. */
+  removeSink(sink: Sink): boolean {
+    const rest = this.#sinks.filter((other) => other !== sink)
+    const found = rest.length < this.#sinks.length
+    this.#sinks = rest
+    return found
+  }
+
+  /**
+   * Records an event, if its kind belongs to the current level.
+   *
+   * A sink that throws is taken off, and its error is kept in `failures`.
+   */
+  emit(event: NewEvent): void {
+    if (!this.on || (!this.verbose && EVENT_LEVELS[event.kind] === 'verbose')) return
+    const stamped = this.#stamp(event)
+    this.#counters.add(stamped)
+    for (const sink of this.#sinks) {
+      try {
+        sink.write(stamped)
+      } catch (error) {
+        this.removeSink(sink)
+        this.#failures.push(error)
+      }
+    }
+  }
+
+  /** Adds the time, and the name of the allocation where the event has none. */
+  #stamp(event: NewEvent): TraceEvent {
+    const stamped = event as Stamp
+    stamped.time = this.#clock()
+    if (stamped.allocation === undefined && stamped.start !== undefined && this.#allocationAt !== undefined) {
+      const name = this.#allocationAt(stamped.start)
+      if (name !== undefined) stamped.allocation = name
+    }
+    return event as TraceEvent
+  }
+}
+
+/** The fields of an event that the tracer looks at or sets. */
+interface Stamp {
+  time?: number
+  readonly start?: Addr | undefined
+  allocation?: string | undefined
+}
