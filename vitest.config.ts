@@ -10,6 +10,7 @@ export default defineConfig({
   test: {
     pool: 'forks',
     poolOptions: { forks: { minForks: 1, maxForks: 2 } },
+    reporters: ['default', './scripts/vitest-summary.mjs'],
     passWithNoTests: true,
     restoreMocks: true,
     unstubEnvs: true,

@@ -1,0 +1,95 @@
+// `npm test`: all stages, cheapest first, until one fails. A stage that passes is one line; one that fails is shown in
+// full. The closing line counts everything that was checked: types, lint and layers as one each, then tests and
+// recorded sequences.
+
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { duration, runCaptured } from './process.mjs'
+import { build, ROOT, SetupError } from './setup.mjs'
+import { TASKS } from './tasks.mjs'
+
+const STAGES = ['types', 'lint', 'layers', 'unit', 'model', 'conformance']
+const SUMMARY = join(ROOT, '.cache/test-summary.json')
+
+/**
+ * What a stage did. `note` is for its line.
+ *
+ * @typedef {{ passed: number, failed: number, note: string, output: string, details?: string[] }} Outcome
+ */
+
+/** @returns {Promise<number>} exit status */
+export async function test() {
+  const begin = performance.now()
+  let passed = 0
+  let failed = 0
+  for (const [index, stage] of STAGES.entries()) {
+    const start = performance.now()
+    const outcome = await runStage(stage)
+    passed += outcome.passed
+    failed += outcome.failed
+    if (outcome.failed > 0) process.stdout.write(`${outcome.output.trimEnd()}\n`)
+    const verdict = outcome.failed > 0 ? 'FAILED' : 'ok'
+    console.log(`${stage.padEnd(12)} ${verdict.padEnd(7)} ${duration(start).padStart(12)}  ${outcome.note}`.trimEnd())
+    for (const detail of outcome.details ?? []) console.log(`  ${detail}`)
+    if (outcome.failed > 0) {
+      const rest = STAGES.slice(index + 1)
+      if (rest.length > 0) console.log(`not run: ${rest.join(', ')}`)
+      break
+    }
+  }
+  console.log(`${STAGES.length} stages, ${duration(begin)}`)
+  console.log(`${passed} passed, ${failed} failed`)
+  return failed > 0 ? 1 : 0
+}
+
+/** @returns {Promise<Outcome>} */
+async function runStage(stage) {
+  if (stage === 'unit' || stage === 'model') return await runTests(stage)
+  if (stage === 'conformance') return await replay()
+  const { status, output } = await runTask(stage)
+  return status === 0 ? { passed: 1, failed: 0, note: '', output } : { passed: 0, failed: 1, note: '', output }
+}
+
+/** @returns {Promise<Outcome>} */
+async function runTests(stage) {
+  mkdirSync(join(ROOT, '.cache'), { recursive: true })
+  rmSync(SUMMARY, { force: true })
+  const { status, output } = await runTask(stage, { HETMEM_TEST_SUMMARY: SUMMARY })
+  const counts = existsSync(SUMMARY) ? JSON.parse(readFileSync(SUMMARY, 'utf8')) : undefined
+  if (counts === undefined) return { passed: 0, failed: 1, note: 'vitest did not finish', output }
+  const { passed, skipped, skips } = counts
+  // A file that cannot be loaded, or an error outside of all tests, fails the run without a failed test.
+  const failed = status === 0 ? counts.failed : Math.max(counts.failed, 1)
+  const note = `${passed} passed, ${failed} failed, ${skipped} skipped`
+  return { passed, failed, note, output, details: skips }
+}
+
+/** @returns {Promise<Outcome>} */
+async function replay() {
+  if (!existsSync(join(ROOT, 'conformance/run.ts'))) {
+    return { passed: 0, failed: 0, note: 'nothing to replay with yet: there is no conformance/run.ts', output: '' }
+  }
+  try {
+    await build()
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error
+    return { passed: 0, failed: 1, note: 'not built', output: error.message }
+  }
+  const { status, output } = await runTask('conformance')
+  const total = /^conformance: (\d+) of (\d+) sequences identical.*$/m.exec(output)
+  if (total === null) return { passed: 0, failed: 1, note: 'the replay printed no total', output }
+  const [note, identical, all] = [total[0].slice('conformance: '.length), Number(total[1]), Number(total[2])]
+  const failed = status === 0 ? all - identical : Math.max(all - identical, 1)
+  return { passed: identical, failed: all === 0 ? 1 : failed, note, output }
+}
+
+/** Runs the programs of a task until one fails. */
+async function runTask(name, env = {}) {
+  let output = ''
+  for (const program of TASKS[name]([]).programs) {
+    const result = await runCaptured(process.execPath, program, { cwd: ROOT, env: { ...process.env, ...env } })
+    output += result.output
+    if (result.status !== 0) return { status: result.status, output }
+  }
+  return { status: 0, output }
+}

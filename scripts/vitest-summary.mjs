@@ -1,0 +1,28 @@
+// A vitest reporter beside the usual one. It says what was skipped and why, a line per reason, so that skipping
+// hides nothing; and it leaves the counts for `npm test` in the file that HETMEM_TEST_SUMMARY names.
+
+import { writeFileSync } from 'node:fs'
+
+export default class Summary {
+  onInit(vitest) {
+    this.filtered = vitest.config.testNamePattern !== undefined // what -t left out is no news
+  }
+
+  onTestRunEnd(modules) {
+    const counts = { passed: 0, failed: 0, skipped: 0 }
+    const skips = new Map()
+    for (const module of modules) {
+      for (const test of module.children.allTests()) {
+        const { state, note } = test.result()
+        if (state in counts) counts[state]++
+        if (state !== 'skipped' || this.filtered) continue
+        const reason = note ?? `no reason given: ${module.relativeModuleId} > ${test.fullName}`
+        skips.set(reason, (skips.get(reason) ?? 0) + 1)
+      }
+    }
+    const lines = [...skips].sort().map(([reason, count]) => `skipped ${count}: ${reason}`)
+    for (const line of lines) console.log(line)
+    const file = process.env.HETMEM_TEST_SUMMARY
+    if (file !== undefined) writeFileSync(file, JSON.stringify({ ...counts, skips: lines }))
+  }
+}
