@@ -22,22 +22,24 @@ export async function test() {
   const begin = performance.now()
   let passed = 0
   let failed = 0
+  let ran = 0
   for (const [index, stage] of STAGES.entries()) {
     const start = performance.now()
     const outcome = await runStage(stage)
+    ran++
     passed += outcome.passed
     failed += outcome.failed
     if (outcome.failed > 0) process.stdout.write(`${outcome.output.trimEnd()}\n`)
     const verdict = outcome.failed > 0 ? 'FAILED' : 'ok'
     console.log(`${stage.padEnd(12)} ${verdict.padEnd(7)} ${duration(start).padStart(12)}  ${outcome.note}`.trimEnd())
-    for (const detail of outcome.details ?? []) console.log(`  ${detail}`)
     if (outcome.failed > 0) {
       const rest = STAGES.slice(index + 1)
       if (rest.length > 0) console.log(`not run: ${rest.join(', ')}`)
       break
     }
+    for (const detail of outcome.details ?? []) console.log(`  ${detail}`)
   }
-  console.log(`${STAGES.length} stages, ${duration(begin)}`)
+  console.log(`${ran} of ${STAGES.length} stages in ${duration(begin)}`)
   console.log(`${passed} passed, ${failed} failed`)
   return failed > 0 ? 1 : 0
 }

@@ -2,9 +2,11 @@
 // hides nothing; and it leaves the counts for `npm test` in the file that HETMEM_TEST_SUMMARY names.
 
 import { writeFileSync } from 'node:fs'
+import { relative } from 'node:path'
 
 export default class Summary {
   onInit(vitest) {
+    this.root = vitest.config.root
     this.filtered = vitest.config.testNamePattern !== undefined // what -t left out is no news
   }
 
@@ -16,7 +18,7 @@ export default class Summary {
         const { state, note } = test.result()
         if (state in counts) counts[state]++
         if (state !== 'skipped' || this.filtered) continue
-        const reason = note ?? `no reason given: ${module.relativeModuleId} > ${test.fullName}`
+        const reason = note ?? `no reason given: ${relative(this.root, module.moduleId)} > ${test.fullName}`
         skips.set(reason, (skips.get(reason) ?? 0) + 1)
       }
     }
