@@ -11,6 +11,7 @@ import { assert, formatAddr } from './assert.ts'
 
 export const EPERM = 1
 export const ENOENT = 2
+export const ESRCH = 3
 export const EINTR = 4
 export const EIO = 5
 export const ENXIO = 6
@@ -33,6 +34,7 @@ export const EHWPOISON = 133
 const ERRORS = {
   EPERM: { errno: EPERM, text: 'operation not permitted' },
   ENOENT: { errno: ENOENT, text: 'no such entry' },
+  ESRCH: { errno: ESRCH, text: 'no such process' },
   EINTR: { errno: EINTR, text: 'interrupted' },
   EIO: { errno: EIO, text: 'input or output error' },
   ENXIO: { errno: ENXIO, text: 'no such device or address' },
