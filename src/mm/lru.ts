@@ -1,0 +1,63 @@
+// The list of pages that reclaim may take, coldest last (`struct lruvec` with one list per kind folded into one, as there is
+// neither NUMA nor a memory cgroup). A page on the list has PG_LRU; isolating it takes it off and adds a reference (T-33).
+// Links live in `Pages`, so adding and removing cost no memory.
+
+import type { Pfn } from '../base/addr.ts'
+import { assert } from '../base/assert.ts'
+import { PG_LRU, type Pages } from './page.ts'
+
+export class Lru {
+  /** Pages on the list. */
+  size = 0
+  /** Warmest page, -1 if empty. */
+  first: Pfn = -1
+  /** Coldest page, -1 if empty. */
+  last: Pfn = -1
+  private readonly pages: Pages
+
+  constructor(pages: Pages) {
+    this.pages = pages
+  }
+
+  /** Enters the page at the warm end. */
+  add(pfn: Pfn): void {
+    const { pages } = this
+    assert((pages.flags[pfn] & PG_LRU) === 0, () => `frame ${pfn} is not on the LRU yet`)
+    pages.flags[pfn] |= PG_LRU
+    pages.lruPrev[pfn] = -1
+    pages.lruNext[pfn] = this.first
+    if (this.first >= 0) pages.lruPrev[this.first] = pfn
+    else this.last = pfn
+    this.first = pfn
+    this.size++
+  }
+
+  remove(pfn: Pfn): void {
+    const { pages } = this
+    assert((pages.flags[pfn] & PG_LRU) !== 0, () => `frame ${pfn} is on the LRU`)
+    pages.flags[pfn] &= ~PG_LRU
+    const next = pages.lruNext[pfn]
+    const prev = pages.lruPrev[pfn]
+    if (prev >= 0) pages.lruNext[prev] = next
+    else this.first = next
+    if (next >= 0) pages.lruPrev[next] = prev
+    else this.last = prev
+    this.size--
+  }
+
+  /** Moves the page to the warm end: it was used. */
+  touch(pfn: Pfn): void {
+    if ((this.pages.flags[pfn] & PG_LRU) === 0) return
+    this.remove(pfn)
+    this.add(pfn)
+  }
+
+  /** Takes the page off for migration or reclaim and gives the caller a reference; false if it is not on the list. */
+  isolate(pfn: Pfn): boolean {
+    const head = this.pages.head(pfn)
+    if ((this.pages.flags[head] & PG_LRU) === 0) return false
+    this.remove(head)
+    this.pages.refcount[head]++
+    return true
+  }
+}

@@ -1,0 +1,124 @@
+// Device memory: a driver adds frames of its own to the machine (`memremap_pages`, mm/memremap.c of Linux 6.1; spec
+// section 6). Free device frames have refcount 0; the driver hands them out with `zoneDevicePageInit` and gets them back
+// through `pageFree` when the last reference goes.
+
+import type { Pfn } from '../base/addr.ts'
+import { assert } from '../base/assert.ts'
+import { EBUSY, EINVAL } from '../base/errno.ts'
+import { PG_ALLOCATED, PG_ANON, PG_ANON_EXCLUSIVE, PG_LOCKED, PG_UPTODATE } from './page.ts'
+import type { System } from './system.ts'
+import type { VmFault } from './vm-fault.ts'
+
+/** The CPU cannot access it: mapped by device-private entries only. */
+export const MEMORY_DEVICE_PRIVATE = 1
+/** The CPU can access it, cache coherent: mapped by ordinary entries. */
+export const MEMORY_DEVICE_COHERENT = 2
+export const MEMORY_DEVICE_FS_DAX = 3
+export const MEMORY_DEVICE_GENERIC = 4
+export const MEMORY_DEVICE_PCI_P2PDMA = 5
+
+export interface DevPagemapOps {
+  /** The last reference of a device frame is gone: it belongs to the driver again. Runs in any context (DM-6). */
+  pageFree?(pfn: Pfn): void
+  /**
+   * The CPU touched a page of private memory: `vmf.page`. The driver migrates it back (MG-91).
+   * Returns 0 to have the access repeated, VM_FAULT_SIGBUS if it cannot, or VM_FAULT_RETRY with `sys.waitFor` set.
+   */
+  migrateToRam?(vmf: VmFault): number
+}
+
+export interface DevPagemapRequest {
+  readonly type: number
+  readonly npages: number
+  readonly ops: DevPagemapOps
+  /** Identity of the memory, compared only for equality; several pagemaps may share one (DM-4). */
+  readonly owner: unknown
+}
+
+export class DevPagemap {
+  readonly type: number
+  readonly ops: DevPagemapOps
+  readonly owner: unknown
+  /** First frame. */
+  readonly pfn: Pfn
+  readonly npages: number
+  /** Index in `System.pagemaps`. */
+  readonly id: number
+  /** Frames in use. */
+  live = 0
+
+  constructor(request: DevPagemapRequest, pfn: Pfn, id: number) {
+    this.type = request.type
+    this.ops = request.ops
+    this.owner = request.owner
+    this.pfn = pfn
+    this.npages = request.npages
+    this.id = id
+  }
+}
+
+/** Adds device frames. Returns the pagemap, or -EINVAL for a type without its callbacks or owner (DM-3). */
+export function memremapPages(sys: System, request: DevPagemapRequest): DevPagemap | number {
+  const { type, npages, ops, owner } = request
+  if (!Number.isInteger(npages) || npages <= 0) return -EINVAL
+  if (type < MEMORY_DEVICE_PRIVATE || type > MEMORY_DEVICE_PCI_P2PDMA) return -EINVAL
+  const hasOwner = owner !== null && owner !== undefined
+  if (type === MEMORY_DEVICE_PRIVATE && (!ops.migrateToRam || !ops.pageFree || !hasOwner)) return -EINVAL
+  if (type === MEMORY_DEVICE_COHERENT && (!ops.pageFree || !hasOwner)) return -EINVAL
+  const pfn = sys.mmu.addDeviceFrames(npages, type !== MEMORY_DEVICE_PRIVATE)
+  sys.pages.grow(pfn + npages)
+  let id = 1
+  while (id < sys.pagemaps.length && sys.pagemaps[id] !== null) id++
+  const pagemap = new DevPagemap(request, pfn, id)
+  sys.pagemaps[id] = pagemap
+  sys.pages.pagemap.fill(id, pfn, pfn + npages)
+  return pagemap
+}
+
+/** Takes device memory away. Returns -EBUSY while frames are in use: the driver evicts first (DM-12). */
+export function memunmapPages(sys: System, pagemap: DevPagemap): number {
+  if (pagemap.live > 0) return -EBUSY
+  sys.pages.pagemap.fill(0, pagemap.pfn, pagemap.pfn + pagemap.npages)
+  sys.pagemaps[pagemap.id] = null
+  sys.mmu.removeDeviceFrames(pagemap.pfn, pagemap.npages)
+  return 0
+}
+
+/** Takes a free device frame into use: one reference, locked (DM-5). */
+export function zoneDevicePageInit(sys: System, pfn: Pfn): void {
+  const { pages } = sys
+  const pagemap = pagemapOf(sys, pfn)
+  assert(pagemap !== null && pages.refcount[pfn] === 0, () => `frame ${pfn} is a free device frame`)
+  pagemap.live++
+  pages.refcount[pfn] = 1
+  pages.flags[pfn] = PG_ALLOCATED | PG_LOCKED
+}
+
+/** The last reference of a device frame is gone (`free_zone_device_page`). */
+export function freeZoneDevicePage(sys: System, pfn: Pfn): void {
+  const { pages } = sys
+  const pagemap = pagemapOf(sys, pfn)
+  assert(pagemap !== null, () => `frame ${pfn} is a device frame`)
+  pages.flags[pfn] &= ~(PG_ANON | PG_ANON_EXCLUSIVE | PG_UPTODATE | PG_LOCKED)
+  pages.mapping[pfn] = 0
+  pagemap.ops.pageFree?.(pfn)
+  pages.flags[pfn] = 0
+  pagemap.live--
+}
+
+export function pagemapOf(sys: System, pfn: Pfn): DevPagemap | null {
+  const id = sys.pages.pagemap[pfn]
+  return id === 0 ? null : sys.pagemaps[id]
+}
+
+export function isZoneDevicePage(sys: System, pfn: Pfn): boolean {
+  return sys.pages.pagemap[pfn] !== 0
+}
+
+export function isDevicePrivatePage(sys: System, pfn: Pfn): boolean {
+  return pagemapOf(sys, pfn)?.type === MEMORY_DEVICE_PRIVATE
+}
+
+export function isDeviceCoherentPage(sys: System, pfn: Pfn): boolean {
+  return pagemapOf(sys, pfn)?.type === MEMORY_DEVICE_COHERENT
+}

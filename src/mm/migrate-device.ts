@@ -1,0 +1,628 @@
+// Moving pages between system and device memory (mm/migrate_device.c of Linux 6.1; spec section 4). Three steps, with the
+// driver's copy between the first and the second:
+//
+//   migrateVmaSetup     collects, locks, unmaps and isolates what can move; entries become migration entries
+//   (driver)            allocates destinations, copies, fills dst
+//   migrateVmaPages     moves the identity of each page to its destination, fills holes
+//   migrateVmaFinalize  turns migration entries into mappings of the destination, or of the source where that failed
+//
+// An extension beyond 6.1 is MIGRATE_PFN_PIN / UNPIN (spec 4.11): the page is unmapped and stays where it is, owned by the
+// device, and comes back without a copy.
+//
+//   src, dst entry   63 ............ 6   5  4            3      2       1        0
+//                    page frame number      PIN/UNPIN    WRITE  LOCKED  MIGRATE  VALID
+
+import { type Addr, PAGE_SIZE, type Pfn, pgdAddrEnd, pmdAddrEnd, pmdIndex, pteIndex, pudAddrEnd } from '../base/addr.ts'
+import { assert } from '../base/assert.ts'
+import { EAGAIN, EBUSY, EINVAL } from '../base/errno.ts'
+import { AddressSpace } from './address-space.ts'
+import { anonVmaPrepare } from './anon-vma.ts'
+import { splitHugePage, splitHugePmd } from './huge-memory.ts'
+import { isDeviceCoherentPage, isDevicePrivatePage, isZoneDevicePage, pagemapOf } from './memremap.ts'
+import { MM_ANONPAGES } from './mm.ts'
+import {
+  MMU_NOTIFY_MIGRATE,
+  MmuNotifierRange,
+  mmuNotifierInvalidateRangeEnd,
+  mmuNotifierInvalidateRangeStart,
+} from './mmu-notifier.ts'
+import {
+  GUP_PIN_COUNTING_BIAS,
+  PG_ACTIVE,
+  PG_ANON,
+  PG_DIRTY,
+  PG_LRU,
+  PG_REFERENCED,
+  PG_SWAPBACKED,
+  PG_SWAPCACHE,
+  PG_UNEVICTABLE,
+  PG_UPTODATE,
+} from './page.ts'
+import { allocKernelPage, getPage, putPage, unlockPage } from './page-alloc.ts'
+import type { PmdTable, PteTable } from './pgtable.ts'
+import {
+  PTE_DIRTY,
+  PTE_EXCLUSIVE,
+  PTE_HUGE,
+  PTE_KIND_DEVICE_PRIVATE,
+  PTE_KIND_MIGRATION,
+  PTE_PRESENT,
+  PTE_SPECIAL,
+  PTE_WRITE,
+  PTE_YOUNG,
+  pteKind,
+} from './pte.ts'
+import { pageAddNewAnonRmap, pageRemoveRmap, pageTryShareAnonRmap, removeMigrationPtes, tryToMigrate } from './rmap.ts'
+import type { System } from './system.ts'
+import { tlbInstall, tlbUnmap } from './tlb.ts'
+import { VM_HUGETLB, VM_SPECIAL, VM_WRITE } from './vm-flags.ts'
+import { type Vma, vmaProtection } from './vma.ts'
+
+export const MIGRATE_PFN_VALID = 1 << 0
+export const MIGRATE_PFN_MIGRATE = 1 << 1
+/** Accepted in dst and ignored (MG-14). */
+export const MIGRATE_PFN_LOCKED = 1 << 2
+export const MIGRATE_PFN_WRITE = 1 << 3
+/** In src, set by the driver before setup: unmap the page and leave it in place. */
+export const MIGRATE_PFN_PIN = 1 << 4
+/** In dst: the destination is a page that PIN left in place. */
+export const MIGRATE_PFN_UNPIN = 1 << 4
+
+export const MIGRATE_VMA_SELECT_SYSTEM = 1 << 0
+export const MIGRATE_VMA_SELECT_DEVICE_PRIVATE = 1 << 1
+export const MIGRATE_VMA_SELECT_DEVICE_COHERENT = 1 << 2
+
+/** An entry of src or dst (MG-6). */
+export type MigratePfn = bigint
+
+/** The entry for a frame (`migrate_pfn`). */
+export function migratePfn(pfn: Pfn, flags = 0): MigratePfn {
+  return (BigInt(pfn) << 6n) | BigInt(MIGRATE_PFN_VALID | flags)
+}
+
+/** The frame of an entry, -1 if it names none (`migrate_pfn_to_page`). */
+export function migratePfnToPfn(entry: MigratePfn): Pfn {
+  return (entry & 1n) === 0n ? -1 : Number(entry >> 6n)
+}
+
+/** Arguments and results of one migration (`struct migrate_vma`). */
+export interface MigrateVma {
+  vma: Vma | null
+  /** One entry per page. Setup clears it, but for PIN bits that the driver set. */
+  src: BigUint64Array
+  /** Setup clears each entry; the driver fills it with locked destination pages that hold one reference. */
+  dst: BigUint64Array
+  /** Rounded down to a page by setup. */
+  start: Addr
+  /** Exclusive. Rounded down to a page by setup. */
+  end: Addr
+  /** Out: entries of src with MIGRATE. */
+  cpages: number
+  /** Out: entries collected. */
+  npages: number
+  /** Selects device pages, and owns the MIGRATE events. */
+  pgmapOwner: unknown
+  /** MIGRATE_VMA_SELECT_* */
+  flags: number
+  /** Device page that `migrateToRam` was called for, -1 for none: it may have one more reference. */
+  faultPage: Pfn
+}
+
+export function makeMigrateVma(vma: Vma | null, start: Addr, end: Addr, pgmapOwner: unknown, flags: number): MigrateVma {
+  const npages = Math.max(0, Math.floor((end - start) / PAGE_SIZE))
+  return {
+    vma,
+    src: new BigUint64Array(npages),
+    dst: new BigUint64Array(npages),
+    start,
+    end,
+    cpages: 0,
+    npages: 0,
+    pgmapOwner,
+    flags,
+    faultPage: -1,
+  }
+}
+
+/**
+ * Collects, locks, unmaps and isolates the pages of `[args.start, args.end)` that can migrate.
+ *
+ * Preconditions: mmapLock is held for reading, until after finalize (MG-9).
+ *
+ * Returns 0, also when nothing can migrate (`args.cpages` is 0 then), or -EINVAL for a range or mapping that cannot be
+ * migrated at all (MG-21).
+ */
+export function migrateVmaSetup(args: MigrateVma): number {
+  const npages = Math.floor((args.end - args.start) / PAGE_SIZE)
+  args.start -= args.start % PAGE_SIZE
+  args.end -= args.end % PAGE_SIZE
+  const { vma, start, end } = args
+  if (vma === null || (vma.flags & (VM_HUGETLB | VM_SPECIAL)) !== 0) return -EINVAL
+  if (!(npages > 0) || start < vma.start || start >= vma.end || end <= vma.start || end > vma.end) return -EINVAL
+  if (args.src.length < npages || args.dst.length < npages) return -EINVAL
+  if (args.faultPage >= 0 && !isDevicePrivatePage(vma.mm.sys, args.faultPage)) return -EINVAL
+
+  const src = wordsOf(args.src)
+  for (let i = 0; i < npages; i++) {
+    src[2 * i] &= MIGRATE_PFN_PIN
+    src[2 * i + 1] = 0
+  }
+  args.cpages = 0
+  args.npages = 0
+  collect(args, vma)
+  if (args.cpages > 0) {
+    args.cpages = unmapCollected(vma.mm.sys, args.src, args.npages, args.faultPage)
+  }
+  return 0
+}
+
+/** Moves the identity of each page that has a destination, and puts destinations into holes. */
+export function migrateVmaPages(args: MigrateVma): void {
+  const { vma } = args
+  assert(vma !== null, 'setup succeeded')
+  moveAll(vma.mm.sys, args.src, args.dst, args.npages, args)
+}
+
+/** Ends the migration: every migration entry becomes a mapping again, of the destination or of the source. */
+export function migrateVmaFinalize(args: MigrateVma): void {
+  const { vma } = args
+  assert(vma !== null, 'setup succeeded')
+  migrateDeviceFinalize(vma.mm.sys, args.src, args.dst, args.npages)
+}
+
+/** Setup for `npages` device frames from `pfn` on, wherever they are mapped: eviction (MG-100). Returns 0. */
+export function migrateDeviceRange(sys: System, src: BigUint64Array, pfn: Pfn, npages: number): number {
+  const { pages } = sys
+  const words = wordsOf(src)
+  for (let i = 0; i < npages; i++) {
+    words[2 * i] = 0
+    words[2 * i + 1] = 0
+    if (pages.refcount[pfn + i] === 0) continue
+    getPage(sys, pfn + i)
+    if (!pages.trylock(pfn + i)) {
+      putPage(sys, pfn + i)
+      continue
+    }
+    setEntry(words, i, pfn + i, MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE)
+  }
+  unmapCollected(sys, src, npages, -1)
+  return 0
+}
+
+export function migrateDevicePages(sys: System, src: BigUint64Array, dst: BigUint64Array, npages: number): void {
+  moveAll(sys, src, dst, npages, null)
+}
+
+export function migrateDeviceFinalize(sys: System, src: BigUint64Array, dst: BigUint64Array, npages: number): void {
+  const srcWords = wordsOf(src)
+  const dstWords = wordsOf(dst)
+  for (let i = 0; i < npages; i++) {
+    const page = entryPfn(srcWords, i)
+    const newPage = entryPfn(dstWords, i)
+    if (page < 0) {
+      if (newPage >= 0) {
+        unlockPage(sys, newPage)
+        putPage(sys, newPage)
+      }
+      continue
+    }
+    const migrated = (srcWords[2 * i] & MIGRATE_PFN_MIGRATE) !== 0 && newPage >= 0
+    if (!migrated && newPage >= 0) {
+      unlockPage(sys, newPage)
+      // A pinned page that was to come back stays with its driver: the reference is that of the isolation.
+      if ((dstWords[2 * i] & MIGRATE_PFN_UNPIN) === 0) putPage(sys, newPage)
+    }
+    if (migrated) finishMigrated(sys, page, newPage, srcWords[2 * i], dstWords[2 * i])
+    else putBack(sys, page)
+  }
+}
+
+/** The source stays: its migration entries map it again (MG-61). */
+function putBack(sys: System, page: Pfn): void {
+  if (!isZoneDevicePage(sys, page) && (sys.pages.flags[page] & PG_LRU) === 0) sys.lru.add(page)
+  removeMigrationPtes(sys, page, page)
+  unlockPage(sys, page)
+  putPage(sys, page)
+}
+
+function finishMigrated(sys: System, page: Pfn, newPage: Pfn, srcFlags: number, dstFlags: number): void {
+  const { pages } = sys
+  const unpin = (dstFlags & MIGRATE_PFN_UNPIN) !== 0
+  const isDevice = isZoneDevicePage(sys, newPage)
+  if (unpin && !isDevice) pages.refcount[newPage] -= GUP_PIN_COUNTING_BIAS
+  if (!isDevice && (pages.flags[newPage] & PG_LRU) === 0) sys.lru.add(newPage)
+  removeMigrationPtes(sys, page, newPage)
+  unlockPage(sys, page)
+  // A pinned source belongs to the driver now, with the reference of its isolation and the pin.
+  if ((srcFlags & MIGRATE_PFN_PIN) === 0) putPage(sys, page)
+  unlockPage(sys, newPage)
+  putPage(sys, newPage)
+}
+
+/**
+ * A page that PIN left in place is not needed any more, as its device page was freed without a fault (munmap, exit): drops
+ * the pin and the reference of its isolation (PN-11).
+ */
+export function unpinMigratedPage(sys: System, pfn: Pfn): void {
+  const { pages } = sys
+  assert(pages.refcount[pfn] > GUP_PIN_COUNTING_BIAS, () => `frame ${pfn} is pinned in place`)
+  const left = pages.refcount[pfn] - GUP_PIN_COUNTING_BIAS - 1
+  if (left > 0 && (pages.flags[pfn] & PG_LRU) === 0) sys.lru.add(pfn)
+  putPage(sys, pfn, GUP_PIN_COUNTING_BIAS + 1)
+}
+
+/** Moves one coherent device page to system memory, for a long-term pin (MG-102). Returns 0 or -EBUSY. */
+export function migrateDeviceCoherentPage(sys: System, pfn: Pfn): number {
+  if (!sys.pages.trylock(pfn)) return -EBUSY
+  const src = new BigUint64Array([migratePfn(pfn, MIGRATE_PFN_MIGRATE)])
+  const dst = new BigUint64Array(1)
+  unmapCollected(sys, src, 1, -1)
+  const words = wordsOf(src)
+  if (words[0] === 0 && words[1] === 0) return -EBUSY
+  const target = allocKernelPage(sys)
+  if (target >= 0) {
+    sys.pages.trylock(target)
+    dst[0] = migratePfn(target)
+  }
+  migrateDevicePages(sys, src, dst, 1)
+  const moved = (words[0] & MIGRATE_PFN_MIGRATE) !== 0
+  if (moved) sys.mmu.copyFrame(target, pfn)
+  migrateDeviceFinalize(sys, src, dst, 1)
+  return moved ? 0 : -EBUSY
+}
+
+// ---- entries as pairs of words ----
+
+function wordsOf(entries: BigUint64Array): Uint32Array {
+  return new Uint32Array(entries.buffer, entries.byteOffset, entries.length * 2)
+}
+
+function setEntry(words: Uint32Array, i: number, pfn: Pfn, flags: number): void {
+  words[2 * i] = (pfn << 6) | flags
+  words[2 * i + 1] = pfn >>> 26
+}
+
+function entryPfn(words: Uint32Array, i: number): Pfn {
+  const low = words[2 * i]
+  if ((low & MIGRATE_PFN_VALID) === 0) return -1
+  return words[2 * i + 1] * 0x400_0000 + (low >>> 6)
+}
+
+// ---- collection ----
+
+function collect(args: MigrateVma, vma: Vma): void {
+  const { mm } = vma
+  const { pageTable } = mm
+  const range = new MmuNotifierRange(MMU_NOTIFY_MIGRATE, vma, mm, args.start, args.end, args.pgmapOwner)
+  mmuNotifierInvalidateRangeStart(range)
+  tlbUnmap(mm, args.start, args.end)
+  for (let addr = args.start; addr < args.end; ) {
+    let next: Addr
+    if (pageTable.findPud(addr) === null) {
+      next = pgdAddrEnd(addr, args.end)
+      collectHole(args, vma, addr, next)
+    } else {
+      const pmd = pageTable.findPmd(addr)
+      if (pmd === null) {
+        next = pudAddrEnd(addr, args.end)
+        collectHole(args, vma, addr, next)
+      } else {
+        next = pmdAddrEnd(addr, args.end)
+        collectPmd(args, vma, pmd, addr, next)
+      }
+    }
+    addr = next
+  }
+  mmuNotifierInvalidateRangeEnd(range)
+  args.end = args.start + args.npages * PAGE_SIZE
+}
+
+/** No table: fresh pages may be put there if the mapping is anonymous (MG-24). */
+function collectHole(args: MigrateVma, vma: Vma, start: Addr, end: Addr): void {
+  const src = wordsOf(args.src)
+  const dst = wordsOf(args.dst)
+  for (let addr = start; addr < end; addr += PAGE_SIZE) {
+    const i = args.npages++
+    dst[2 * i] = 0
+    dst[2 * i + 1] = 0
+    if (vma.isAnonymous && (src[2 * i] & MIGRATE_PFN_PIN) === 0) {
+      src[2 * i] |= MIGRATE_PFN_MIGRATE
+      args.cpages++
+    }
+  }
+}
+
+function collectSkip(args: MigrateVma, start: Addr, end: Addr): void {
+  const src = wordsOf(args.src)
+  const dst = wordsOf(args.dst)
+  for (let addr = start; addr < end; addr += PAGE_SIZE) {
+    const i = args.npages++
+    setEntryZero(src, i)
+    setEntryZero(dst, i)
+  }
+}
+
+function setEntryZero(words: Uint32Array, i: number): void {
+  words[2 * i] = 0
+  words[2 * i + 1] = 0
+}
+
+function collectPmd(args: MigrateVma, vma: Vma, pmd: PmdTable, start: Addr, end: Addr): void {
+  const { sys } = vma.mm
+  const slot = pmdIndex(start)
+  const huge = pmd.hugeFlags(slot)
+  if (huge !== 0) {
+    if ((huge & (PTE_PRESENT | PTE_HUGE)) !== (PTE_PRESENT | PTE_HUGE)) {
+      collectSkip(args, start, end)
+      return
+    }
+    const head = pmd.hugePfn(slot)
+    if (head === sys.hugeZeroPfn) {
+      splitHugePmd(vma, pmd, slot, start)
+    } else {
+      getPage(sys, head)
+      if (!sys.pages.trylock(head)) {
+        putPage(sys, head)
+        collectSkip(args, start, end)
+        return
+      }
+      const err = splitHugePage(sys, head)
+      unlockPage(sys, head)
+      putPage(sys, head)
+      if (err !== 0) {
+        collectSkip(args, start, end)
+        return
+      }
+    }
+  }
+  const table = pmd.tables[slot]
+  if (table === null) collectHole(args, vma, start, end)
+  else collectTable(args, vma, table, start, end)
+}
+
+function collectTable(args: MigrateVma, vma: Vma, table: PteTable, start: Addr, end: Addr): void {
+  const { sys } = vma.mm
+  const { pages } = sys
+  const { words } = table
+  const src = wordsOf(args.src)
+  const dst = wordsOf(args.dst)
+  const selectSystem = (args.flags & MIGRATE_VMA_SELECT_SYSTEM) !== 0
+  const selectPrivate = (args.flags & MIGRATE_VMA_SELECT_DEVICE_PRIVATE) !== 0
+  const selectCoherent = (args.flags & MIGRATE_VMA_SELECT_DEVICE_COHERENT) !== 0
+  const anonymous = vma.isAnonymous
+  const zeroPfn = sys.zeroPfn
+  const npages = (end - start) / PAGE_SIZE
+  let k = pteIndex(start)
+  for (let n = 0; n < npages; n++, k++) {
+    const i = args.npages++
+    dst[2 * i] = 0
+    dst[2 * i + 1] = 0
+    const flags = words[2 * k + 1]
+    if (flags === 0) {
+      if (anonymous && (src[2 * i] & MIGRATE_PFN_PIN) === 0) {
+        src[2 * i] |= MIGRATE_PFN_MIGRATE
+        args.cpages++
+      }
+      continue
+    }
+    const pfn = words[2 * k]
+    if ((flags & PTE_PRESENT) === 0) {
+      if (pteKind(flags) !== PTE_KIND_DEVICE_PRIVATE || !selectPrivate) continue
+      if (pagemapOf(sys, pfn)?.owner !== args.pgmapOwner) continue
+    } else {
+      if (pfn === zeroPfn && selectSystem) {
+        // A zero page has nothing to pin: it migrates like a hole, PIN or not (PN-2).
+        src[2 * i] = MIGRATE_PFN_MIGRATE
+        args.cpages++
+        continue
+      }
+      if ((flags & PTE_SPECIAL) !== 0) continue
+      if (pages.pagemap[pfn] === 0) {
+        if (!selectSystem) continue
+      } else if (isDeviceCoherentPage(sys, pfn)) {
+        if (!selectCoherent || pagemapOf(sys, pfn)?.owner !== args.pgmapOwner) continue
+      }
+    }
+    if (pages.mapping[pfn] === 0 || pages.isCompound(pfn)) continue
+    if (!pages.trylock(pfn)) continue
+    getPage(sys, pfn)
+    const anonExclusive = (pages.flags[pfn] & PG_ANON) !== 0 && pages.isAnonExclusive(pfn)
+    if (anonExclusive && !pageTryShareAnonRmap(sys, pfn)) {
+      unlockPage(sys, pfn)
+      putPage(sys, pfn)
+      tlbInstall(vma.mm, start + n * PAGE_SIZE, table, k)
+      continue
+    }
+    args.cpages++
+    let entry = PTE_KIND_MIGRATION
+    if ((flags & PTE_WRITE) !== 0) entry |= PTE_WRITE
+    else if (anonExclusive) entry |= PTE_EXCLUSIVE
+    if ((flags & PTE_PRESENT) !== 0) {
+      if ((flags & PTE_DIRTY) !== 0) pages.setDirty(pfn)
+      entry |= flags & (PTE_YOUNG | PTE_DIRTY)
+    }
+    words[2 * k + 1] = entry
+    pageRemoveRmap(sys, pfn)
+    putPage(sys, pfn)
+    const write = (flags & PTE_WRITE) !== 0 ? MIGRATE_PFN_WRITE : 0
+    const pin = src[2 * i] & MIGRATE_PFN_PIN
+    setEntry(src, i, pfn, MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE | write | pin)
+  }
+}
+
+// ---- unmapping ----
+
+/**
+ * Isolates collected pages from the LRU, unmaps their other mappings, and checks that nobody else uses them. What fails is
+ * restored and gets src 0. Returns the number of entries with MIGRATE.
+ */
+function unmapCollected(sys: System, src: BigUint64Array, npages: number, faultPage: Pfn): number {
+  const { pages } = sys
+  const words = wordsOf(src)
+  let unmapped = 0
+  let restore = 0
+  for (let i = 0; i < npages; i++) {
+    const pfn = entryPfn(words, i)
+    if (pfn < 0) {
+      if ((words[2 * i] & MIGRATE_PFN_MIGRATE) !== 0) unmapped++
+      continue
+    }
+    const isDevice = pages.pagemap[pfn] !== 0
+    if (!isDevice) {
+      if (!sys.lru.isolate(pfn)) {
+        words[2 * i] &= ~MIGRATE_PFN_MIGRATE
+        restore++
+        continue
+      }
+      putPage(sys, pfn)
+    }
+    if (pages.isMapped(pfn)) tryToMigrate(sys, pfn)
+    const pin = (words[2 * i] & MIGRATE_PFN_PIN) !== 0 && !isDevice
+    const busy = pages.isMapped(pfn) || (pin ? pages.maybeDmaPinned(pfn) : hasExtraReferences(sys, pfn, faultPage))
+    if (busy) {
+      if (!isDevice) sys.lru.add(pfn)
+      words[2 * i] &= ~MIGRATE_PFN_MIGRATE
+      restore++
+      continue
+    }
+    if (pin) pages.refcount[pfn] += GUP_PIN_COUNTING_BIAS
+    unmapped++
+  }
+  for (let i = 0; i < npages && restore > 0; i++) {
+    const pfn = entryPfn(words, i)
+    if (pfn < 0 || (words[2 * i] & MIGRATE_PFN_MIGRATE) !== 0) continue
+    removeMigrationPtes(sys, pfn, pfn)
+    setEntryZero(words, i)
+    unlockPage(sys, pfn)
+    putPage(sys, pfn)
+    restore--
+  }
+  return unmapped
+}
+
+/** Somebody beyond the mappings, the caches and the migration itself holds the page (MG-39). */
+function hasExtraReferences(sys: System, pfn: Pfn, faultPage: Pfn): boolean {
+  const { pages } = sys
+  if (pages.isCompound(pfn)) return true
+  let allowed = 1
+  if (pfn === faultPage) allowed++
+  if (pages.pagemap[pfn] !== 0) allowed++
+  if (pageMapping(sys, pfn) !== 0) allowed++
+  return pages.refcount[pfn] - allowed > pages.mapcount[pfn]
+}
+
+/** 1 for a page of a file, 2 for an anonymous page in the swap cache, else 0 (`page_mapping`). */
+function pageMapping(sys: System, pfn: Pfn): number {
+  const flags = sys.pages.flags[pfn]
+  if ((flags & PG_SWAPCACHE) !== 0) return 2
+  if ((flags & PG_ANON) !== 0) return 0
+  return sys.mappings.get(sys.pages.mapping[pfn]) instanceof AddressSpace ? 1 : 0
+}
+
+// ---- moving ----
+
+function moveAll(sys: System, src: BigUint64Array, dst: BigUint64Array, npages: number, args: MigrateVma | null): void {
+  const srcWords = wordsOf(src)
+  const dstWords = wordsOf(dst)
+  let notified: MmuNotifierRange | null = null
+  for (let i = 0; i < npages; i++) {
+    const newPage = entryPfn(dstWords, i)
+    const page = entryPfn(srcWords, i)
+    if (newPage < 0) {
+      declineEntry(sys, srcWords, i, page)
+      continue
+    }
+    if (page < 0) {
+      if ((srcWords[2 * i] & MIGRATE_PFN_MIGRATE) === 0) continue
+      assert(args !== null && args.vma !== null, 'only a range of a mapping has holes')
+      const addr = args.start + i * PAGE_SIZE
+      if (notified === null) {
+        notified = new MmuNotifierRange(MMU_NOTIFY_MIGRATE, args.vma, args.vma.mm, addr, args.end, args.pgmapOwner)
+        mmuNotifierInvalidateRangeStart(notified)
+      }
+      const inserted = insertIntoHole(args.vma, addr, newPage)
+      srcWords[2 * i] = inserted ? MIGRATE_PFN_MIGRATE : srcWords[2 * i] & ~MIGRATE_PFN_MIGRATE
+      continue
+    }
+    if ((srcWords[2 * i] & MIGRATE_PFN_MIGRATE) === 0) continue
+    // PIN means nothing for a device page.
+    const pin = (srcWords[2 * i] & MIGRATE_PFN_PIN) !== 0 && sys.pages.pagemap[page] === 0
+    const moved = movePage(sys, page, newPage, args !== null && args.faultPage === page ? 1 : 0, pin)
+    if (moved !== 0) declineEntry(sys, srcWords, i, page)
+  }
+  if (notified !== null) mmuNotifierInvalidateRangeEnd(notified)
+}
+
+/** The entry does not migrate after all; a pin that setup took for it is dropped. */
+function declineEntry(sys: System, srcWords: Uint32Array, i: number, page: Pfn): void {
+  const flags = srcWords[2 * i]
+  const pinned = (flags & (MIGRATE_PFN_MIGRATE | MIGRATE_PFN_PIN)) === (MIGRATE_PFN_MIGRATE | MIGRATE_PFN_PIN)
+  if (pinned && page >= 0 && sys.pages.pagemap[page] === 0) sys.pages.refcount[page] -= GUP_PIN_COUNTING_BIAS
+  srcWords[2 * i] = flags & ~(MIGRATE_PFN_MIGRATE | MIGRATE_PFN_PIN)
+}
+
+/** Moves what makes `page` what it is to `newPage`; its contents are the driver's task. Returns 0 or -EAGAIN. */
+function movePage(sys: System, page: Pfn, newPage: Pfn, extraRefs: number, pin: boolean): number {
+  const { pages, swap } = sys
+  const mapping = pageMapping(sys, page)
+  const toDevice = isZoneDevicePage(sys, newPage)
+  if (toDevice && (mapping !== 0 || !(isDevicePrivatePage(sys, newPage) || isDeviceCoherentPage(sys, newPage)))) {
+    return -EAGAIN
+  }
+  if (pin && mapping !== 0) return -EAGAIN
+  const expected = 1 + (mapping !== 0 ? 1 : 0) + extraRefs
+  if (!pin && pages.refcount[page] !== expected) return -EAGAIN
+
+  pages.index[newPage] = pages.index[page]
+  pages.mapping[newPage] = pages.mapping[page]
+  const moved = PG_SWAPBACKED | PG_ANON | PG_REFERENCED | PG_UPTODATE | PG_ACTIVE | PG_UNEVICTABLE | PG_DIRTY
+  pages.flags[newPage] |= pages.flags[page] & moved
+  if (mapping === 1) {
+    const cache = sys.mappings.get(pages.mapping[page])
+    assert(cache instanceof AddressSpace, 'the page belongs to a file')
+    cache.pages.set(pages.index[page], newPage)
+    pages.refcount[newPage]++
+    pages.mapping[page] = 0
+    pages.flags[page] &= ~PG_DIRTY
+    putPage(sys, page)
+  } else if (mapping === 2) {
+    assert(swap !== null, 'a page in the swap cache implies a swap area')
+    const slot = pages.swap[page]
+    swap.cache.set(slot, newPage)
+    pages.swap[newPage] = slot
+    pages.flags[newPage] |= PG_SWAPCACHE
+    pages.flags[page] &= ~(PG_SWAPCACHE | PG_DIRTY)
+    pages.refcount[newPage]++
+    putPage(sys, page)
+  }
+  return 0
+}
+
+/** Puts a fresh page where there is none yet, or only the zero page (MG-56, MG-57). */
+function insertIntoHole(vma: Vma, addr: Addr, pfn: Pfn): boolean {
+  if (!vma.isAnonymous) return false
+  const { mm } = vma
+  const { sys } = mm
+  const { pages } = sys
+  const isDevice = isZoneDevicePage(sys, pfn)
+  const isPrivate = isDevicePrivatePage(sys, pfn)
+  const pmd = mm.pageTable.allocPmd(addr)
+  if (pmd.hugeFlags(pmdIndex(addr)) !== 0) return false
+  const table = mm.pageTable.allocPte(addr)
+  anonVmaPrepare(vma)
+  pages.flags[pfn] |= PG_UPTODATE
+  if (isDevice && !isPrivate && !isDeviceCoherentPage(sys, pfn)) return false
+  const k = pteIndex(addr)
+  const old = table.words[2 * k + 1]
+  if (old !== 0 && ((old & PTE_PRESENT) === 0 || table.words[2 * k] !== sys.zeroPfn)) return false
+  const writable = (vma.flags & VM_WRITE) !== 0
+  tlbUnmap(mm, addr, addr + PAGE_SIZE)
+  mm.rss[MM_ANONPAGES]++
+  pageAddNewAnonRmap(vma, pfn, addr)
+  getPage(sys, pfn)
+  table.words[2 * k] = pfn
+  table.words[2 * k + 1] = isPrivate
+    ? PTE_KIND_DEVICE_PRIVATE | (writable ? PTE_WRITE : 0)
+    : vmaProtection(vma) | (writable ? PTE_WRITE | PTE_DIRTY : 0)
+  return true
+}

@@ -1,0 +1,120 @@
+// Taking and giving back frames, and their reference counts and locks. The frames themselves belong to the MMU backend;
+// this file keeps `Pages` true to what is handed out. Follows mm/page_alloc.c, mm/swap.c and include/linux/mm.h of Linux 6.1.
+
+import type { Addr, Pfn } from '../base/addr.ts'
+import { assert } from '../base/assert.ts'
+import { WaitQueue } from '../base/wait-queue.ts'
+import { freeHugetlbPage } from './hugetlb.ts'
+import { freeZoneDevicePage } from './memremap.ts'
+import type { Mm } from './mm.ts'
+import { Compound, PG_ALLOCATED, PG_HEAD, PG_HUGETLB, PG_LOCKED, PG_LRU, PG_SWAPCACHE, PG_TAIL } from './page.ts'
+import type { System } from './system.ts'
+
+/** A frame for the page at `addr` of `mm`: one reference, contents undefined. Returns -1 if there is none. */
+export function allocPage(mm: Mm, addr: Addr): Pfn {
+  return allocFrame(mm.sys, mm.space, addr)
+}
+
+/** The same with all bytes zero. */
+export function allocZeroedPage(mm: Mm, addr: Addr): Pfn {
+  const pfn = allocFrame(mm.sys, mm.space, addr)
+  if (pfn >= 0) mm.sys.mmu.clearFrame(pfn)
+  return pfn
+}
+
+/** A frame that belongs to no address space: page cache, drivers. */
+export function allocKernelPage(sys: System): Pfn {
+  return allocFrame(sys, -1, 0)
+}
+
+function allocFrame(sys: System, space: number, addr: Addr): Pfn {
+  const pfn = sys.mmu.allocFrame(space, addr, 0)
+  if (pfn >= 0) {
+    sys.pages.refcount[pfn] = 1
+    sys.pages.flags[pfn] = PG_ALLOCATED
+  }
+  return pfn
+}
+
+/** A compound page of 2^order frames, contents undefined; -1 if there is none. */
+export function allocCompoundPage(sys: System, space: number, addr: Addr, order: number): Pfn {
+  const head = sys.mmu.allocFrame(space, addr, order)
+  if (head < 0) return -1
+  const { pages } = sys
+  pages.refcount[head] = 1
+  pages.flags[head] = PG_ALLOCATED | PG_HEAD
+  pages.flags.fill(PG_ALLOCATED | PG_TAIL, head + 1, head + (1 << order))
+  pages.compound.set(head, new Compound(order))
+  return head
+}
+
+export function getPage(sys: System, pfn: Pfn): void {
+  const { pages } = sys
+  pages.refcount[pages.head(pfn)]++
+}
+
+/** Takes `n` references off the page and frees it when none is left. */
+export function putPage(sys: System, pfn: Pfn, n = 1): void {
+  const { pages } = sys
+  const head = pages.head(pfn)
+  const left = pages.refcount[head] - n
+  assert(left >= 0, () => `frame ${head} has a reference for every put`)
+  pages.refcount[head] = left
+  if (left === 0) freePage(sys, head)
+}
+
+function freePage(sys: System, head: Pfn): void {
+  const { pages } = sys
+  if (pages.pagemap[head] !== 0) {
+    freeZoneDevicePage(sys, head)
+    return
+  }
+  const flags = pages.flags[head]
+  assert((flags & PG_SWAPCACHE) === 0, () => `frame ${head} left the swap cache before it is freed`)
+  assert((flags & PG_LOCKED) === 0, () => `frame ${head} is not locked when it is freed`)
+  if ((flags & PG_LRU) !== 0) sys.lru.remove(head)
+  if ((flags & PG_HUGETLB) !== 0) {
+    freeHugetlbPage(sys, head)
+    return
+  }
+  let order = 0
+  if ((flags & PG_HEAD) !== 0) {
+    order = pages.getCompound(head).order
+    pages.compound.delete(head)
+    for (let i = 1; i < 1 << order; i++) clearPage(sys, head + i)
+  }
+  clearPage(sys, head)
+  sys.mmu.freeFrame(head, order)
+}
+
+function clearPage(sys: System, pfn: Pfn): void {
+  const { pages } = sys
+  assert(pages.mapcount[pfn] === 0, () => `frame ${pfn} is mapped ${pages.mapcount[pfn]} times when it is freed`)
+  pages.flags[pfn] = 0
+  pages.mapping[pfn] = 0
+}
+
+/** Unlocks the page and wakes who waits for it. */
+export function unlockPage(sys: System, pfn: Pfn): void {
+  const { pages } = sys
+  const head = pages.head(pfn)
+  assert((pages.flags[head] & PG_LOCKED) !== 0, () => `frame ${head} is locked`)
+  pages.flags[head] &= ~PG_LOCKED
+  if (sys.pageWaits.size === 0) return
+  const queue = sys.pageWaits.get(head)
+  if (queue !== undefined) {
+    sys.pageWaits.delete(head)
+    queue.wake()
+  }
+}
+
+/** Says whom the caller has to wait for: the holder of this page's lock. */
+export function waitForPage(sys: System, pfn: Pfn): void {
+  const head = sys.pages.head(pfn)
+  let queue = sys.pageWaits.get(head)
+  if (queue === undefined) {
+    queue = new WaitQueue()
+    sys.pageWaits.set(head, queue)
+  }
+  sys.waitFor = queue
+}

@@ -1,0 +1,172 @@
+// Frames: what the kernel keeps in `struct page`, as a struct of arrays indexed by frame number. Follows
+// include/linux/mm_types.h and page-flags.h of Linux 6.1 for the meaning of each field; it differs in that mapcount starts
+// at 0 and that compound state (a THP or hugetlb page) lives in a side map of the head page.
+//
+// All frames of the machine share one numbering: system frames first, then the frames that memremap adds for devices.
+
+import type { Pfn } from '../base/addr.ts'
+import { assert } from '../base/assert.ts'
+
+export const PG_LOCKED = 1 << 0
+export const PG_LRU = 1 << 1
+export const PG_ACTIVE = 1 << 2
+export const PG_DIRTY = 1 << 3
+export const PG_UPTODATE = 1 << 4
+export const PG_SWAPBACKED = 1 << 5
+export const PG_SWAPCACHE = 1 << 6
+export const PG_ANON_EXCLUSIVE = 1 << 7
+export const PG_HWPOISON = 1 << 8
+export const PG_HEAD = 1 << 9
+export const PG_TAIL = 1 << 10
+export const PG_HUGETLB = 1 << 11
+export const PG_RESERVED = 1 << 12
+export const PG_UNEVICTABLE = 1 << 13
+export const PG_MLOCKED = 1 << 14
+export const PG_REFERENCED = 1 << 15
+export const PG_WRITEBACK = 1 << 16
+/** `mapping` is an anon_vma, not a file. The kernel keeps this in the low bit of the pointer. */
+export const PG_ANON = 1 << 17
+/** The frame is in use; a free frame has no flags at all. */
+export const PG_ALLOCATED = 1 << 18
+/** Hugetlb: the reservation of the pool was used for this page (`HPageRestoreReserve`). */
+export const PG_RESTORE_RESERVE = 1 << 19
+
+/** Added to a page's refcount by each FOLL_PIN pin; a count of at least this much means "maybe pinned for DMA". */
+export const GUP_PIN_COUNTING_BIAS = 1024
+
+/** State of a compound page, kept for its head frame. */
+export class Compound {
+  /** The page has 2^order frames. */
+  readonly order: number
+  /** Mappings of the page as a whole (PMD entries). */
+  mapcount = 0
+  /** FOLL_PIN pins; compound pages count them exactly instead of by bias. */
+  pincount = 0
+
+  constructor(order: number) {
+    this.order = order
+  }
+}
+
+export class Pages {
+  /** Frames with an entry in the arrays: system and device. */
+  nframes: number
+  refcount: Int32Array
+  /** Page-table entries (present and device-private) that map exactly this frame; a PMD mapping counts in the compound. */
+  mapcount: Int32Array
+  flags: Uint32Array
+  /** Identity of the anon_vma or address space (index of `System.mappings`), 0 for none. */
+  mapping: Uint32Array
+  /** Position in the mapping, in pages: virtual page number for anonymous pages, page of the file otherwise. */
+  index: Float64Array
+  /** Swap offset while PG_SWAPCACHE is set. */
+  swap: Uint32Array
+  /** LRU links; -1 ends the list. */
+  lruNext: Int32Array
+  lruPrev: Int32Array
+  /** 0 for system frames, otherwise the index of the device's pagemap in `System.pagemaps`. */
+  pagemap: Uint16Array
+  /** Whatever the driver of a device frame keeps for it (`zone_device_data`). */
+  readonly zoneDeviceData = new Map<Pfn, unknown>()
+  readonly compound = new Map<Pfn, Compound>()
+
+  constructor(nframes: number) {
+    this.nframes = nframes
+    this.refcount = new Int32Array(nframes)
+    this.mapcount = new Int32Array(nframes)
+    this.flags = new Uint32Array(nframes)
+    this.mapping = new Uint32Array(nframes)
+    this.index = new Float64Array(nframes)
+    this.swap = new Uint32Array(nframes)
+    this.lruNext = new Int32Array(nframes)
+    this.lruPrev = new Int32Array(nframes)
+    this.pagemap = new Uint16Array(nframes)
+  }
+
+  /** Makes room for device frames. The arrays are replaced: nobody keeps one across memremap. */
+  grow(nframes: number): void {
+    if (nframes <= this.refcount.length) {
+      this.nframes = Math.max(this.nframes, nframes)
+      return
+    }
+    const capacity = Math.max(nframes, Math.ceil(this.refcount.length * 1.25))
+    this.refcount = copyInto(new Int32Array(capacity), this.refcount)
+    this.mapcount = copyInto(new Int32Array(capacity), this.mapcount)
+    this.flags = copyInto(new Uint32Array(capacity), this.flags)
+    this.mapping = copyInto(new Uint32Array(capacity), this.mapping)
+    this.index = copyInto(new Float64Array(capacity), this.index)
+    this.swap = copyInto(new Uint32Array(capacity), this.swap)
+    this.lruNext = copyInto(new Int32Array(capacity), this.lruNext)
+    this.lruPrev = copyInto(new Int32Array(capacity), this.lruPrev)
+    this.pagemap = copyInto(new Uint16Array(capacity), this.pagemap)
+    this.nframes = nframes
+  }
+
+  /** First frame of the compound page that `pfn` belongs to; `pfn` itself for an ordinary page. */
+  head(pfn: Pfn): Pfn {
+    return (this.flags[pfn] & PG_TAIL) !== 0 ? pfn - (pfn & 511) : pfn
+  }
+
+  isCompound(pfn: Pfn): boolean {
+    return (this.flags[pfn] & (PG_HEAD | PG_TAIL)) !== 0
+  }
+
+  getCompound(head: Pfn): Compound {
+    const compound = this.compound.get(head)
+    assert(compound !== undefined, () => `frame ${head} is no compound head`)
+    return compound
+  }
+
+  /** Mappings of this very page: its own entries plus those of the compound page as a whole (`page_mapcount`). */
+  totalMapcount(pfn: Pfn): number {
+    const own = this.mapcount[pfn]
+    if ((this.flags[pfn] & (PG_HEAD | PG_TAIL)) === 0) return own
+    return own + this.getCompound(this.head(pfn)).mapcount
+  }
+
+  /** Any mapping of any part of the page (`page_mapped`, `folio_mapped`). */
+  isMapped(pfn: Pfn): boolean {
+    if ((this.flags[pfn] & (PG_HEAD | PG_TAIL)) === 0) return this.mapcount[pfn] > 0
+    const head = this.head(pfn)
+    const compound = this.getCompound(head)
+    if (compound.mapcount > 0) return true
+    for (let i = 0; i < 1 << compound.order; i++) if (this.mapcount[head + i] > 0) return true
+    return false
+  }
+
+  isAnon(pfn: Pfn): boolean {
+    return (this.flags[this.head(pfn)] & PG_ANON) !== 0
+  }
+
+  isLocked(pfn: Pfn): boolean {
+    return (this.flags[this.head(pfn)] & PG_LOCKED) !== 0
+  }
+
+  /** Locks the page; false if somebody else holds the lock. */
+  trylock(pfn: Pfn): boolean {
+    const head = this.head(pfn)
+    if ((this.flags[head] & PG_LOCKED) !== 0) return false
+    this.flags[head] |= PG_LOCKED
+    return true
+  }
+
+  isAnonExclusive(pfn: Pfn): boolean {
+    return (this.flags[pfn] & PG_ANON_EXCLUSIVE) !== 0
+  }
+
+  setDirty(pfn: Pfn): void {
+    this.flags[this.head(pfn)] |= PG_DIRTY
+  }
+
+  /** `folio_maybe_dma_pinned`: exact for compound pages, by the bias otherwise. */
+  maybeDmaPinned(pfn: Pfn): boolean {
+    const head = this.head(pfn)
+    if ((this.flags[head] & PG_HEAD) !== 0) return this.getCompound(head).pincount > 0
+    return this.refcount[head] >= GUP_PIN_COUNTING_BIAS
+  }
+}
+
+function copyInto<T extends { set(source: T): void }>(target: T, source: T): T {
+  target.set(source)
+  return target
+}

@@ -1,0 +1,74 @@
+// Page-table entries. One entry is a 64-bit word, kept as two 32-bit words in a Uint32Array: words[2 * i] (low) is a frame
+// number or a swap offset, words[2 * i + 1] (high) holds the kind and the flags below. An empty entry is all zero.
+//
+//   63 ............................................... 32  31 ........................ 0
+//   flags and kind (the PTE_* constants, high word)         frame number / swap offset
+//
+// Follows the states of arch/x86/include/asm/pgtable.h and include/linux/swapops.h of Linux 6.1. It differs in layout only:
+// the kernel packs type, offset and flags of a non-present entry into the bits that the hardware ignores.
+
+import type { Pfn } from '../base/addr.ts'
+
+export const PTE_PRESENT = 1 << 0
+/** Present: the CPU may write. Migration and device kinds: the entry was writable. */
+export const PTE_WRITE = 1 << 1
+/** The CPU wrote through this entry since the bit was last cleared. Migration kinds remember it. */
+export const PTE_DIRTY = 1 << 2
+/** The CPU used this entry since the bit was last cleared. Migration kinds remember it. */
+export const PTE_YOUNG = 1 << 3
+/** Present, but `vmNormalPage` has no page for it: zero page, raw frame number. */
+export const PTE_SPECIAL = 1 << 4
+/** Present in the page-table sense, not usable by the CPU (PROT_NONE). */
+export const PTE_PROTNONE = 1 << 5
+/** Maps 2 MiB (only in a middle-level slot). */
+export const PTE_HUGE = 1 << 6
+/** Swap kind: the only reference to the slot. Migration kind: the page was anonymous-exclusive (readable-exclusive). */
+export const PTE_EXCLUSIVE = 1 << 7
+/** Extension (mm/share.ts): a device holds a read duplicate beside this present entry. Never set in a conformance run. */
+export const PTE_DUPLICATED = 1 << 12
+
+const KIND_SHIFT = 8
+const KIND_MASK = 0xf << KIND_SHIFT
+
+export const PTE_KIND_SWAP = 1 << KIND_SHIFT
+export const PTE_KIND_MIGRATION = 2 << KIND_SHIFT
+export const PTE_KIND_DEVICE_PRIVATE = 3 << KIND_SHIFT
+export const PTE_KIND_DEVICE_EXCLUSIVE = 4 << KIND_SHIFT
+export const PTE_KIND_HWPOISON = 5 << KIND_SHIFT
+export const PTE_KIND_SWAPIN_ERROR = 6 << KIND_SHIFT
+export const PTE_KIND_MARKER = 7 << KIND_SHIFT
+
+/** Flags of the high word of one entry. */
+export type PteFlags = number
+
+export function pteKind(flags: PteFlags): number {
+  return flags & KIND_MASK
+}
+
+export function ptePresent(flags: PteFlags): boolean {
+  return (flags & PTE_PRESENT) !== 0
+}
+
+export function pteNone(flags: PteFlags): boolean {
+  return flags === 0
+}
+
+/** Neither empty nor present: swap, migration, device, poison or marker. */
+export function pteIsSwapKind(flags: PteFlags): boolean {
+  return (flags & KIND_MASK) !== 0
+}
+
+export function pteWritable(flags: PteFlags): boolean {
+  return (flags & PTE_WRITE) !== 0
+}
+
+/** The kinds that name a frame although the CPU cannot use them (`is_pfn_swap_entry`). */
+export function pteNamesFrame(flags: PteFlags): boolean {
+  const kind = flags & KIND_MASK
+  return kind >= PTE_KIND_MIGRATION && kind <= PTE_KIND_HWPOISON
+}
+
+/** The same packed as one 64-bit integer, for dumps and tests. */
+export function makePteValue(flags: PteFlags, pfn: Pfn): bigint {
+  return (BigInt(flags >>> 0) << 32n) | BigInt(pfn >>> 0)
+}

@@ -1,0 +1,211 @@
+// Files in memory: tmpfs files and shared anonymous memory. Follows mm/shmem.c and the fault-around of mm/filemap.c of
+// Linux 6.1. A page that was never written is made on first touch; reclaim moves pages to swap.
+
+import { PAGE_SIZE, type Pfn, pteIndex } from '../base/addr.ts'
+import { assert } from '../base/assert.ts'
+import { EINVAL, EIO, ENOMEM } from '../base/errno.ts'
+import { AddressSpace } from './address-space.ts'
+import { setFileEntry } from './fault.ts'
+import { PG_DIRTY, PG_HWPOISON, PG_LOCKED, PG_SWAPBACKED, PG_UPTODATE } from './page.ts'
+import { allocKernelPage, getPage, putPage, unlockPage, waitForPage } from './page-alloc.ts'
+import { addToSwapCache, deleteFromSwapCache, freeSwapAndCache, readSwapSlot } from './swap.ts'
+import type { System } from './system.ts'
+import { deleteFromPageCache, unmapMappingRange } from './truncate.ts'
+import {
+  VM_FAULT_LOCKED,
+  VM_FAULT_NOPAGE,
+  VM_FAULT_OOM,
+  VM_FAULT_RETRY,
+  VM_FAULT_SIGBUS,
+  type VmFault,
+} from './vm-fault.ts'
+import type { Vma, VmFile, VmOps } from './vma.ts'
+
+/** A file in memory that can be mapped. Sizes and offsets are in pages. */
+export class ShmemFile implements VmFile {
+  readonly name: string
+  readonly mapping: AddressSpace
+  private readonly sys: System
+
+  constructor(sys: System, name: string, npages: number) {
+    this.sys = sys
+    this.name = name
+    this.mapping = sys.createAddressSpace(name, npages)
+  }
+
+  mmap(vma: Vma): number {
+    vma.ops = SHMEM_VM_OPS
+    return 0
+  }
+
+  /** The page of the file, made if it is not there; without a reference for the caller. Returns -1 if there is no frame. */
+  getPage(pgoff: number): Pfn {
+    const pfn = shmemGetPage(this.sys, this.mapping, pgoff)
+    if (pfn >= 0) putPage(this.sys, pfn)
+    return pfn
+  }
+
+  /** Writes bytes into one page of the file, as write(2) does. Returns 0 or a negative errno. */
+  writePage(pgoff: number, bytes: Uint8Array, offset = 0): number {
+    if (pgoff < 0 || offset + bytes.length > PAGE_SIZE) return -EINVAL
+    if (pgoff >= this.mapping.npages) return -EINVAL
+    const pfn = shmemGetPage(this.sys, this.mapping, pgoff)
+    if (pfn < 0) return -ENOMEM
+    const poisoned = (this.sys.pages.flags[pfn] & PG_HWPOISON) !== 0
+    if (!poisoned) {
+      this.sys.mmu.bytes(pfn).set(bytes, offset)
+      this.sys.pages.setDirty(pfn)
+    }
+    putPage(this.sys, pfn)
+    return poisoned ? -EIO : 0
+  }
+
+  /** Sets the size of the file. What lies beyond the end is unmapped twice, as the kernel does against late copies. */
+  truncate(npages: number): number {
+    if (!Number.isSafeInteger(npages) || npages < 0) return -EINVAL
+    const { mapping } = this
+    const old = mapping.npages
+    mapping.npages = npages
+    if (npages > old) return 0
+    if (old > npages) unmapMappingRange(mapping, npages, Number.POSITIVE_INFINITY, true)
+    this.dropPages(npages, Number.POSITIVE_INFINITY)
+    if (old > npages) unmapMappingRange(mapping, npages, Number.POSITIVE_INFINITY, true)
+    return 0
+  }
+
+  /** Deallocates pages; the size stays and private copies live on (`fallocate` with PUNCH_HOLE). */
+  punchHole(pgoff: number, npages: number): number {
+    if (!Number.isSafeInteger(pgoff) || !Number.isSafeInteger(npages) || pgoff < 0 || npages <= 0) return -EINVAL
+    unmapMappingRange(this.mapping, pgoff, npages, false)
+    this.dropPages(pgoff, npages)
+    return 0
+  }
+
+  private dropPages(first: number, npages: number): void {
+    const { mapping, sys } = this
+    for (const [pgoff, pfn] of [...mapping.pages]) {
+      if (pgoff < first || pgoff >= first + npages) continue
+      if (sys.pages.isMapped(pfn)) unmapMappingRange(mapping, pgoff, 1, false)
+      deleteFromPageCache(sys, mapping, pfn)
+    }
+    for (const [pgoff, slot] of [...mapping.swapped]) {
+      if (pgoff < first || pgoff >= first + npages) continue
+      mapping.swapped.delete(pgoff)
+      freeSwapAndCache(sys, slot)
+    }
+  }
+}
+
+/** The memory behind a shared anonymous mapping: a file of its own, without a name (`shmem_zero_setup`). */
+export function makeSharedAnonymousFile(sys: System, npages: number): ShmemFile {
+  return new ShmemFile(sys, 'shared anonymous', npages)
+}
+
+export const SHMEM_VM_OPS: VmOps = {
+  name: 'shmem',
+  fault: shmemFault,
+  mapPages: filemapMapPages,
+}
+
+/** The page with a reference, from the cache, from swap, or new; -1 if there is no frame. */
+export function shmemGetPage(sys: System, mapping: AddressSpace, pgoff: number): Pfn {
+  const { pages, swap } = sys
+  const cached = mapping.pages.get(pgoff)
+  if (cached !== undefined) {
+    getPage(sys, cached)
+    return cached
+  }
+  const slot = mapping.swapped.get(pgoff)
+  let pfn: Pfn
+  if (slot !== undefined) {
+    assert(swap !== null, 'a page in swap implies a swap area')
+    mapping.swapped.delete(pgoff)
+    const inCache = swap.cache.get(slot)
+    if (inCache !== undefined) {
+      pfn = inCache
+      getPage(sys, pfn)
+      deleteFromSwapCache(sys, pfn)
+    } else {
+      pfn = allocKernelPage(sys)
+      if (pfn < 0) {
+        mapping.swapped.set(pgoff, slot)
+        return -1
+      }
+      readSwapSlot(sys, swap, pfn, slot)
+      sys.lru.add(pfn)
+    }
+    swap.free(slot)
+    pages.flags[pfn] |= PG_DIRTY
+  } else {
+    pfn = allocKernelPage(sys)
+    if (pfn < 0) return -1
+    sys.mmu.clearFrame(pfn)
+    sys.lru.add(pfn)
+  }
+  pages.flags[pfn] |= PG_SWAPBACKED | PG_UPTODATE
+  pages.mapping[pfn] = mapping.id
+  pages.index[pfn] = pgoff
+  mapping.pages.set(pgoff, pfn)
+  getPage(sys, pfn)
+  return pfn
+}
+
+/** Moves a page of a file from the page cache to the swap cache under `slot`; the file holds the slot (`shmem_writepage`). */
+export function shmemMoveToSwap(sys: System, mapping: AddressSpace, pfn: Pfn, slot: number): void {
+  const { pages, swap } = sys
+  assert(swap !== null, 'there is swap')
+  const pgoff = pages.index[pfn]
+  addToSwapCache(sys, swap, pfn, slot)
+  swap.duplicate(slot)
+  mapping.swapped.set(pgoff, slot)
+  mapping.pages.delete(pgoff)
+  pages.mapping[pfn] = 0
+  putPage(sys, pfn)
+}
+
+function shmemFault(vmf: VmFault): number {
+  const { vma, pgoff } = vmf
+  const { sys } = vma.mm
+  const mapping = vma.file?.mapping
+  assert(mapping, 'a shmem mapping has a file')
+  if (pgoff >= mapping.npages) return VM_FAULT_SIGBUS
+  const pfn = shmemGetPage(sys, mapping, pgoff)
+  if (pfn < 0) return VM_FAULT_OOM
+  if (!sys.pages.trylock(pfn)) {
+    waitForPage(sys, pfn)
+    putPage(sys, pfn)
+    return VM_FAULT_RETRY
+  }
+  vmf.page = pfn
+  return VM_FAULT_LOCKED
+}
+
+/** Maps pages `[first, last]` of the file that are cached and not in use by somebody else, where the entry is empty. */
+function filemapMapPages(vmf: VmFault, first: number, last: number): number {
+  const { vma } = vmf
+  const { sys, pageTable } = vma.mm
+  const { pages } = sys
+  const mapping = vma.file?.mapping
+  assert(mapping, 'a file mapping has a file')
+  const end = Math.min(last, mapping.npages - 1)
+  let ret = 0
+  for (let pgoff = first; pgoff <= end; pgoff++) {
+    const pfn = mapping.pages.get(pgoff)
+    if (pfn === undefined) continue
+    if ((pages.flags[pfn] & (PG_LOCKED | PG_UPTODATE)) !== PG_UPTODATE) continue
+    const addr = vma.start + (pgoff - vma.pgoff) * PAGE_SIZE
+    const table = pageTable.allocPte(addr)
+    if ((pages.flags[pfn] & PG_HWPOISON) !== 0) continue
+    if (table.words[2 * pteIndex(addr) + 1] !== 0) continue
+    getPage(sys, pfn)
+    if (addr === vmf.address) ret = VM_FAULT_NOPAGE
+    setFileEntry(vmf, pfn, addr)
+  }
+  return ret
+}
+
+/** The mapping is of a file in memory. */
+export function vmaIsShmem(vma: Vma): boolean {
+  return vma.ops === SHMEM_VM_OPS
+}
+

@@ -1,0 +1,126 @@
+// Swap: slots, their use counts, and the swap cache, which holds a page while it is both in memory and in a slot. Follows
+// mm/swapfile.c and mm/swap_state.c of Linux 6.1 for a fast device: a page is written when it is swapped out, read when it is
+// touched, and a slot with one user is read straight into a new page without entering the cache.
+
+import type { Pfn } from '../base/addr.ts'
+import { assert } from '../base/assert.ts'
+import { PG_DIRTY, PG_SWAPCACHE, PG_WRITEBACK } from './page.ts'
+import { putPage } from './page-alloc.ts'
+import type { System } from './system.ts'
+
+export class SwapArea {
+  readonly npages: number
+  /** Users of a slot: page-table entries, file pages, and one for the swap cache. */
+  readonly counts: Uint16Array
+  /** Page in the cache for a slot. */
+  readonly cache = new Map<number, Pfn>()
+  /** What was written to a slot; missing for a page of zeros. */
+  readonly contents = new Map<number, Uint8Array>()
+  nfree: number
+  private next = 1
+
+  /** Slot 0 holds the header of a swap device and is never used. */
+  constructor(npages: number) {
+    this.npages = npages
+    this.counts = new Uint16Array(npages + 1)
+    this.nfree = npages
+  }
+
+  /** A free slot with one user, or -1 when swap is full. */
+  alloc(): number {
+    if (this.nfree === 0) return -1
+    let slot = this.next
+    while (this.counts[slot] !== 0) slot = slot === this.npages ? 1 : slot + 1
+    this.next = slot === this.npages ? 1 : slot + 1
+    this.counts[slot] = 1
+    this.nfree--
+    return slot
+  }
+
+  duplicate(slot: number): void {
+    assert(this.counts[slot] > 0, () => `swap slot ${slot} is in use`)
+    this.counts[slot]++
+  }
+
+  free(slot: number): void {
+    assert(this.counts[slot] > 0, () => `swap slot ${slot} is in use`)
+    this.counts[slot]--
+    if (this.counts[slot] === 0) {
+      this.contents.delete(slot)
+      this.nfree++
+    }
+  }
+
+  /** Users other than the swap cache (`__swap_count`). */
+  users(slot: number): number {
+    return this.counts[slot] - (this.cache.has(slot) ? 1 : 0)
+  }
+}
+
+/** Enters a page in the swap cache under `slot`, whose first user becomes the cache. The cache holds a reference. */
+export function addToSwapCache(sys: System, swap: SwapArea, pfn: Pfn, slot: number): void {
+  const { pages } = sys
+  swap.cache.set(slot, pfn)
+  pages.flags[pfn] |= PG_SWAPCACHE
+  pages.swap[pfn] = slot
+  pages.refcount[pfn]++
+}
+
+/** Takes a page out of the swap cache again, with the cache's reference and its use of the slot. */
+export function deleteFromSwapCache(sys: System, pfn: Pfn): void {
+  const { pages, swap } = sys
+  assert(swap !== null && (pages.flags[pfn] & PG_SWAPCACHE) !== 0, () => `frame ${pfn} is in the swap cache`)
+  const slot = pages.swap[pfn]
+  swap.cache.delete(slot)
+  pages.flags[pfn] &= ~PG_SWAPCACHE
+  swap.free(slot)
+  putPage(sys, pfn)
+}
+
+/**
+ * Drops the swap copy of a page that is in memory, if no entry needs it any more (`folio_free_swap`). The page becomes
+ * dirty: its only copy is in memory now. The caller holds the page lock and a reference.
+ */
+export function freeSwapOfPage(sys: System, pfn: Pfn): boolean {
+  const { pages, swap } = sys
+  const flags = pages.flags[pfn]
+  if (swap === null || (flags & PG_SWAPCACHE) === 0 || (flags & PG_WRITEBACK) !== 0) return false
+  if (swap.users(pages.swap[pfn]) > 0) return false
+  deleteFromSwapCache(sys, pfn)
+  pages.flags[pfn] |= PG_DIRTY
+  return true
+}
+
+/** The last mapping of a page in the swap cache went away: forget the cached copy if nothing else uses it (`free_swap_cache`). */
+export function freeSwapCache(sys: System, pfn: Pfn): void {
+  const { pages } = sys
+  if ((pages.flags[pfn] & PG_SWAPCACHE) === 0 || pages.isMapped(pfn) || !pages.trylock(pfn)) return
+  freeSwapOfPage(sys, pfn)
+  pages.flags[pfn] &= ~1 // PG_LOCKED, nobody can wait for it
+}
+
+/** An entry or a file gives up its use of a slot (`free_swap_and_cache`): a cached page nobody maps goes with it. */
+export function freeSwapAndCache(sys: System, slot: number): void {
+  const { swap } = sys
+  assert(swap !== null, 'there is swap')
+  swap.free(slot)
+  const pfn = swap.cache.get(slot)
+  if (pfn === undefined || swap.users(slot) > 0) return
+  if (sys.pages.isMapped(pfn) || !sys.pages.trylock(pfn)) return
+  sys.pages.refcount[pfn]++
+  freeSwapOfPage(sys, pfn)
+  sys.pages.flags[pfn] &= ~1 // PG_LOCKED
+  putPage(sys, pfn)
+}
+
+/** Writes a page to its slot. Zero pages take no space. */
+export function writeSwapSlot(sys: System, swap: SwapArea, pfn: Pfn, slot: number): void {
+  const bytes = sys.mmu.bytes(pfn)
+  swap.contents.set(slot, bytes.slice())
+}
+
+export function readSwapSlot(sys: System, swap: SwapArea, pfn: Pfn, slot: number): void {
+  const bytes = swap.contents.get(slot)
+  if (bytes === undefined) sys.mmu.clearFrame(pfn)
+  else sys.mmu.bytes(pfn).set(bytes)
+}

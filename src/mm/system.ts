@@ -1,0 +1,81 @@
+// What all address spaces of one machine share: the frames, the page caches, swap, the LRU and the backend that stands for
+// memory and MMU. In the kernel these are global; here a program can have several machines side by side.
+
+import type { Pfn } from '../base/addr.ts'
+import type { WaitQueue } from '../base/wait-queue.ts'
+import type { Mmu } from '../mmu/mmu.ts'
+import { AddressSpace } from './address-space.ts'
+import type { AnonVma } from './anon-vma.ts'
+import { Lru } from './lru.ts'
+import type { DevPagemap } from './memremap.ts'
+import type { Mm } from './mm.ts'
+import { Pages, PG_ALLOCATED, PG_RESERVED, PG_UPTODATE } from './page.ts'
+import { SwapArea } from './swap.ts'
+
+export type ThpMode = 'never' | 'madvise' | 'always'
+
+export interface SystemOptions {
+  /** Transparent huge pages for anonymous memory. Default 'never'. */
+  readonly thp?: ThpMode
+  /** Size of the swap area in pages. Default 0: no swap. */
+  readonly swapPages?: number
+  /** Pages of the page cache that a read fault on a file maps at once; a power of two. Default 16 (64 KiB). */
+  readonly faultAroundPages?: number
+  /** 2 MiB pages in the hugetlb pool. Default 0. */
+  readonly hugetlbPages?: number
+}
+
+export class System {
+  readonly mmu: Mmu
+  readonly pages: Pages
+  readonly thp: ThpMode
+  readonly faultAroundPages: number
+  readonly swap: SwapArea | null
+  readonly lru: Lru
+  readonly mms = new Set<Mm>()
+  /** Anonymous and file mappings by id: what `Pages.mapping` refers to. */
+  readonly mappings = new Map<number, AnonVma | AddressSpace>()
+  /** Device memory by id; 0 is not used. */
+  readonly pagemaps: (DevPagemap | null)[] = [null]
+  /** The frame behind every untouched page that is only read; -1 where the backend cannot map one frame twice. */
+  readonly zeroPfn: Pfn
+  /** The same for 2 MiB, made on first use. */
+  hugeZeroPfn: Pfn = -1
+  /** Whom the last -EAGAIN or VM_FAULT_RETRY waits for; the edge waits, then calls again. */
+  waitFor: WaitQueue | null = null
+  /** Listeners for the unlocking of single pages. */
+  readonly pageWaits = new Map<Pfn, WaitQueue>()
+  /** Free and total pages of the hugetlb pool, see hugetlb.ts. */
+  readonly hugetlbPool: Pfn[] = []
+  readonly hugetlbPages: number
+  private lastMappingId = 0
+
+  constructor(mmu: Mmu, options: SystemOptions = {}) {
+    this.mmu = mmu
+    this.pages = new Pages(mmu.nframes)
+    this.thp = options.thp ?? 'never'
+    this.faultAroundPages = options.faultAroundPages ?? 16
+    this.hugetlbPages = options.hugetlbPages ?? 0
+    this.lru = new Lru(this.pages)
+    this.swap = options.swapPages ? new SwapArea(options.swapPages) : null
+    this.zeroPfn = -1
+    if (mmu.capabilities.anyFrame) {
+      this.zeroPfn = mmu.allocFrame(-1, 0, 0)
+      mmu.clearFrame(this.zeroPfn)
+      this.pages.refcount[this.zeroPfn] = 1
+      this.pages.flags[this.zeroPfn] = PG_ALLOCATED | PG_RESERVED | PG_UPTODATE
+    }
+  }
+
+  allocMappingId(): number {
+    this.lastMappingId++
+    return this.lastMappingId
+  }
+
+  /** Makes an empty page cache of `npages` pages. */
+  createAddressSpace(name: string, npages: number, isHugetlb = false): AddressSpace {
+    const mapping = new AddressSpace(this.allocMappingId(), name, npages, isHugetlb)
+    this.mappings.set(mapping.id, mapping)
+    return mapping
+  }
+}

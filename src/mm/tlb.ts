@@ -1,0 +1,56 @@
+// Keeps the MMU backend in step with mm's page table. A backend that walks the page table itself (simulated) needs nothing:
+// its CPU sets the dirty and young bits in our entries. For the others the translations they hold are like a TLB: an entry
+// is handed over when a fault completes, and taken away, with its dirty bit, before mm changes it.
+
+import { type Addr, PAGE_SIZE, pmdAddrEnd, pteIndex } from '../base/addr.ts'
+import type { Mm } from './mm.ts'
+import type { PteTable } from './pgtable.ts'
+import { PTE_DIRTY, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from './pte.ts'
+
+/**
+ * Takes the translations of `[start, end)` away from the CPU and collects their dirty bits in the entries. Afterwards no
+ * store can happen there until a fault completes again.
+ */
+export function tlbUnmap(mm: Mm, start: Addr, end: Addr): void {
+  const { mmu } = mm.sys
+  if (mmu.capabilities.walksPageTable) return
+  const dirty = new Uint8Array((end - start) / PAGE_SIZE)
+  mmu.unmap(mm.space, start, dirty.length, dirty)
+  mergeDirty(mm, start, end, dirty)
+}
+
+/** Takes write permission away in `[start, end)` and collects dirty bits. */
+export function tlbProtect(mm: Mm, start: Addr, end: Addr): void {
+  const { mmu } = mm.sys
+  if (mmu.capabilities.walksPageTable) return
+  const dirty = new Uint8Array((end - start) / PAGE_SIZE)
+  mmu.protect(mm.space, start, dirty.length, dirty)
+  mergeDirty(mm, start, end, dirty)
+}
+
+/** Hands the entry to the CPU after a fault. */
+export function tlbInstall(mm: Mm, addr: Addr, table: PteTable, index: number): void {
+  const { mmu } = mm.sys
+  if (mmu.capabilities.walksPageTable) return
+  const flags = table.words[2 * index + 1]
+  if ((flags & (PTE_PRESENT | PTE_PROTNONE)) !== PTE_PRESENT) return
+  mmu.install(mm.space, addr, table.words[2 * index], 1, (flags & PTE_WRITE) !== 0)
+}
+
+function mergeDirty(mm: Mm, start: Addr, end: Addr, dirty: Uint8Array): void {
+  let i = 0
+  for (let addr = start; addr < end; ) {
+    const blockEnd = pmdAddrEnd(addr, end)
+    const table = mm.pageTable.findPte(addr)
+    const npages = (blockEnd - addr) / PAGE_SIZE
+    if (table !== null) {
+      const first = pteIndex(addr)
+      for (let k = 0; k < npages; k++) {
+        const word = 2 * (first + k) + 1
+        if (dirty[i + k] !== 0 && (table.words[word] & PTE_PRESENT) !== 0) table.words[word] |= PTE_DIRTY
+      }
+    }
+    i += npages
+    addr = blockEnd
+  }
+}

@@ -1,0 +1,390 @@
+// Mappings: one Vma is a page-aligned interval of an address space with one set of flags. Splitting, merging and moving the
+// border between two of them. Follows `struct vm_area_struct` and `__vma_adjust`, `__split_vma`, `vma_merge` and
+// `vma_expand` of mm/mmap.c, Linux 6.1: which neighbours merge is visible in event ranges, in migration and in mremap.
+
+import { type Addr, PAGE_SIZE, PMD_SIZE, pmdAlignDown } from '../base/addr.ts'
+import { assert } from '../base/assert.ts'
+import { EINVAL } from '../base/errno.ts'
+import type { IntervalNode } from '../base/interval-tree.ts'
+import type { AddressSpace } from './address-space.ts'
+import {
+  type AnonVma,
+  type AnonVmaChain,
+  anonVmaClone,
+  anonVmaTreePostUpdate,
+  anonVmaTreePreUpdate,
+  unlinkAnonVmas,
+} from './anon-vma.ts'
+import { splitHugePmdAddress } from './huge-memory.ts'
+import type { Mm } from './mm.ts'
+import { PTE_PRESENT, PTE_PROTNONE, PTE_WRITE, type PteFlags } from './pte.ts'
+import type { VmFault } from './vm-fault.ts'
+import { VM_ACCESS_FLAGS, VM_ACCOUNT, VM_SHARED, VM_SPECIAL, VM_WRITE } from './vm-flags.ts'
+
+/** What a mapping can map. `mapping` is null for device files without a page cache. */
+export interface VmFile {
+  readonly name: string
+  readonly mapping: AddressSpace | null
+  /** Called by mmap once the Vma is in place; may set `vma.ops` and `vma.flags`. Returns 0 or a negative errno. */
+  mmap(vma: Vma): number
+}
+
+/** How a mapping that is not anonymous gets its pages. */
+export interface VmOps {
+  readonly name: string
+  /** Finds the page for `vmf.pgoff` and leaves it in `vmf.page`, referenced and locked. Returns VM_FAULT_* bits. */
+  fault?(vmf: VmFault): number
+  /** Maps pages of the page cache around a read fault. Returns VM_FAULT_NOPAGE if the faulting page was one of them. */
+  mapPages?(vmf: VmFault, startPgoff: number, endPgoff: number): number
+  /** 0 if the mapping may be split at `addr`. */
+  maySplit?(vma: Vma, addr: Addr): number
+  /** A copy of the mapping was made (split, fork). */
+  open?(vma: Vma): void
+  /** The mapping is gone. */
+  close?(vma: Vma): void
+}
+
+/** Operations of a file whose driver set none: not anonymous, and a fault on an empty entry is SIGBUS. */
+export const DUMMY_VM_OPS: VmOps = { name: 'none' }
+
+export class Vma {
+  readonly mm: Mm
+  start: Addr
+  /** Exclusive. */
+  end: Addr
+  /** VM_* bits. */
+  flags: number
+  /** Page of the file at `start`; for anonymous memory the virtual page number that `start` had when first faulted. */
+  pgoff: number
+  file: VmFile | null
+  /** null makes the mapping anonymous (T-3). */
+  ops: VmOps | null
+  /** Holds the anonymous pages first faulted here; null until there is one (T-7). */
+  anonVma: AnonVma | null = null
+  /** Every AnonVma whose pages may be mapped here; the oldest link first. */
+  anonVmaChain: AnonVmaChain[] = []
+  /** Place in the file's tree of mappings. */
+  fileNode: IntervalNode<Vma> | null = null
+  /** For the driver of a device file. */
+  privateData: unknown = null
+
+  constructor(mm: Mm, start: Addr, end: Addr, flags: number, pgoff: number, file: VmFile | null, ops: VmOps | null) {
+    this.mm = mm
+    this.start = start
+    this.end = end
+    this.flags = flags
+    this.pgoff = pgoff
+    this.file = file
+    this.ops = ops
+  }
+
+  get isAnonymous(): boolean {
+    return this.ops === null
+  }
+}
+
+export function vmaPages(vma: Vma): number {
+  return (vma.end - vma.start) / PAGE_SIZE
+}
+
+/** Page offset of the last page of the mapping. */
+export function vmaLastPgoff(vma: Vma): number {
+  return vma.pgoff + (vma.end - vma.start) / PAGE_SIZE - 1
+}
+
+/** Page offset of an address in the mapping (`linear_page_index`). */
+export function linearPageIndex(vma: Vma, addr: Addr): number {
+  return vma.pgoff + Math.floor((addr - vma.start) / PAGE_SIZE)
+}
+
+/** Address of page `pgoff` in the mapping, or -1 if it is not in there (`vma_address`). */
+export function vmaAddress(vma: Vma, pgoff: number): Addr {
+  if (pgoff < vma.pgoff) return -1
+  const addr = vma.start + (pgoff - vma.pgoff) * PAGE_SIZE
+  return addr < vma.end ? addr : -1
+}
+
+/** Flags of a new present entry of the mapping (`vm_page_prot`): private pages start read-only (T-6). */
+export function vmaProtection(vma: Vma): PteFlags {
+  const { flags } = vma
+  if ((flags & VM_ACCESS_FLAGS) === 0) return PTE_PRESENT | PTE_PROTNONE
+  return (flags & (VM_SHARED | VM_WRITE)) === (VM_SHARED | VM_WRITE) ? PTE_PRESENT | PTE_WRITE : PTE_PRESENT
+}
+
+export function vmaDup(vma: Vma, mm: Mm = vma.mm): Vma {
+  const copy = new Vma(mm, vma.start, vma.end, vma.flags, vma.pgoff, vma.file, vma.ops)
+  copy.anonVma = vma.anonVma
+  copy.privateData = vma.privateData
+  return copy
+}
+
+/** Enters the mapping in the address space and in its file's tree. */
+export function vmaLink(vma: Vma): void {
+  vma.mm.insertVma(vma)
+  vmaLinkFile(vma)
+}
+
+export function vmaLinkFile(vma: Vma): void {
+  const mapping = vma.file?.mapping
+  if (mapping) vma.fileNode = mapping.iMmap.insert(vma.pgoff, vmaLastPgoff(vma), vma)
+}
+
+export function vmaUnlinkFile(vma: Vma): void {
+  if (vma.fileNode !== null) {
+    vma.file?.mapping?.iMmap.remove(vma.fileNode)
+    vma.fileNode = null
+  }
+}
+
+/**
+ * Splits a mapping at `addr`. The new part is the one below `addr` if `newBelow`, else the one above.
+ *
+ * Returns 0 or what `VmOps.maySplit` objects.
+ */
+export function splitVma(vma: Vma, addr: Addr, newBelow: boolean): number {
+  const err = vma.ops?.maySplit?.(vma, addr) ?? 0
+  if (err !== 0) return err
+  assert(addr > vma.start && addr < vma.end, 'split point lies inside the mapping')
+  const part = vmaDup(vma)
+  if (newBelow) {
+    part.end = addr
+  } else {
+    part.start = addr
+    part.pgoff += (addr - vma.start) / PAGE_SIZE
+  }
+  anonVmaClone(part, vma)
+  part.ops?.open?.(part)
+  if (newBelow) {
+    vmaAdjust(vma, addr, vma.end, vma.pgoff + (addr - vma.start) / PAGE_SIZE, null, part)
+  } else {
+    vmaAdjust(vma, vma.start, addr, vma.pgoff, null, part)
+  }
+  return 0
+}
+
+function anonVmasMerge(a: AnonVma | null, b: AnonVma | null, vma: Vma | null): boolean {
+  // A mapping cloned from a parent (more than one link) is not merged with one that has no pages yet.
+  if ((a === null || b === null) && (vma === null || vma.anonVmaChain.length === 1)) return true
+  return a === b
+}
+
+function isMergeableVma(vma: Vma, file: VmFile | null, flags: number): boolean {
+  return vma.flags === flags && vma.file === file && vma.ops?.close === undefined
+}
+
+/** The mapping may grow downwards by something with these attributes. */
+export function canVmaMergeBefore(
+  vma: Vma,
+  flags: number,
+  anonVma: AnonVma | null,
+  file: VmFile | null,
+  pgoff: number,
+): boolean {
+  return isMergeableVma(vma, file, flags) && anonVmasMerge(anonVma, vma.anonVma, vma) && vma.pgoff === pgoff
+}
+
+/** The mapping may grow upwards by something with these attributes. */
+export function canVmaMergeAfter(
+  vma: Vma,
+  flags: number,
+  anonVma: AnonVma | null,
+  file: VmFile | null,
+  pgoff: number,
+): boolean {
+  return (
+    isMergeableVma(vma, file, flags) &&
+    anonVmasMerge(anonVma, vma.anonVma, vma) &&
+    vma.pgoff + vmaPages(vma) === pgoff
+  )
+}
+
+/**
+ * Merges `[addr, end)` with its neighbours, if they agree: after mprotect and the like changed the flags of a part, or when
+ * mremap puts a mapping beside another. `prev` is the mapping before `addr`, or the one that `addr` lies in.
+ *
+ * Returns the mapping that covers `[addr, end)` now, or null if nothing merged.
+ */
+export function vmaMerge(
+  mm: Mm,
+  prev: Vma | null,
+  addr: Addr,
+  end: Addr,
+  flags: number,
+  anonVma: AnonVma | null,
+  file: VmFile | null,
+  pgoff: number,
+): Vma | null {
+  if ((flags & VM_SPECIAL) !== 0) return null
+  const npages = (end - addr) / PAGE_SIZE
+  const mid = mm.findVma(prev === null ? 0 : prev.end)
+  const next = mid !== null && mid.end === end ? mm.findVma(mid.end) : mid
+
+  const mergePrev = prev !== null && prev.end === addr && canVmaMergeAfter(prev, flags, anonVma, file, pgoff)
+  const mergeNext =
+    next !== null && next.start === end && canVmaMergeBefore(next, flags, anonVma, file, pgoff + npages)
+
+  if (mergePrev && mergeNext && anonVmasMerge(prev.anonVma, next.anonVma, null)) {
+    vmaAdjust(prev, prev.start, next.end, prev.pgoff, prev, null)
+    return prev
+  }
+  if (mergePrev) {
+    vmaAdjust(prev, prev.start, end, prev.pgoff, prev, null)
+    return prev
+  }
+  if (mergeNext) {
+    if (prev !== null && addr < prev.end) {
+      vmaAdjust(prev, prev.start, addr, prev.pgoff, next, null)
+    } else {
+      assert(mid !== null, 'a successor to merge with implies a mapping in the middle')
+      vmaAdjust(mid, addr, next.end, next.pgoff - npages, next, null)
+    }
+    return next
+  }
+  return null
+}
+
+/**
+ * Moves the borders of `vma` to `[start, end)`. The mapping after it gives way or grows; `expand` is the one of the two that
+ * grows in a merge, `insert` a part split off before. Mappings that are covered whole disappear.
+ */
+export function vmaAdjust(
+  vma: Vma,
+  start: Addr,
+  end: Addr,
+  pgoff: number,
+  expand: Vma | null,
+  insert: Vma | null,
+): void {
+  const mm = vma.mm
+  const original = vma
+  let next = mm.nextVma(vma)
+  const removed: Vma[] = []
+  /** How far the start of `next` moves: upwards if positive. */
+  let adjustNext = 0
+
+  if (next !== null && insert === null) {
+    let exporter: Vma | null = null
+    let importer: Vma | null = null
+    if (end >= next.end) {
+      // `next` is swallowed whole; with `next` as the one to grow, `vma` is the one that goes (case 8 of vma_merge).
+      if (next === expand) {
+        assert(end === next.end, 'the mapping that grows ends where the result ends')
+        removed.push(vma)
+        exporter = vma
+        importer = next
+      } else {
+        assert(vma === expand, 'a mapping that swallows its neighbour is the one that grows')
+        removed.push(next)
+        exporter = next
+        importer = vma
+        if (end > next.end) {
+          const afterNext = mm.nextVma(next)
+          assert(afterNext !== null && end === afterNext.end, 'at most two mappings are swallowed')
+          removed.push(afterNext)
+          if (exporter.anonVma === null) exporter = afterNext
+        }
+      }
+    } else if (end > next.start) {
+      adjustNext = end - next.start
+      exporter = next
+      importer = vma
+    } else if (end < vma.end) {
+      adjustNext = -(vma.end - end)
+      exporter = vma
+      importer = next
+    }
+    if (exporter !== null && importer !== null && exporter.anonVma !== null && importer.anonVma === null) {
+      importer.anonVma = exporter.anonVma
+      anonVmaClone(importer, exporter)
+    }
+  }
+
+  vmaAdjustTransHuge(original, start, end, adjustNext)
+
+  const swallowedBySuccessor = removed.length > 0 && removed[0] === vma
+  const target = swallowedBySuccessor ? (next as Vma) : vma
+  if (swallowedBySuccessor) next = null
+
+  const mapping = target.file?.mapping ?? null
+  anonVmaTreePreUpdate(target)
+  if (adjustNext !== 0) anonVmaTreePreUpdate(next as Vma)
+  if (mapping !== null) {
+    if (adjustNext !== 0) vmaUnlinkFile(next as Vma)
+    vmaUnlinkFile(target)
+  }
+
+  for (const gone of removed) {
+    vmaUnlinkFile(gone)
+    mm.removeVma(gone)
+    unlinkAnonVmas(gone)
+  }
+  target.start = start
+  target.end = end
+  target.pgoff = pgoff
+  if (adjustNext !== 0) {
+    const neighbour = next as Vma
+    neighbour.start += adjustNext
+    neighbour.pgoff += adjustNext / PAGE_SIZE
+  }
+
+  if (mapping !== null) {
+    if (adjustNext !== 0) vmaLinkFile(next as Vma)
+    vmaLinkFile(target)
+  }
+  anonVmaTreePostUpdate(target)
+  if (adjustNext !== 0) anonVmaTreePostUpdate(next as Vma)
+  if (insert !== null) vmaLink(insert)
+  mm.vmaChanged()
+}
+
+/**
+ * Grows `vma` to `[start, end)` over empty space for mmap; `next` is swallowed if the result ends where it ends.
+ */
+export function vmaExpand(vma: Vma, start: Addr, end: Addr, pgoff: number, next: Vma | null): void {
+  const removeNext = next !== null && next !== vma && end === next.end ? next : null
+  if (removeNext !== null && removeNext.anonVma !== null && vma.anonVma === null) {
+    vma.anonVma = removeNext.anonVma
+    anonVmaClone(vma, removeNext)
+  }
+  vmaAdjustTransHuge(vma, start, end, 0)
+  anonVmaTreePreUpdate(vma)
+  vmaUnlinkFile(vma)
+  if (removeNext !== null) {
+    vmaUnlinkFile(removeNext)
+    vma.mm.removeVma(removeNext)
+    unlinkAnonVmas(removeNext)
+  }
+  vma.start = start
+  vma.end = end
+  vma.pgoff = pgoff
+  vmaLinkFile(vma)
+  anonVmaTreePostUpdate(vma)
+  vma.mm.vmaChanged()
+}
+
+/** Splits the huge entries that a new border would cut (MN-90). */
+function vmaAdjustTransHuge(vma: Vma, start: Addr, end: Addr, adjustNext: number): void {
+  splitHugePmdIfNeeded(vma, start)
+  splitHugePmdIfNeeded(vma, end)
+  if (adjustNext > 0) {
+    const next = vma.mm.nextVma(vma)
+    if (next !== null) splitHugePmdIfNeeded(next, next.start + adjustNext)
+  }
+}
+
+function splitHugePmdIfNeeded(vma: Vma, addr: Addr): void {
+  const block = pmdAlignDown(addr)
+  if (addr !== block && block >= vma.start && block + PMD_SIZE <= vma.end) splitHugePmdAddress(vma, addr)
+}
+
+/** Private memory that may be written is counted against the commit limit (`accountable_mapping`). */
+export function accountFlags(flags: number): number {
+  return (flags & (VM_WRITE | VM_SHARED)) === VM_WRITE ? VM_ACCOUNT : 0
+}
+
+/** Checks `[start, start + length)` of a system call: page aligned, not empty, inside the address space. */
+export function checkRange(start: Addr, length: number, taskSize: number): number {
+  if (!Number.isSafeInteger(start) || !Number.isSafeInteger(length)) return -EINVAL
+  if (start < 0 || start % PAGE_SIZE !== 0 || length <= 0 || start + length > taskSize) return -EINVAL
+  return 0
+}
