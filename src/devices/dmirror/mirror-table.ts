@@ -1,0 +1,106 @@
+// The page table of a dmirror handle: what the device would use to translate the addresses of the process that it mirrors.
+// The kernel's driver keeps an xarray of tagged page pointers (`dmirror.pt`, lib/test_hmm.c of Linux 6.1). Here an entry is
+// a frame number and a tag, in blocks of 512 pages, so that a block lines up with a last-level CPU table.
+//
+// The table holds no page references (TD-5): an entry is only good because the invalidation callback takes it away in time.
+
+import type { Pfn } from '../../base/addr.ts'
+
+/** May be read by the device. */
+export const TAG_READ = 0
+/** The device has the page for itself: exclusive access. */
+export const TAG_ATOMIC = 1
+/** May be read and written by the device. */
+export const TAG_WRITE = 3
+
+const BLOCK_PAGES = 512
+
+class Block {
+  /** Frame number plus one; 0 for no entry. */
+  readonly frames = new Uint32Array(BLOCK_PAGES)
+  readonly tags = new Uint8Array(BLOCK_PAGES)
+  nentries = 0
+}
+
+/** Maps virtual page numbers to frames. */
+export class MirrorTable {
+  private readonly blocks = new Map<number, Block>()
+  /** Entries in the table. */
+  size = 0
+
+  /** The frame that the device uses for page `vpn`, -1 if there is no entry. */
+  find(vpn: number): Pfn {
+    const block = this.blocks.get(Math.floor(vpn / BLOCK_PAGES))
+    return block === undefined ? -1 : block.frames[vpn % BLOCK_PAGES] - 1
+  }
+
+  /** The tag of page `vpn`, -1 if there is no entry. */
+  tagOf(vpn: number): number {
+    const block = this.blocks.get(Math.floor(vpn / BLOCK_PAGES))
+    if (block === undefined || block.frames[vpn % BLOCK_PAGES] === 0) return -1
+    return block.tags[vpn % BLOCK_PAGES]
+  }
+
+  store(vpn: number, pfn: Pfn, tag: number): void {
+    const key = Math.floor(vpn / BLOCK_PAGES)
+    let block = this.blocks.get(key)
+    if (block === undefined) {
+      block = new Block()
+      this.blocks.set(key, block)
+    }
+    const i = vpn % BLOCK_PAGES
+    if (block.frames[i] === 0) {
+      block.nentries++
+      this.size++
+    }
+    block.frames[i] = pfn + 1
+    block.tags[i] = tag
+  }
+
+  erase(vpn: number): void {
+    this.eraseRange(vpn, vpn)
+  }
+
+  /** Erases the pages `first` to `last`, both included. The whole address space costs no more than what is in the table. */
+  eraseRange(first: number, last: number): void {
+    if (this.size === 0 || first > last) return
+    const firstKey = Math.floor(first / BLOCK_PAGES)
+    const lastKey = Math.floor(last / BLOCK_PAGES)
+    if (lastKey - firstKey < this.blocks.size) {
+      for (let key = firstKey; key <= lastKey; key++) this.eraseInBlock(key, first, last)
+    } else {
+      for (const key of [...this.blocks.keys()]) {
+        if (key >= firstKey && key <= lastKey) this.eraseInBlock(key, first, last)
+      }
+    }
+  }
+
+  clear(): void {
+    this.blocks.clear()
+    this.size = 0
+  }
+
+  /** Calls `visit` for each entry; in ascending order within 512 pages, the blocks in the order in which they were made. */
+  forEach(visit: (vpn: number, pfn: Pfn, tag: number) => void): void {
+    for (const [key, block] of this.blocks) {
+      for (let i = 0; i < BLOCK_PAGES; i++) {
+        if (block.frames[i] !== 0) visit(key * BLOCK_PAGES + i, block.frames[i] - 1, block.tags[i])
+      }
+    }
+  }
+
+  private eraseInBlock(key: number, first: number, last: number): void {
+    const block = this.blocks.get(key)
+    if (block === undefined) return
+    const base = key * BLOCK_PAGES
+    const from = Math.max(first - base, 0)
+    const to = Math.min(last - base, BLOCK_PAGES - 1)
+    for (let i = from; i <= to; i++) {
+      if (block.frames[i] === 0) continue
+      block.frames[i] = 0
+      block.nentries--
+      this.size--
+    }
+    if (block.nentries === 0) this.blocks.delete(key)
+  }
+}
