@@ -50,3 +50,21 @@ export function setHugeMigrationEntry(_vma: Vma, _addr: Addr, _head: Pfn): boole
 export function removeHugeMigrationEntry(_vma: Vma, _addr: Addr, _from: Pfn, _to: Pfn): boolean {
   return false
 }
+
+/** MADV_FREE on a huge entry. True if it was dealt with as a whole; false if it was split and small entries remain. */
+export function freeHugePmd(_vma: Vma, _pmd: PmdTable, _slot: number, _start: Addr, _end: Addr): boolean {
+  return false
+}
+
+/** MADV_COLD / PAGEOUT on a huge entry; isolated pages are added to `isolated`. True if dealt with as a whole. */
+export function pageoutHugePmd(
+  _vma: Vma,
+  _pmd: PmdTable,
+  _slot: number,
+  _start: Addr,
+  _end: Addr,
+  _pageout: boolean,
+  _isolated: number[],
+): boolean {
+  return false
+}

@@ -13,6 +13,8 @@ export const VM_PFNMAP = 0x400
 export const VM_LOCKED = 0x2000
 /** Memory-mapped I/O or the like. */
 export const VM_IO = 0x4000
+export const VM_SEQ_READ = 0x8000
+export const VM_RAND_READ = 0x10000
 export const VM_DONTCOPY = 0x20000
 export const VM_DONTEXPAND = 0x40000
 /** Counted against the commit limit; decides, among others, whether two mappings may merge. */

@@ -362,6 +362,37 @@ export function vmaExpand(vma: Vma, start: Addr, end: Addr, pgoff: number, next:
   vma.mm.vmaChanged()
 }
 
+/**
+ * Gives `[start, end)` of `vma` other flags: merges it with a neighbour that has them, or splits it off. `prev` is the mapping
+ * before `start`, or `vma` itself if `start` lies inside it.
+ *
+ * Returns the mapping that covers `[start, end)` now, or a negative errno.
+ */
+export function changeVmaFlags(
+  vma: Vma,
+  prev: Vma | null,
+  start: Addr,
+  end: Addr,
+  flags: number,
+  pgoff: number,
+): Vma | number {
+  const merged = vmaMerge(vma.mm, prev, start, end, flags, vma.anonVma, vma.file, pgoff)
+  if (merged !== null) {
+    merged.flags = flags
+    return merged
+  }
+  if (start !== vma.start) {
+    const err = splitVma(vma, start, true)
+    if (err !== 0) return err
+  }
+  if (end !== vma.end) {
+    const err = splitVma(vma, end, false)
+    if (err !== 0) return err
+  }
+  vma.flags = flags
+  return vma
+}
+
 /** Splits the huge entries that a new border would cut (MN-90). */
 function vmaAdjustTransHuge(vma: Vma, start: Addr, end: Addr, adjustNext: number): void {
   splitHugePmdIfNeeded(vma, start)

@@ -1,0 +1,274 @@
+// mmap, munmap and the end of an address space (mm/mmap.c of Linux 6.1).
+
+import { type Addr, isPageAligned, PAGE_SIZE, pageAlignUp } from '../base/addr.ts'
+import { EINVAL, ENODEV, ENOMEM, EOPNOTSUPP } from '../base/errno.ts'
+import {
+  MAP_ANONYMOUS,
+  MAP_FIXED,
+  MAP_HUGETLB,
+  MAP_POPULATE,
+  MAP_PRIVATE,
+  MAP_SHARED,
+  PROT_EXEC,
+  PROT_READ,
+  PROT_WRITE,
+} from '../uapi/mman.ts'
+import { unlinkAnonVmas } from './anon-vma.ts'
+import { mmPopulate } from './gup.ts'
+import { makeHugetlbFile } from './hugetlb.ts'
+import type { Mm } from './mm.ts'
+import {
+  ADDR_MAX,
+  MMU_NOTIFY_RELEASE,
+  MMU_NOTIFY_UNMAP,
+  MmuNotifierRange,
+  mmuNotifierInvalidateRangeEnd,
+  mmuNotifierInvalidateRangeStart,
+} from './mmu-notifier.ts'
+import { makeSharedAnonymousFile } from './shmem.ts'
+import {
+  VM_EXEC,
+  VM_HUGETLB,
+  VM_MAYEXEC,
+  VM_MAYREAD,
+  VM_MAYSHARE,
+  VM_MAYWRITE,
+  VM_READ,
+  VM_SHARED,
+  VM_SPECIAL,
+  VM_WRITE,
+} from './vm-flags.ts'
+import {
+  accountFlags,
+  canVmaMergeAfter,
+  canVmaMergeBefore,
+  DUMMY_VM_OPS,
+  splitVma,
+  Vma,
+  type VmFile,
+  vmaExpand,
+  vmaLink,
+  vmaUnlinkFile,
+} from './vma.ts'
+import { unmapSingleVma } from './zap.ts'
+
+/** Where mappings without a wanted address go, downwards from here. */
+const MMAP_BASE: Addr = 0x7fff_0000_0000
+
+/** VM_READ, VM_WRITE and VM_EXEC of PROT_* bits. */
+export function protToVmFlags(prot: number): number {
+  return (
+    ((prot & PROT_READ) !== 0 ? VM_READ : 0) |
+    ((prot & PROT_WRITE) !== 0 ? VM_WRITE : 0) |
+    ((prot & PROT_EXEC) !== 0 ? VM_EXEC : 0)
+  )
+}
+
+/**
+ * Maps `length` bytes. Without MAP_FIXED the address is chosen (`addr` is only a hint); with it, what is mapped there goes.
+ *
+ * Returns the address, or -EINVAL (unaligned, no length, neither or both of MAP_SHARED and MAP_PRIVATE), -ENOMEM (no room),
+ * or what the file's mmap answers.
+ */
+export function mmMmap(
+  mm: Mm,
+  addr: Addr,
+  length: number,
+  prot: number,
+  flags: number,
+  file: VmFile | null = null,
+  pgoff = 0,
+): number {
+  if (!Number.isSafeInteger(addr) || !Number.isSafeInteger(length) || addr < 0 || length <= 0) return -EINVAL
+  if (!Number.isSafeInteger(pgoff) || pgoff < 0) return -EINVAL
+  const anonymous = (flags & MAP_ANONYMOUS) !== 0
+  if (!anonymous && file === null) return -EINVAL
+  const type = flags & (MAP_SHARED | MAP_PRIVATE)
+  if (type !== MAP_SHARED && type !== MAP_PRIVATE) return -EINVAL
+  const hugetlb = (flags & MAP_HUGETLB) !== 0
+  const nbytes = hugetlb ? Math.ceil(length / 0x20_0000) * 0x20_0000 : pageAlignUp(length)
+  if (nbytes > mm.taskSize) return -ENOMEM
+
+  let start = addr
+  if ((flags & MAP_FIXED) !== 0) {
+    if (!isPageAligned(addr) || (hugetlb && addr % 0x20_0000 !== 0)) return -EINVAL
+    if (addr + nbytes > mm.taskSize) return -ENOMEM
+  } else {
+    start = findUnmappedArea(mm, nbytes, hugetlb ? 0x20_0000 : PAGE_SIZE)
+    if (start < 0) return start
+  }
+
+  let vmFlags = protToVmFlags(prot) | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC
+  if (type === MAP_SHARED) vmFlags |= VM_SHARED | VM_MAYSHARE
+  let backing = anonymous ? null : file
+  let offset = pgoff
+  if (hugetlb) {
+    backing = makeHugetlbFile(mm.sys, nbytes / PAGE_SIZE)
+    offset = 0
+  } else if (anonymous) {
+    offset = type === MAP_SHARED ? 0 : start / PAGE_SIZE
+  }
+  const ret = mmapRegion(mm, start, nbytes, vmFlags, backing, offset, anonymous && !hugetlb && type === MAP_SHARED)
+  if (ret >= 0 && (flags & MAP_POPULATE) !== 0) mmPopulate(mm, start, nbytes)
+  return ret
+}
+
+function mmapRegion(
+  mm: Mm,
+  addr: Addr,
+  nbytes: number,
+  requested: number,
+  file: VmFile | null,
+  pgoff: number,
+  sharedAnonymous: boolean,
+): number {
+  if (!mm.sys.mmu.capabilities.anyFrame && file !== null) return -EOPNOTSUPP
+  const end = addr + nbytes
+  const unmapped = mmMunmap(mm, addr, nbytes)
+  if (unmapped !== 0) return -ENOMEM
+  let flags = requested
+  const isHugetlb = file?.mapping?.isHugetlb === true
+  if (!isHugetlb) flags |= accountFlags(flags)
+
+  if (!sharedAnonymous && expandNeighbour(mm, addr, end, flags, file, pgoff)) return addr
+
+  let backing = file
+  if (sharedAnonymous) backing = makeSharedAnonymousFile(mm.sys, nbytes / PAGE_SIZE)
+  const vma = new Vma(mm, addr, end, flags, pgoff, backing, backing === null ? null : DUMMY_VM_OPS)
+  if (backing !== null) {
+    const err = backing.mmap(vma)
+    if (err !== 0) return err
+  }
+  vmaLink(vma)
+  return addr
+}
+
+/** Lets the mapping before or after `[addr, end)`, or both, grow over it, if they agree in everything. */
+function expandNeighbour(mm: Mm, addr: Addr, end: Addr, flags: number, file: VmFile | null, pgoff: number): boolean {
+  if ((flags & VM_SPECIAL) !== 0) return false
+  const next = mm.findVma(addr)
+  const prev = mm.vmaBefore(addr)
+  const npages = (end - addr) / PAGE_SIZE
+  let grow: Vma | null = null
+  let mergeStart = addr
+  let mergeEnd = end
+  let mergePgoff = pgoff
+  if (next !== null && next.start === end && canVmaMergeBefore(next, flags, null, file, pgoff + npages)) {
+    mergeEnd = next.end
+    grow = next
+    mergePgoff = next.pgoff - npages
+  }
+  if (prev !== null && prev.end === addr && canVmaMergeAfter(prev, flags, grow?.anonVma ?? null, file, pgoff)) {
+    mergeStart = prev.start
+    grow = prev
+    mergePgoff = prev.pgoff
+  }
+  if (grow === null) return false
+  vmaExpand(grow, mergeStart, mergeEnd, mergePgoff, next)
+  return true
+}
+
+/** A free stretch of `nbytes`, as high as possible; -ENOMEM if there is none. */
+function findUnmappedArea(mm: Mm, nbytes: number, align: number): number {
+  let top = MMAP_BASE
+  for (let i = mm.vmas.length - 1; i >= -1; i--) {
+    const floor = i >= 0 ? mm.vmas[i].end : PAGE_SIZE
+    if (floor < top) {
+      const start = top - nbytes - ((top - nbytes) % align)
+      if (start >= floor) return start
+    }
+    if (i >= 0) top = Math.min(top, mm.vmas[i].start)
+  }
+  return -ENOMEM
+}
+
+/**
+ * Unmaps `[start, start + length)` under one UNMAP event, if anything is mapped there (MN-60).
+ *
+ * Returns 0, -EINVAL (unaligned, no length, outside the address space), or what a mapping objects to being split.
+ */
+export function mmMunmap(mm: Mm, start: Addr, length: number): number {
+  if (!Number.isSafeInteger(start) || !Number.isSafeInteger(length)) return -EINVAL
+  if (!isPageAligned(start) || start < 0 || length <= 0 || start + length > mm.taskSize) return -EINVAL
+  const end = start + pageAlignUp(length)
+  const first = mm.findVmaIntersection(start, end)
+  if (first === null) return 0
+  if (start > first.start) {
+    const err = splitVma(first, start, false)
+    if (err !== 0) return err
+  }
+  const tail = mm.findVma(end - 1)
+  if (tail !== null && tail.start < end && tail.end > end) {
+    const err = splitVma(tail, end, true)
+    if (err !== 0) return err
+  }
+  const gone: Vma[] = []
+  for (let vma = mm.findVmaIntersection(start, end); vma !== null; vma = mm.findVmaIntersection(start, end)) {
+    mm.removeVma(vma)
+    gone.push(vma)
+  }
+  const prev = mm.vmaBefore(start)
+  const next = mm.findVma(end)
+  unmapRegion(mm, gone, start, end, prev?.end ?? 0, next?.start ?? 0)
+  return 0
+}
+
+/** Zaps the mappings, which are out of the address space already, and frees the tables that only they used. */
+function unmapRegion(mm: Mm, gone: Vma[], start: Addr, end: Addr, floor: Addr, ceiling: Addr): void {
+  const range = new MmuNotifierRange(MMU_NOTIFY_UNMAP, gone[0], mm, start, end)
+  mmuNotifierInvalidateRangeStart(range)
+  for (const vma of gone) unmapSingleVma(vma, start, end, null)
+  mmuNotifierInvalidateRangeEnd(range)
+  freePageTables(mm, gone, floor, ceiling)
+  for (const vma of gone) vma.ops?.close?.(vma)
+}
+
+/** Neighbours less than 2 MiB apart are handled as one stretch. */
+function freePageTables(mm: Mm, gone: Vma[], floor: Addr, ceiling: Addr): void {
+  for (let i = 0; i < gone.length; i++) {
+    const { start } = gone[i]
+    unlinkVma(gone[i])
+    while (
+      (gone[i].flags & VM_HUGETLB) === 0 &&
+      i + 1 < gone.length &&
+      gone[i + 1].start <= gone[i].end + 0x20_0000 &&
+      (gone[i + 1].flags & VM_HUGETLB) === 0
+    ) {
+      i++
+      unlinkVma(gone[i])
+    }
+    mm.pageTable.free(start, gone[i].end, floor, i + 1 < gone.length ? gone[i + 1].start : ceiling)
+  }
+}
+
+function unlinkVma(vma: Vma): void {
+  unlinkAnonVmas(vma)
+  vmaUnlinkFile(vma)
+}
+
+/**
+ * The last user is gone: RELEASE and UNMAP over everything (MN-61), then all pages are freed. Subscriptions stay until
+ * their drivers remove them. Returns 0, or -ENODEV if the address space is dead already.
+ */
+export function exitMmap(mm: Mm): number {
+  if (mm.users <= 0) return -ENODEV
+  mm.users--
+  if (mm.users > 0) return 0
+  const release = new MmuNotifierRange(MMU_NOTIFY_RELEASE, null, mm, 0, ADDR_MAX)
+  mmuNotifierInvalidateRangeStart(release)
+  mmuNotifierInvalidateRangeEnd(release)
+  const gone = [...mm.vmas]
+  mm.vmas.length = 0
+  mm.vmaChanged()
+  if (gone.length > 0) {
+    const range = new MmuNotifierRange(MMU_NOTIFY_UNMAP, gone[0], mm, 0, ADDR_MAX)
+    mmuNotifierInvalidateRangeStart(range)
+    for (const vma of gone) unmapSingleVma(vma, vma.start, vma.end, null)
+    mmuNotifierInvalidateRangeEnd(range)
+    freePageTables(mm, gone, 0, 0)
+    for (const vma of gone) vma.ops?.close?.(vma)
+  }
+  mm.sys.mms.delete(mm)
+  mm.sys.mmu.detach(mm.space)
+  return 0
+}

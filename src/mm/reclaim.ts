@@ -1,0 +1,104 @@
+// Reclaim: writing pages to swap and freeing them (`shrink_page_list` of mm/vmscan.c, Linux 6.1). The write to swap is
+// complete when the call returns, so a page that nobody else holds is free then.
+
+import type { Pfn } from '../base/addr.ts'
+import { AddressSpace } from './address-space.ts'
+import { PG_ANON, PG_DIRTY, PG_LRU, PG_SWAPBACKED, PG_SWAPCACHE, PG_UNEVICTABLE, PG_WRITEBACK } from './page.ts'
+import { putPage, unlockPage } from './page-alloc.ts'
+import { tryToUnmap } from './rmap.ts'
+import { shmemMoveToSwap } from './shmem.ts'
+import { addToSwapCache, deleteFromSwapCache, writeSwapSlot } from './swap.ts'
+import type { System } from './system.ts'
+import { deleteFromPageCache } from './truncate.ts'
+
+/**
+ * Reclaims isolated pages (off the LRU, one reference each for the caller), in order. What cannot be reclaimed goes back on
+ * the LRU. Returns the number of pages freed.
+ */
+export function reclaimPages(sys: System, isolated: readonly Pfn[]): number {
+  let freed = 0
+  for (const pfn of isolated) {
+    if (reclaimPage(sys, pfn)) freed++
+    else putBack(sys, pfn)
+  }
+  return freed
+}
+
+/** Takes up to `npages` from the cold end of the LRU and reclaims what it can. Returns the number of pages freed. */
+export function shrinkLru(sys: System, npages: number): number {
+  const isolated: Pfn[] = []
+  while (isolated.length < npages && sys.lru.last >= 0) {
+    const pfn = sys.lru.last
+    sys.lru.isolate(pfn)
+    isolated.push(pfn)
+  }
+  return reclaimPages(sys, isolated)
+}
+
+function putBack(sys: System, pfn: Pfn): void {
+  if (sys.pages.refcount[pfn] > 1 && (sys.pages.flags[pfn] & PG_LRU) === 0) sys.lru.add(pfn)
+  putPage(sys, pfn)
+}
+
+function reclaimPage(sys: System, pfn: Pfn): boolean {
+  const { pages, swap } = sys
+  if (!pages.trylock(pfn)) return false
+  const reclaimed = unmapAndWrite()
+  if ((pages.flags[pfn] & 1) !== 0) unlockPage(sys, pfn) // PG_LOCKED
+  if (reclaimed) putPage(sys, pfn)
+  return reclaimed
+
+  function unmapAndWrite(): boolean {
+    if ((pages.flags[pfn] & (PG_UNEVICTABLE | PG_WRITEBACK)) !== 0 || pages.isCompound(pfn)) return false
+    const anon = (pages.flags[pfn] & PG_ANON) !== 0
+    if (anon && (pages.flags[pfn] & (PG_SWAPBACKED | PG_SWAPCACHE)) === PG_SWAPBACKED) {
+      if (swap === null || pages.maybeDmaPinned(pfn)) return false
+      const slot = swap.alloc()
+      if (slot < 0) return false
+      addToSwapCache(sys, swap, pfn, slot)
+      pages.flags[pfn] |= PG_DIRTY
+    }
+    if (pages.isMapped(pfn)) {
+      tryToUnmap(sys, pfn)
+      if (pages.isMapped(pfn)) return false
+    }
+    const mapping = anon ? null : sys.mappings.get(pages.mapping[pfn])
+    if ((pages.flags[pfn] & PG_DIRTY) !== 0 && !writeOut(sys, pfn, mapping instanceof AddressSpace ? mapping : null)) {
+      return false
+    }
+    return detach(sys, pfn)
+  }
+}
+
+/** Writes a dirty page to swap; false if somebody else holds it or there is no room. */
+function writeOut(sys: System, pfn: Pfn, mapping: AddressSpace | null): boolean {
+  const { pages, swap } = sys
+  if (swap === null) return false
+  // The caller's reference and that of the cache it is in.
+  if (pages.refcount[pfn] !== 2) return false
+  if ((pages.flags[pfn] & PG_SWAPCACHE) === 0) {
+    if (mapping === null) return false
+    const slot = swap.alloc()
+    if (slot < 0) return false
+    shmemMoveToSwap(sys, mapping, pfn, slot)
+  }
+  writeSwapSlot(sys, swap, pfn, pages.swap[pfn])
+  pages.flags[pfn] &= ~PG_DIRTY
+  return true
+}
+
+/** Takes a clean page that only the caller and its cache hold out of the cache. */
+function detach(sys: System, pfn: Pfn): boolean {
+  const { pages } = sys
+  const flags = pages.flags[pfn]
+  if ((flags & PG_ANON) !== 0 && (flags & PG_SWAPBACKED) === 0) return pages.refcount[pfn] === 1
+  if (pages.refcount[pfn] !== 2) return false
+  if ((flags & PG_SWAPCACHE) !== 0) {
+    deleteFromSwapCache(sys, pfn)
+    return true
+  }
+  const mapping = sys.mappings.get(pages.mapping[pfn])
+  if (!(mapping instanceof AddressSpace)) return false
+  deleteFromPageCache(sys, mapping, pfn)
+  return true
+}
