@@ -16,12 +16,7 @@ import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
 } from './mmu-notifier.ts'
-import {
-  PG_HWPOISON,
-  PG_LOCKED,
-  PG_SWAPCACHE,
-  PG_UPTODATE,
-} from './page.ts'
+import { PG_HWPOISON, PG_LOCKED, PG_SWAPCACHE, PG_UPTODATE } from './page.ts'
 import { allocPage, allocZeroedPage, getPage, putPage, unlockPage, waitForPage } from './page-alloc.ts'
 import {
   PTE_DIRTY,
@@ -506,27 +501,4 @@ export function restoreExclusiveEntry(vma: Vma, addr: Addr): void {
   pageAddAnonRmap(vma, pfn, addr, false)
   table.words[2 * i + 1] = entry
   tlbInstall(mm, addr, table, i)
-}
-
-// ---- entries made by drivers ----
-
-/** Maps an ordinary page at `addr` and takes a reference on it (`vm_insert_page`); the mapping becomes a mixed map. */
-export function insertPage(vma: Vma, addr: Addr, pfn: Pfn): void {
-  const { mm } = vma
-  const { sys } = mm
-  const table = mm.pageTable.allocPte(addr)
-  const i = pteIndex(addr)
-  getPage(sys, pfn)
-  mm.rss[rssKind(sys, pfn)]++
-  pageAddFileRmap(sys, pfn)
-  table.words[2 * i] = pfn
-  table.words[2 * i + 1] = vmaProtection(vma)
-}
-
-/** Maps a raw frame number at `addr`: no page structure, no reference (`vmf_insert_pfn`, `remap_pfn_range`). */
-export function insertPfn(vma: Vma, addr: Addr, pfn: Pfn): void {
-  const table = vma.mm.pageTable.allocPte(addr)
-  const i = pteIndex(addr)
-  table.words[2 * i] = pfn
-  table.words[2 * i + 1] = vmaProtection(vma) | PTE_SPECIAL
 }

@@ -3,7 +3,7 @@
 
 import { PAGE_SIZE } from '../../base/addr.ts'
 import { ENOMEM } from '../../base/errno.ts'
-import { insertPage } from '../../mm/fault.ts'
+import { insertPage } from '../../mm/insert.ts'
 import { allocZeroedPage, putPage } from '../../mm/page-alloc.ts'
 import { VM_MIXEDMAP } from '../../mm/vm-flags.ts'
 import type { Vma, VmFile } from '../../mm/vma.ts'
