@@ -3,14 +3,27 @@ import { PAGE_SIZE, PMD_SIZE, pmdIndex, pteIndex } from '../base/addr.ts'
 import { DmirrorDevice, type DmirrorHandle } from '../devices/dmirror/index.ts'
 import { Machine } from '../machine/machine.ts'
 import type { Process } from '../machine/process.ts'
-import { MADV_HWPOISON, MADV_PAGEOUT, PROT_NONE, PROT_READ, PROT_WRITE } from '../uapi/mman.ts'
+import {
+  MADV_HWPOISON,
+  MADV_PAGEOUT,
+  MAP_ANONYMOUS,
+  MAP_FIXED,
+  MAP_PRIVATE,
+  PROT_NONE,
+  PROT_READ,
+  PROT_WRITE,
+} from '../uapi/mman.ts'
 import { dumpAttr, dumpPagemap, dumpPte, formatMaps, samePages } from './dump.ts'
+import { mmMmap } from './mmap.ts'
+import { PG_ANON, PG_ANON_EXCLUSIVE } from './page.ts'
+import { allocCompoundPage } from './page-alloc.ts'
 import {
   PTE_HUGE,
   PTE_KIND_MARKER,
   PTE_KIND_MIGRATION,
   PTE_KIND_SWAPIN_ERROR,
   PTE_PRESENT,
+  PTE_PROTNONE,
   PTE_SPECIAL,
   PTE_WRITE,
 } from './pte.ts'
@@ -141,22 +154,38 @@ describe('dumpPte(), dumpAttr(), dumpPagemap()', () => {
     expect(dumps(process, 1)).toEqual(['s', '2', '2'])
   })
 
-  test('huge pages', () => {
-    const machine = new Machine({ memory: '16 MiB', thp: 'always' })
-    const process = machine.createProcess()
-    process.mmap({ addr: BASE, length: 2 * PMD_SIZE, fixed: true })
-    process.store32(BASE, 1)
-    process.load32(BASE + PMD_SIZE)
-    expect(dumps(process, 1024)).toEqual([
-      'P'.repeat(512) + 'Z'.repeat(512),
-      '7'.repeat(512) + '.'.repeat(512),
-      '9'.repeat(512) + '5'.repeat(512),
-    ])
-    const child = process.fork()
-    expect(dumps(process, 512)).toEqual(['p'.repeat(512), '1'.repeat(512), '1'.repeat(512)])
-    expect(samePages([process.mm, child.mm], BASE, 1024)).toHaveLength(512)
-    process.mm.pageTable.findPmd(BASE)?.setHuge(pmdIndex(BASE), PTE_KIND_MIGRATION | PTE_HUGE, 512)
-    expect(dumps(process, 1)[0]).toBe('m')
+  test('huge entries', () => {
+    const machine = new Machine({ memory: '16 MiB' })
+    const { mm } = machine.createProcess()
+    const other = machine.createProcess().mm
+    const head = allocCompoundPage(machine.sys, mm.space, BASE, 9)
+    machine.sys.pages.flags[head] |= PG_ANON | PG_ANON_EXCLUSIVE
+    machine.sys.pages.getCompound(head).mapcount = 1
+    for (const each of [mm, other]) {
+      mmMmap(each, BASE, 4 * PMD_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED)
+    }
+    const pmd = mm.pageTable.allocPmd(BASE)
+    const slot = pmdIndex(BASE)
+    pmd.setHuge(slot, PTE_PRESENT | PTE_HUGE | PTE_WRITE, head)
+    pmd.setHuge(slot + 1, PTE_PRESENT | PTE_HUGE | PTE_SPECIAL, 1024)
+    pmd.setHuge(slot + 2, PTE_KIND_MIGRATION | PTE_HUGE, head)
+    const drawn = (from: number, npages: number) => [
+      dumpPte(mm, page(from), npages),
+      dumpAttr(mm, page(from), npages),
+      dumpPagemap(mm, page(from), npages),
+    ]
+    expect(drawn(510, 4)).toEqual(['PPZZ', '77..', '9955'])
+    expect(drawn(1535, 2)).toEqual(['mt', '7.', '2.'])
+
+    other.pageTable.allocPmd(BASE).setHuge(slot, PTE_PRESENT | PTE_HUGE, head)
+    machine.sys.pages.flags[head] &= ~PG_ANON_EXCLUSIVE
+    machine.sys.pages.getCompound(head).mapcount = 2
+    pmd.setHuge(slot, PTE_PRESENT | PTE_HUGE, head)
+    expect(drawn(511, 1)).toEqual(['p', '1', '1'])
+    const same = samePages([mm, other], BASE, 1024)
+    expect([same.length, same[0], same[511]]).toEqual([512, '0:0=1:0', '0:511=1:511'])
+    pmd.setHuge(slot, PTE_PRESENT | PTE_HUGE | PTE_PROTNONE, head)
+    expect(drawn(0, 1)[0]).toBe('n')
   })
 })
 
