@@ -9,7 +9,7 @@ import { PAGE_SIZE } from '../base/addr.ts'
 import { type IntervalNode, IntervalTree } from '../base/interval-tree.ts'
 import type { System } from './system.ts'
 import { VM_ACCESS_FLAGS } from './vm-flags.ts'
-import { type Vma, vmaLastPgoff } from './vma.ts'
+import type { Vma } from './vma.ts'
 
 /** Links one Vma to one AnonVma. */
 export class AnonVmaChain {
@@ -20,7 +20,7 @@ export class AnonVmaChain {
   constructor(vma: Vma, anonVma: AnonVma) {
     this.vma = vma
     this.anonVma = anonVma
-    this.node = anonVma.tree.insert(vma.pgoff, vmaLastPgoff(vma), vma)
+    this.node = anonVma.tree.insert(vma.pgoff, vma.lastPgoff, vma)
   }
 }
 
@@ -111,7 +111,7 @@ export function anonVmaTreePreUpdate(vma: Vma): void {
 
 /** Afterwards: puts it back. */
 export function anonVmaTreePostUpdate(vma: Vma): void {
-  for (const link of vma.anonVmaChain) link.node = link.anonVma.tree.insert(vma.pgoff, vmaLastPgoff(vma), vma)
+  for (const link of vma.anonVmaChain) link.node = link.anonVma.tree.insert(vma.pgoff, vma.lastPgoff, vma)
 }
 
 /** A neighbour's AnonVma, if the two mappings could have been one but for their access flags. */

@@ -61,7 +61,7 @@ import {
   VmFault,
 } from './vm-fault.ts'
 import { VM_HUGETLB, VM_LOCKED, VM_SHARED, VM_WRITE } from './vm-flags.ts'
-import { linearPageIndex, type Vma, vmaLastPgoff, vmaProtection } from './vma.ts'
+import { linearPageIndex, type Vma, vmaProtection } from './vma.ts'
 
 /**
  * Makes the page at `addr` usable for the access in `flags` (FAULT_FLAG_*). The caller has checked that the mapping allows
@@ -266,7 +266,7 @@ function doFaultAround(vmf: VmFault): number {
   const address = Math.max(vmf.address - (vmf.address % window), vma.start)
   const start = vmf.pgoff - (vmf.address - address) / PAGE_SIZE
   const tableEnd = start - pteIndex(address) + 511
-  const end = Math.min(tableEnd, vmaLastPgoff(vma), start + npages - 1)
+  const end = Math.min(tableEnd, vma.lastPgoff, start + npages - 1)
   return vma.ops?.mapPages?.(vmf, start, end) ?? 0
 }
 

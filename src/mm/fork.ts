@@ -8,7 +8,7 @@ import { anonVmaFork } from './anon-vma.ts'
 import { restoreExclusiveEntry } from './fault.ts'
 import { copyHugePmd } from './huge-memory.ts'
 import { copyHugetlbPageRange } from './hugetlb.ts'
-import { Mm, MM_SWAPENTS } from './mm.ts'
+import { MM_SWAPENTS, Mm } from './mm.ts'
 import { exitMmap } from './mmap.ts'
 import {
   MMU_NOTIFY_PROTECTION_PAGE,
@@ -34,7 +34,16 @@ import {
 } from './pte.ts'
 import { pageAddFileRmap, pageAddNewAnonRmap, pageTryDupAnonRmap, rssKind } from './rmap.ts'
 import { tlbUnmap } from './tlb.ts'
-import { isCowMapping, VM_DONTCOPY, VM_HUGETLB, VM_LOCKED, VM_MIXEDMAP, VM_PFNMAP, VM_SHARED, VM_WRITE } from './vm-flags.ts'
+import {
+  isCowMapping,
+  VM_DONTCOPY,
+  VM_HUGETLB,
+  VM_LOCKED,
+  VM_MIXEDMAP,
+  VM_PFNMAP,
+  VM_SHARED,
+  VM_WRITE,
+} from './vm-flags.ts'
 import { type Vma, vmaDup, vmaLink, vmaProtection } from './vma.ts'
 
 /**

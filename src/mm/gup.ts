@@ -231,4 +231,3 @@ export function mmPopulate(mm: Mm, start: Addr, length: number): number {
   }
   return 0
 }
-

@@ -4,7 +4,7 @@
 
 import type { Pfn } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
-import { PG_LRU, type Pages } from './page.ts'
+import { type Pages, PG_LRU } from './page.ts'
 
 export class Lru {
   /** Pages on the list. */

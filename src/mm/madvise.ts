@@ -1,6 +1,15 @@
 // madvise (mm/madvise.c of Linux 6.1; spec 7.3).
 
-import { type Addr, isPageAligned, PAGE_SIZE, pageAlignUp, pmdAddrEnd, pmdIndex, PMD_SIZE, pteIndex } from '../base/addr.ts'
+import {
+  type Addr,
+  isPageAligned,
+  PAGE_SIZE,
+  PMD_SIZE,
+  pageAlignUp,
+  pmdAddrEnd,
+  pmdIndex,
+  pteIndex,
+} from '../base/addr.ts'
 import { EACCES, EINVAL, ENOMEM, EOPNOTSUPP } from '../base/errno.ts'
 import {
   MADV_COLD,
@@ -25,7 +34,7 @@ import {
 import { checkVmaFlags, FOLL_GET, FOLL_HWPOISON, FOLL_WRITE, getUserPages } from './gup.ts'
 import { freeHugePmd, pageoutHugePmd, splitHugePage } from './huge-memory.ts'
 import { memoryFailure } from './memory-failure.ts'
-import { type Mm, MM_SWAPENTS } from './mm.ts'
+import { MM_SWAPENTS, type Mm } from './mm.ts'
 import {
   MMU_NOTIFY_CLEAR,
   MmuNotifierRange,
@@ -366,4 +375,3 @@ function injectError(mm: Mm, start: Addr, end: Addr): number {
   }
   return 0
 }
-

@@ -108,7 +108,13 @@ export interface MigrateVma {
   faultPage: Pfn
 }
 
-export function makeMigrateVma(vma: Vma | null, start: Addr, end: Addr, pgmapOwner: unknown, flags: number): MigrateVma {
+export function makeMigrateVma(
+  vma: Vma | null,
+  start: Addr,
+  end: Addr,
+  pgmapOwner: unknown,
+  flags: number,
+): MigrateVma {
   const npages = Math.max(0, Math.floor((end - start) / PAGE_SIZE))
   return {
     vma,

@@ -1,18 +1,28 @@
 // mprotect (mm/mprotect.c of Linux 6.1; spec CP-40 to CP-47).
 
-import { type Addr, isPageAligned, PAGE_SIZE, pageAlignUp, pgdAddrEnd, pmdAddrEnd, pmdIndex, pteIndex, pudAddrEnd } from '../base/addr.ts'
+import {
+  type Addr,
+  isPageAligned,
+  PAGE_SIZE,
+  pageAlignUp,
+  pgdAddrEnd,
+  pmdAddrEnd,
+  pmdIndex,
+  pteIndex,
+  pudAddrEnd,
+} from '../base/addr.ts'
 import { EACCES, EINVAL, ENOMEM } from '../base/errno.ts'
 import { populateVmaPageRange } from './gup.ts'
 import { changeHugePmd } from './huge-memory.ts'
 import { hugetlbChangeProtection } from './hugetlb.ts'
 import type { Mm } from './mm.ts'
+import { protToVmFlags } from './mmap.ts'
 import {
   MMU_NOTIFY_PROTECTION_VMA,
   MmuNotifierRange,
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
 } from './mmu-notifier.ts'
-import { protToVmFlags } from './mmap.ts'
 import type { PmdTable, PteTable } from './pgtable.ts'
 import {
   PTE_DIRTY,

@@ -1,6 +1,15 @@
 // mremap: growing, shrinking and moving a mapping (mm/mremap.c of Linux 6.1; spec 7.6).
 
-import { type Addr, isPageAligned, PAGE_SIZE, pageAlignUp, PMD_SIZE, pmdIndex, pteIndex, PUD_SIZE } from '../base/addr.ts'
+import {
+  type Addr,
+  isPageAligned,
+  PAGE_SIZE,
+  PMD_SIZE,
+  PUD_SIZE,
+  pageAlignUp,
+  pmdIndex,
+  pteIndex,
+} from '../base/addr.ts'
 import { EFAULT, EINVAL, ENOMEM, EOPNOTSUPP } from '../base/errno.ts'
 import { MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE } from '../uapi/mman.ts'
 import { anonVmaClone } from './anon-vma.ts'
@@ -35,7 +44,8 @@ export function mmMremap(
   if ((flags & ~(MREMAP_FIXED | MREMAP_MAYMOVE | MREMAP_DONTUNMAP)) !== 0) return -EINVAL
   if ((flags & MREMAP_FIXED) !== 0 && (flags & MREMAP_MAYMOVE) === 0) return -EINVAL
   if ((flags & MREMAP_DONTUNMAP) !== 0 && ((flags & MREMAP_MAYMOVE) === 0 || oldLength !== newLength)) return -EINVAL
-  if (!Number.isSafeInteger(oldAddr) || !Number.isSafeInteger(oldLength) || !Number.isSafeInteger(newLength)) return -EINVAL
+  if (!Number.isSafeInteger(oldAddr) || !Number.isSafeInteger(oldLength) || !Number.isSafeInteger(newLength))
+    return -EINVAL
   if (!isPageAligned(oldAddr) || oldAddr < 0 || oldLength < 0 || newLength <= 0) return -EINVAL
   const oldLen = pageAlignUp(oldLength)
   const newLen = pageAlignUp(newLength)

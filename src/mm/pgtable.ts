@@ -5,7 +5,7 @@
 //   PgdTable 512 GiB ──> PudTable 1 GiB ──> PmdTable 2 MiB ──> PteTable 4 KiB
 //                                           or a huge entry
 
-import { type Addr, pgdIndex, pmdIndex, PGDIR_SIZE, PMD_SIZE, pudIndex, PUD_SIZE } from '../base/addr.ts'
+import { type Addr, PGDIR_SIZE, PMD_SIZE, PUD_SIZE, pgdIndex, pmdIndex, pudIndex } from '../base/addr.ts'
 
 /** 512 entries, two words each: see pte.ts. */
 export class PteTable {

@@ -5,15 +5,10 @@
 import { type Addr, PAGE_SIZE, type Pfn, pteIndex } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
 import { AnonVma } from './anon-vma.ts'
-import {
-  hugePmdMaps,
-  removeHugeMigrationEntry,
-  setHugeMigrationEntry,
-  splitHugePmdAddress,
-} from './huge-memory.ts'
+import { hugePmdMaps, removeHugeMigrationEntry, setHugeMigrationEntry, splitHugePmdAddress } from './huge-memory.ts'
 import { hugetlbTryToMigrateOne, hugetlbTryToUnmapOne } from './hugetlb.ts'
 import { isDevicePrivatePage } from './memremap.ts'
-import { type Mm, MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, MM_SWAPENTS } from './mm.ts'
+import { MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, MM_SWAPENTS, type Mm } from './mm.ts'
 import {
   MMU_NOTIFY_CLEAR,
   MmuNotifierRange,

@@ -4,10 +4,10 @@
 import { PAGE_SIZE, type Pfn, pteIndex } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
 import { EINVAL, EIO, ENOMEM } from '../base/errno.ts'
-import { AddressSpace } from './address-space.ts'
+import type { AddressSpace } from './address-space.ts'
 import { setFileEntry } from './fault.ts'
 import { PG_DIRTY, PG_HWPOISON, PG_LOCKED, PG_SWAPBACKED, PG_UPTODATE } from './page.ts'
-import { allocKernelPage, getPage, putPage, unlockPage, waitForPage } from './page-alloc.ts'
+import { allocKernelPage, getPage, putPage, waitForPage } from './page-alloc.ts'
 import { addToSwapCache, deleteFromSwapCache, freeSwapAndCache, readSwapSlot } from './swap.ts'
 import type { System } from './system.ts'
 import { deleteFromPageCache, unmapMappingRange } from './truncate.ts'
@@ -208,4 +208,3 @@ function filemapMapPages(vmf: VmFault, first: number, last: number): number {
 export function vmaIsShmem(vma: Vma): boolean {
   return vma.ops === SHMEM_VM_OPS
 }
-

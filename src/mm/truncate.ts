@@ -6,7 +6,6 @@ import { AddressSpace } from './address-space.ts'
 import { PG_DIRTY, PG_WRITEBACK } from './page.ts'
 import { putPage } from './page-alloc.ts'
 import type { System } from './system.ts'
-import { vmaLastPgoff } from './vma.ts'
 import { zapPageRangeSingle } from './zap.ts'
 
 /**
@@ -18,7 +17,7 @@ export function unmapMappingRange(mapping: AddressSpace, first: number, npages: 
   mapping.iMmap.forEachOverlap(first, last, (node) => {
     const vma = node.value
     const from = Math.max(first, vma.pgoff)
-    const to = Math.min(last, vmaLastPgoff(vma))
+    const to = Math.min(last, vma.lastPgoff)
     const start = vma.start + (from - vma.pgoff) * PAGE_SIZE
     zapPageRangeSingle(vma, start, start + (to - from + 1) * PAGE_SIZE, { evenCows })
   })

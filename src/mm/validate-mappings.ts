@@ -6,7 +6,7 @@ import { AnonVma } from './anon-vma.ts'
 import type { Mm } from './mm.ts'
 import type { System } from './system.ts'
 import { broken, nameOf, nameOfVma } from './validate-fail.ts'
-import { type Vma, vmaLastPgoff } from './vma.ts'
+import type { Vma } from './vma.ts'
 
 /** Order, bounds, and the links of each mapping. */
 export function validateMappings(mm: Mm): void {
@@ -33,11 +33,11 @@ function validateLinks(vma: Vma): void {
     if (link.vma !== vma || node.value !== vma || node.tree !== link.anonVma.tree) {
       broken('T-36', `${nameOfVma(vma)}: its link to AnonVma ${link.anonVma.id} is not in the tree`)
     }
-    if (node.start !== vma.pgoff || node.last !== vmaLastPgoff(vma)) {
+    if (node.start !== vma.pgoff || node.last !== vma.lastPgoff) {
       broken(
         'T-36',
         `${nameOfVma(vma)}: AnonVma ${link.anonVma.id} has it at pages ${node.start} to ${node.last}, it is at ` +
-          `${vma.pgoff} to ${vmaLastPgoff(vma)}`,
+          `${vma.pgoff} to ${vma.lastPgoff}`,
       )
     }
     if (vma.mm.sys.mappings.get(link.anonVma.id) !== link.anonVma) {
@@ -54,11 +54,11 @@ function validateLinks(vma: Vma): void {
   if (fileNode === null || fileNode.tree !== mapping.iMmap || fileNode.value !== vma) {
     broken('T-36', `${nameOfVma(vma)} is not in the tree of ${mapping.name}`)
   }
-  if (fileNode.start !== vma.pgoff || fileNode.last !== vmaLastPgoff(vma)) {
+  if (fileNode.start !== vma.pgoff || fileNode.last !== vma.lastPgoff) {
     broken(
       'T-36',
       `${nameOfVma(vma)}: ${mapping.name} has it at pages ${fileNode.start} to ${fileNode.last}, it is at ${vma.pgoff}` +
-        ` to ${vmaLastPgoff(vma)}`,
+        ` to ${vma.lastPgoff}`,
     )
   }
 }

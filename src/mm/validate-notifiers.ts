@@ -12,7 +12,10 @@ export function validateNotifiers(mm: Mm): void {
     broken('INV-7', `${nameOf(mm)}: the sequence number is ${invalidateSeq} and no invalidation is running`)
   }
   if ((invalidateSeq & 1) === 0 && deferred.length > 0) {
-    broken('INV-7', `${nameOf(mm)}: ${deferred.length} subscriptions are deferred, the sequence number is ${invalidateSeq}`)
+    broken(
+      'INV-7',
+      `${nameOf(mm)}: ${deferred.length} subscriptions are deferred, the sequence number is ${invalidateSeq}`,
+    )
   }
   for (const { value: sub } of tree) {
     if ((sub.invalidateSeq & 1) === 0) {

@@ -24,7 +24,7 @@ import { MIGRATE_PFN_MIGRATE, MIGRATE_PFN_VALID, type MigrateVma } from './migra
 import type { Mm } from './mm.ts'
 import type { System } from './system.ts'
 import { type DeviceTranslation, validateTranslations } from './validate-devices.ts'
-import { countEntries, EntryCounts, validateEntries } from './validate-entries.ts'
+import { EntryCounts, validateEntries } from './validate-entries.ts'
 import { broken, nameOf } from './validate-fail.ts'
 import { validateFrames, validateLru, validatePageCache, validatePagemaps, validateSwap } from './validate-frames.ts'
 import { validateAnonVma, validateFileTree, validateMappings } from './validate-mappings.ts'
@@ -50,7 +50,7 @@ export function validateMm(mm: Mm, level: ValidateLevel = 'cheap'): void {
   validateMappings(mm)
   validateNotifiers(mm)
   validateCounters(mm)
-  if (level === 'full') validateEntries(mm, new EntryCounts(mm.sys))
+  if (level === 'full') validateEntries(mm, null)
 }
 
 /** Throws an AssertionError if an invariant of any address space, or of what they share, does not hold. */
@@ -60,10 +60,7 @@ export function validateSystem(sys: System, options: ValidateOptions = {}): void
   validatePagemaps(sys, level)
   if (level === 'full') {
     const counts = new EntryCounts(sys)
-    for (const mm of sys.mms) {
-      validateEntries(mm, counts)
-      countEntries(mm, counts)
-    }
+    for (const mm of sys.mms) validateEntries(mm, counts)
     for (const mapping of sys.mappings.values()) {
       if (mapping instanceof AnonVma) validateAnonVma(sys, mapping)
       if (mapping instanceof AddressSpace) {

@@ -81,15 +81,15 @@ export class Vma {
   get isAnonymous(): boolean {
     return this.ops === null
   }
+
+  /** Page offset of the last page. */
+  get lastPgoff(): number {
+    return this.pgoff + (this.end - this.start) / PAGE_SIZE - 1
+  }
 }
 
 export function vmaPages(vma: Vma): number {
   return (vma.end - vma.start) / PAGE_SIZE
-}
-
-/** Page offset of the last page of the mapping. */
-export function vmaLastPgoff(vma: Vma): number {
-  return vma.pgoff + (vma.end - vma.start) / PAGE_SIZE - 1
 }
 
 /** Page offset of an address in the mapping (`linear_page_index`). */
@@ -126,7 +126,7 @@ export function vmaLink(vma: Vma): void {
 
 export function vmaLinkFile(vma: Vma): void {
   const mapping = vma.file?.mapping
-  if (mapping) vma.fileNode = mapping.iMmap.insert(vma.pgoff, vmaLastPgoff(vma), vma)
+  if (mapping) vma.fileNode = mapping.iMmap.insert(vma.pgoff, vma.lastPgoff, vma)
 }
 
 export function vmaUnlinkFile(vma: Vma): void {
@@ -192,9 +192,7 @@ export function canVmaMergeAfter(
   pgoff: number,
 ): boolean {
   return (
-    isMergeableVma(vma, file, flags) &&
-    anonVmasMerge(anonVma, vma.anonVma, vma) &&
-    vma.pgoff + vmaPages(vma) === pgoff
+    isMergeableVma(vma, file, flags) && anonVmasMerge(anonVma, vma.anonVma, vma) && vma.pgoff + vmaPages(vma) === pgoff
   )
 }
 
@@ -220,8 +218,7 @@ export function vmaMerge(
   const next = mid !== null && mid.end === end ? mm.findVma(mid.end) : mid
 
   const mergePrev = prev !== null && prev.end === addr && canVmaMergeAfter(prev, flags, anonVma, file, pgoff)
-  const mergeNext =
-    next !== null && next.start === end && canVmaMergeBefore(next, flags, anonVma, file, pgoff + npages)
+  const mergeNext = next !== null && next.start === end && canVmaMergeBefore(next, flags, anonVma, file, pgoff + npages)
 
   if (mergePrev && mergeNext && anonVmasMerge(prev.anonVma, next.anonVma, null)) {
     vmaAdjust(prev, prev.start, next.end, prev.pgoff, prev, null)
