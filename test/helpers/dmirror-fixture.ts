@@ -1,16 +1,19 @@
 // A machine with the four devices of the kernel's HMM test driver, as the kernel's own test program finds it: 0 and 1 have
-// private memory, 2 and 3 coherent memory. After every step that goes through the fixture all invariants of all address
-// spaces are checked, and at the end everything that was taken must have been given back.
+// private memory, 2 and 3 coherent memory. After every step that goes through the fixture all invariants of the machine are
+// checked, with exact reference counts and with every entry of every mirror table held against the page table; and at the
+// end everything that was taken must have been given back.
 
 import { expect } from 'vitest'
-import { type Addr, PAGE_SIZE } from '../../src/base/addr.ts'
+import { type Addr, PAGE_SIZE, type Pfn, vpnToAddr } from '../../src/base/addr.ts'
 import { assert } from '../../src/base/assert.ts'
 import { errnoName } from '../../src/base/errno.ts'
-import { DmirrorDevice, type DmirrorHandle, type DmirrorResult } from '../../src/devices/dmirror/index.ts'
+import { DmirrorDevice, type DmirrorHandle, type DmirrorResult, TAG_READ } from '../../src/devices/dmirror/index.ts'
 import { Machine, type MachineOptions } from '../../src/machine/machine.ts'
 import type { MmapOptions, Process } from '../../src/machine/process.ts'
+import { AddressSpace } from '../../src/mm/address-space.ts'
 import type { ShmemFile } from '../../src/mm/shmem.ts'
-import { validateMm } from '../../src/mm/validate.ts'
+import { validateSystem } from '../../src/mm/validate.ts'
+import type { DeviceTranslation } from '../../src/mm/validate-devices.ts'
 
 export interface DmirrorFixtureOptions extends MachineOptions {
   /** Pages per chunk of device memory. Default 2048: more than a buffer of the kernel's tests has. */
@@ -37,8 +40,12 @@ export class DmirrorFixture {
   /** The first process; forks come from `fork`. */
   readonly process: Process
   readonly devices: readonly DmirrorDevice[]
+  /**
+   * True while the test itself holds references or has a migration open. Then reference counts only have to be large
+   * enough, and mirror tables may be behind.
+   */
+  midway = false
   private readonly handles = new Set<DmirrorHandle>()
-  private readonly files: ShmemFile[] = []
   private readonly nfreeAtStart: number
 
   constructor(options: DmirrorFixtureOptions = {}) {
@@ -50,11 +57,46 @@ export class DmirrorFixture {
     this.process = this.machine.createProcess('test')
   }
 
-  /** Does something and checks every invariant of every address space afterwards. */
+  /** Does something and checks every invariant of the machine afterwards. */
   step<T>(operation: () => T): T {
     const result = operation()
-    for (const process of this.machine.processes) validateMm(process.mm)
+    const backing = this.backingPages()
+    validateSystem(this.machine.sys, {
+      level: 'full',
+      ...(this.midway
+        ? {}
+        : {
+            translations: this.translations(backing),
+            heldReferences: (pfn) => (backing.has(pfn) ? 1 : 0),
+          }),
+    })
     return result
+  }
+
+  /** The system pages that the devices hide behind their private pages in use: data page -> device page. */
+  private backingPages(): Map<Pfn, Pfn> {
+    const { pages } = this.machine.sys
+    const backing = new Map<Pfn, Pfn>()
+    for (const { kind, memory } of this.devices) {
+      if (kind !== 'private') continue
+      for (const chunk of memory.chunks) {
+        for (let pfn = chunk.lowestUsed; pfn < chunk.end; pfn++) {
+          if (pages.refcount[pfn] > 0) backing.set(memory.dataPage(pfn), pfn)
+        }
+      }
+    }
+    return backing
+  }
+
+  /** What the mirror tables say, by the frame that the page table names. */
+  private translations(backing: ReadonlyMap<Pfn, Pfn>): DeviceTranslation[] {
+    const translations: DeviceTranslation[] = []
+    for (const { mm, table } of this.handles) {
+      table.forEach((vpn, pfn, tag) => {
+        translations.push({ mm, addr: vpnToAddr(vpn), pfn: backing.get(pfn) ?? pfn, writable: tag !== TAG_READ })
+      })
+    }
+    return translations
   }
 
   // ---- devices ----
@@ -147,10 +189,13 @@ export class DmirrorFixture {
     return wordsOf(this.step(() => process.readBytes(addr, 4 * nwords)))
   }
 
+  /** Page-table entries as letters, see mm/dump.ts; `D` and `d` are pages of device 0, and so on with E, G, K. */
+  pte(addr: Addr, npages: number, process = this.process): string {
+    return process.dumpPte(addr, npages, (owner) => (owner instanceof DmirrorDevice ? owner.number : undefined))
+  }
+
   createFile(npages: number): ShmemFile {
-    const file = this.machine.createFile(`file ${this.files.length + 1}`, npages)
-    this.files.push(file)
-    return file
+    return this.machine.createFile(`a file of ${npages} pages`, npages)
   }
 
   /** The words of a whole file, as read(2) gives them. */
@@ -168,14 +213,14 @@ export class DmirrorFixture {
     for (const handle of [...this.handles]) if (handle.mm === process.mm) this.close(handle)
   }
 
-  /** Closes what is open, ends what runs, and expects that nothing is left: no device page, no frame. */
+  /** Closes what is open, ends what runs, and expects that nothing is left but page caches: no device page, no frame. */
   finish(): void {
     for (const handle of [...this.handles]) this.close(handle)
     for (const process of this.machine.processes) this.step(() => process.exit())
-    for (const file of this.files) file.truncate(0)
     expect(this.devices.map((device) => device.npagesUsed)).toEqual([0, 0, 0, 0])
     const { sys, mmu } = this.machine
-    const nkept = sys.hugeZeroPfn >= 0 ? 512 : 0 // made once, stays with the machine
+    let nkept = sys.hugeZeroPfn >= 0 ? 512 : 0 // made once, stays with the machine
+    for (const mapping of sys.mappings.values()) if (mapping instanceof AddressSpace) nkept += mapping.pages.size
     expect(mmu.nfree + nkept).toBe(this.nfreeAtStart)
   }
 
@@ -202,5 +247,16 @@ export function wordsOf(bytes: Uint8Array): Uint32Array {
 
 /** Word i of `npages` pages is `from(i)`; by default its index. */
 export function pattern(npages: number, from: (index: number) => number = (index) => index): Uint32Array {
-  return Uint32Array.from({ length: (npages * PAGE_SIZE) / 4 }, (_, index) => from(index))
+  const words = new Uint32Array((npages * PAGE_SIZE) / 4)
+  for (let i = 0; i < words.length; i++) words[i] = from(i)
+  return words
+}
+
+/** toEqual for millions of words: says where the first difference is. */
+export function expectWords(actual: Uint8Array | Uint32Array, expected: Uint32Array): void {
+  const words = actual instanceof Uint32Array ? actual : wordsOf(actual)
+  expect(words.length).toBe(expected.length)
+  let at = 0
+  while (at < words.length && words[at] === expected[at]) at++
+  if (at < words.length) expect(`word ${at} is ${words[at]}`).toBe(`word ${at} is ${expected[at]}`)
 }

@@ -60,7 +60,7 @@ describe('range faults', () => {
   it('TS-40: a snapshot of unpopulated pages is all 0 and faults nothing', () => {
     map(0, 8)
     expect(watcher.fault(0, 8)).toBe('ok: 0 0 0 0 0 0 0 0')
-    expect(f.process.dumpPte(addr(0), 8)).toBe('tttttttt')
+    expect(f.pte(addr(0), 8)).toBe('tttttttt')
   })
 
   it('TS-40: of a mapping without read permission, or of no mapping, it is all ERROR', () => {
@@ -124,13 +124,13 @@ describe('range faults', () => {
     f.migrateToDev(dev0, addr(0), 1)
     f.exit(f.fork())
     watcher.takeEvents()
-    expect(f.process.dumpPte(addr(0), 1)).toBe('d')
+    expect(f.pte(addr(0), 1)).toBe('d')
     expect(watcher.fault(0, 1, { default: FW, owner: dev0Owner() })).toBe('ok: V')
     expect(watcher.takeEvents()).toEqual([])
     expect(watcher.fault(0, 1, { default: FW })).toBe('EBUSY: u')
     expect(watcher.takeEvents()).toEqual(['MIGRATE 0-1 by hmm_dmirror0'])
     expect(watcher.fault(0, 1, { default: FW })).toBe('ok: VW')
-    expect(f.process.dumpPte(addr(0), 1)).toBe('w')
+    expect(f.pte(addr(0), 1)).toBe('w')
   })
 
   it('TS-47: while the child lives the page comes back for both, and is copied after that (MG-94)', () => {
@@ -141,7 +141,7 @@ describe('range faults', () => {
     watcher.takeEvents()
     expect(watcher.fault(0, 1, { default: FW })).toBe('EBUSY: u')
     expect(watcher.takeEvents()).toEqual(['MIGRATE 0-1 by hmm_dmirror0', 'CLEAR 0-1'])
-    expect(child.dumpPte(addr(0), 1)).toBe('r')
+    expect(f.pte(addr(0), 1, child)).toBe('r')
     expect(watcher.fault(0, 1, { default: FW })).toBe('EBUSY: u')
     expect(watcher.takeEvents()).toEqual(['CLEAR 0-1'])
     expect(watcher.fault(0, 1, { default: FW })).toBe('ok: VW')
@@ -159,7 +159,7 @@ describe('migration', () => {
     expect([args.src[0], args.cpages]).toEqual([0n, 0])
     migrateVmaPages(args)
     finish(args)
-    expect([f.process.dumpPte(addr(0), 1), f.process.dumpAttr(addr(0), 1)]).toEqual(['w', '7'])
+    expect([f.pte(addr(0), 1), f.process.dumpAttr(addr(0), 1)]).toEqual(['w', '7'])
     expect(entryPfn(0)).toBe(pfn)
     putPage(f.machine.sys, pfn)
   })
@@ -176,7 +176,7 @@ describe('migration', () => {
     migrateVmaPages(args)
     expect(args.src[0]).toBe(migratePfn(pfn, VALID | WRITE))
     finish(args)
-    expect([f.process.dumpPte(addr(0), 1), entryPfn(0)]).toEqual(['D', pfn])
+    expect([f.pte(addr(0), 1), entryPfn(0)]).toEqual(['D', pfn])
     putPage(f.machine.sys, pfn)
   })
 
@@ -190,7 +190,7 @@ describe('migration', () => {
     const args = setup(0, 1, MIGRATE_VMA_SELECT_DEVICE_PRIVATE)
     expect([args.src[0], args.cpages]).toEqual([0n, 0])
     finish(args)
-    expect(f.process.dumpPte(addr(0), 1)).toBe('D')
+    expect(f.pte(addr(0), 1)).toBe('D')
     putPage(f.machine.sys, pfn, 2)
   })
 
@@ -203,7 +203,7 @@ describe('migration', () => {
     migrateVmaPages(args)
     expect(Array.from(args.src)).toEqual(pfns.map((pfn) => migratePfn(pfn, VALID | WRITE)))
     finish(args)
-    expect(f.process.dumpPte(addr(0), 2)).toBe('ww')
+    expect(f.pte(addr(0), 2)).toBe('ww')
     expect([entryPfn(0), entryPfn(1)]).toEqual(pfns)
   })
 
@@ -217,7 +217,7 @@ describe('migration', () => {
     expect([Array.from(args.src), args.cpages]).toEqual([[0n, 0n, 0n, BigInt(MIGRATE)], 1])
     migrateVmaPages(args)
     finish(args)
-    expect(f.process.dumpPte(addr(0), 4)).toBe('wzD-')
+    expect(f.pte(addr(0), 4)).toBe('wzD-')
   })
 
   it('TS-51: holes and zero pages cost a second event, from the first of them to the end', () => {
@@ -227,7 +227,7 @@ describe('migration', () => {
     watcher.takeEvents()
     expect(f.migrateToDev(dev0, addr(0), 4).cpages).toBe(4)
     expect(watcher.takeEvents()).toEqual(['MIGRATE 0-4 by hmm_dmirror0', 'MIGRATE 1-4 by hmm_dmirror0'])
-    expect(f.process.dumpPte(addr(0), 4)).toBe('DDDD')
+    expect(f.pte(addr(0), 4)).toBe('DDDD')
   })
 
   it('TS-51: a page shared with a child is unmapped in both, which each of them hears', () => {
@@ -239,7 +239,7 @@ describe('migration', () => {
     f.migrateToDev(dev0, addr(0), 1)
     expect(watcher.takeEvents()).toEqual(['MIGRATE 0-1 by hmm_dmirror0', 'CLEAR 0-1'])
     expect(childWatcher.takeEvents()).toEqual(['CLEAR 0-1'])
-    expect([f.process.dumpPte(addr(0), 1), child.dumpPte(addr(0), 1)]).toEqual(['d', 'd'])
+    expect([f.pte(addr(0), 1), f.pte(addr(0), 1, child)]).toEqual(['d', 'd'])
     f.exit(child)
   })
 })
@@ -304,10 +304,10 @@ describe('exclusive access', () => {
     map(0, 1)
     storeEach(0, 1)
     f.exclusive(dev0, addr(0), 1)
-    expect(f.process.dumpPte(addr(0), 1)).toBe('X')
+    expect(f.pte(addr(0), 1)).toBe('X')
     watcher.takeEvents()
     const child = f.fork()
-    expect([f.process.dumpPte(addr(0), 1), child.dumpPte(addr(0), 1)]).toEqual(['r', 'r'])
+    expect([f.pte(addr(0), 1), f.pte(addr(0), 1, child)]).toEqual(['r', 'r'])
     expect(watcher.takeEvents()).toEqual(['PROTECTION_PAGE 0-1'])
     f.exit(child)
   })
@@ -321,7 +321,7 @@ describe('exclusive access', () => {
     map(0, 1)
     const [npages, pfns] = takeExclusive(0, 3)
     expect([npages, pfns]).toEqual([1, [entryPfn(0)]])
-    expect(f.process.dumpPte(addr(0), 3)).toBe('X__')
+    expect(f.pte(addr(0), 3)).toBe('X__')
   })
 })
 
@@ -357,6 +357,7 @@ function setup(page: number, npages: number, flags: number): MigrateVma {
   const { mm } = f.process
   expect(mm.mmapLock.tryRead()).toBe(true)
   const args = makeMigrateVma(mm.vmaLookup(addr(page)), addr(page), addr(page + npages), dev0Owner(), flags)
+  f.midway = true
   expect(f.step(() => migrateVmaSetup(args))).toBe(0)
   return args
 }
@@ -378,7 +379,9 @@ function takeExclusive(page: number, npages: number): [number, Pfn[]] {
   const { mm } = f.process
   const pages: Pfn[] = []
   expect(mm.mmapLock.tryRead()).toBe(true)
+  f.midway = true
   const ret = f.step(() => makeDeviceExclusiveRange(mm, addr(page), addr(page + npages), pages, null))
+  f.midway = false
   mm.mmapLock.unlockRead()
   const found = pages.filter((pfn) => pfn >= 0)
   for (const pfn of found) {

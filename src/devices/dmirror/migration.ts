@@ -29,7 +29,7 @@ import {
 } from '../../mm/migrate-device.ts'
 import { allocKernelPage, allocPage } from '../../mm/page-alloc.ts'
 import type { System } from '../../mm/system.ts'
-import { VM_FAULT_RETRY, VM_FAULT_SIGBUS, type VmFault } from '../../mm/vm-fault.ts'
+import { VM_FAULT_OOM, VM_FAULT_RETRY, VM_FAULT_SIGBUS, type VmFault } from '../../mm/vm-fault.ts'
 import { VM_READ, VM_WRITE } from '../../mm/vm-flags.ts'
 import type { Vma } from '../../mm/vma.ts'
 import type { Chunk, DeviceMemory } from './device-memory.ts'
@@ -65,7 +65,11 @@ export function migrateToSystem(mirror: Mirror, start: Addr, end: Addr): number 
   return ret === 0 ? cpages : ret
 }
 
-/** The CPU touched a page of private memory (TD-31). `mirror` is the one that migrated it to the device. */
+/**
+ * The CPU touched a page of private memory (TD-31). `mirror` is the one that migrated it to the device.
+ *
+ * Returns 0, also if the page could not be moved now (the access is repeated), or VM_FAULT_SIGBUS, _OOM, _RETRY.
+ */
 export function migrateFaultToRam(mirror: Mirror, vmf: VmFault): number {
   const { device } = mirror
   const args = makeMigrateVma(vmf.vma, vmf.address, vmf.address + PAGE_SIZE, device.owner, selectDevice(device))
@@ -73,10 +77,10 @@ export function migrateFaultToRam(mirror: Mirror, vmf: VmFault): number {
   const ret = migrateVmaSetup(args)
   if (ret === -EAGAIN) return VM_FAULT_RETRY
   if (ret !== 0) return VM_FAULT_SIGBUS
-  allocAndCopyToSystem(mirror, args)
+  const hadRoom = allocAndCopyToSystem(mirror, args)
   migrateVmaPages(args)
   migrateVmaFinalize(args)
-  return 0
+  return hadRoom ? 0 : VM_FAULT_OOM
 }
 
 /** Moves every page of a chunk to system memory, whoever it belongs to. The mirrors hear of it by the events of the unmapping. */
@@ -163,11 +167,15 @@ function enterMigrated(mirror: Mirror, args: MigrateVma): void {
   mirror.lock.release()
 }
 
-/** Gives every collected page of the device a system page with its contents, and takes it out of the mirror table. */
-function allocAndCopyToSystem(mirror: Mirror, args: MigrateVma): void {
+/**
+ * Gives every collected page of the device a system page with its contents, and takes it out of the mirror table. Returns
+ * false if there were not enough system pages; what got none stays on the device.
+ */
+function allocAndCopyToSystem(mirror: Mirror, args: MigrateVma): boolean {
   const { src, dst } = args
   const { sys, memory } = mirror.device
   const { mm } = args.vma as Vma
+  let hadRoom = true
   mirror.lock.acquire()
   for (let i = 0; i < args.npages; i++) {
     if (!hasFlags(src[i], MIGRATE_PFN_MIGRATE)) continue
@@ -175,13 +183,17 @@ function allocAndCopyToSystem(mirror: Mirror, args: MigrateVma): void {
     if (spage < 0) continue // a hole is collected too, and stays one
     const addr = args.start + i * PAGE_SIZE
     const dpage = allocPage(mm, addr)
-    if (dpage < 0) continue
+    if (dpage < 0) {
+      hadRoom = false
+      continue
+    }
     sys.pages.trylock(dpage)
     mirror.table.erase(addrToVpn(addr))
     sys.mmu.copyFrame(dpage, memory.dataPage(spage))
     dst[i] = migratePfn(dpage, hasFlags(src[i], MIGRATE_PFN_WRITE) ? MIGRATE_PFN_WRITE : 0)
   }
   mirror.lock.release()
+  return hadRoom
 }
 
 function countMigrated(args: MigrateVma): number {
