@@ -19,9 +19,9 @@ export function validateMappings(mm: Mm): void {
     if (vma.start < end) broken('T-2', `${nameOfVma(vma)} begins before the mapping in front of it ends`)
     if (!Number.isSafeInteger(vma.pgoff) || vma.pgoff < 0) broken('T-2', `${nameOfVma(vma)}: pgoff is ${vma.pgoff}`)
     end = vma.end
-    validateLinks(vma)
   }
   if (mm.users === 0 && mm.vmas.length > 0) broken('T-1', `${nameOf(mm)} is dead and has ${mm.vmas.length} mappings`)
+  for (const vma of mm.vmas) validateLinks(vma)
 }
 
 function validateLinks(vma: Vma): void {
