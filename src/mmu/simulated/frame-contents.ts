@@ -26,6 +26,8 @@ class Block {
   /** View of each frame that has bytes. */
   readonly views: (Uint8Array | null)[] = new Array(BLOCK_FRAMES).fill(null)
   nviews = 0
+  /** One bit per frame: set once it had bytes. The others are still zero, as the buffer came. */
+  touched = 0
 }
 
 export class FrameContents {
@@ -65,10 +67,7 @@ export class FrameContents {
   bytes(pfn: Pfn): Uint8Array {
     const found = this.find(pfn)
     if (found !== null) return found
-    const isZero = this.#isZero(pfn)
-    const view = this.#make(pfn)
-    view.fill(isZero ? 0 : POISON)
-    return view
+    return this.#make(pfn, this.#isZero(pfn) ? 0 : POISON)
   }
 
   clear(pfn: Pfn): void {
@@ -80,7 +79,7 @@ export class FrameContents {
   copy(dst: Pfn, src: Pfn): void {
     const from = this.find(src)
     if (from !== null) {
-      const to = this.find(dst) ?? this.#make(dst)
+      const to = this.find(dst) ?? this.#make(dst, null)
       to.set(from)
     } else if (this.#isZero(src)) {
       this.clear(dst)
@@ -114,8 +113,8 @@ export class FrameContents {
     this.#zero[pfn >>> 5] &= ~(1 << (pfn & 31))
   }
 
-  /** Gives a frame bytes, with anything in them. */
-  #make(pfn: Pfn): Uint8Array {
+  /** Gives a frame bytes, all of them `value`; null for anything. */
+  #make(pfn: Pfn, value: number | null): Uint8Array {
     const at = pfn >>> BLOCK_SHIFT
     while (this.#blocks.length <= at) this.#blocks.push(null)
     let block = this.#blocks[at]
@@ -126,8 +125,11 @@ export class FrameContents {
     }
     const i = pfn & (BLOCK_FRAMES - 1)
     const view = new Uint8Array(block.buffer, i * PAGE_SIZE, PAGE_SIZE)
+    const isFresh = (block.touched & (1 << i)) === 0
+    if (value !== null && !(isFresh && value === 0)) view.fill(value)
     block.views[i] = view
     block.nviews++
+    block.touched |= 1 << i
     this.#setUndefined(pfn)
     return view
   }

@@ -1,0 +1,79 @@
+// What the commands print on: lines of limited width, with colour where somebody will see it.
+
+/** Widest line that is printed; narrower terminals wrap. */
+export const COLUMNS_MAX = 100
+
+/** Colours and the like, as SGR parameters of ECMA-48. */
+export const STYLES = {
+  bold: '1',
+  dim: '2',
+  red: '31',
+  cyan: '36',
+  boldCyan: '1;36',
+  onGreen: '30;42',
+  onCyan: '30;46',
+  onYellow: '30;43',
+  onMagenta: '97;45',
+  onGrey: '97;100',
+} as const
+export type Style = keyof typeof STYLES
+
+/** The part of a stream that matters here; process.stdout is one. */
+export interface OutputStream {
+  write(text: string): unknown
+  readonly isTTY?: boolean | undefined
+}
+
+export class Terminal {
+  readonly color: boolean
+  readonly #stream: OutputStream
+
+  constructor(stream: OutputStream, color: boolean) {
+    this.#stream = stream
+    this.color = color
+  }
+
+  /** Prints a line, without the spaces at its end. */
+  line(text = ''): void {
+    this.#stream.write(`${text.trimEnd()}\n`)
+  }
+
+  /** Prints a paragraph, wrapped between the indent and the widest column. */
+  paragraph(text: string, indent: number): void {
+    for (const line of wrap(text, COLUMNS_MAX - indent)) this.line(' '.repeat(indent) + line)
+  }
+
+  /** The text in a style, if this terminal shows any. Its width stays the same. */
+  paint(style: Style, text: string): string {
+    return this.color ? `\x1b[${STYLES[style]}m${text}\x1b[0m` : text
+  }
+}
+
+/** Colour for people at a terminal, unless they said no (https://no-color.org). FORCE_COLOR says yes to a pipe too. */
+export function makeTerminal(stream: OutputStream, env: Readonly<Record<string, string | undefined>>): Terminal {
+  const isSet = (name: string) => env[name] !== undefined && env[name] !== ''
+  if (isSet('NO_COLOR')) return new Terminal(stream, false)
+  if (isSet('FORCE_COLOR')) return new Terminal(stream, env['FORCE_COLOR'] !== '0')
+  return new Terminal(stream, stream.isTTY === true && env['TERM'] !== 'dumb')
+}
+
+/** `1 page`, `2 pages`. */
+export function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
+}
+
+/** Breaks a text at its spaces, so that no line is wider than `width` unless a single word is. */
+export function wrap(text: string, width: number): string[] {
+  const lines: string[] = []
+  let line = ''
+  for (const word of text.split(/\s+/).filter((w) => w !== '')) {
+    if (line !== '' && line.length + 1 + word.length > width) {
+      lines.push(line)
+      line = word
+    } else {
+      line = line === '' ? word : `${line} ${word}`
+    }
+  }
+  if (line !== '') lines.push(line)
+  return lines
+}
