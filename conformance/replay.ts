@@ -66,7 +66,10 @@ class Reporter {
 
   private changedStates(): Record<string, ProcessState> | null {
     const changed: Record<string, ProcessState> = {}
-    for (const [number, state] of this.driver.states()) {
+    const states = this.driver.states()
+    // A process that ended may be followed by another of the same number, which is new to everybody.
+    for (const number of this.states.keys()) if (!states.has(number)) this.states.delete(number)
+    for (const [number, state] of states) {
       const last = this.states.get(number)
       if (last !== undefined && STATE_FIELDS.every((field) => last[field] === state[field])) continue
       this.states.set(number, state)

@@ -31,6 +31,8 @@ const ATTEMPTS_MAX = 100
 export interface RangeFaultTarget {
   /** The arena notifier. */
   readonly notifier: MmuIntervalNotifier
+  /** Request of each entry. */
+  readonly requests: readonly Request[]
   /** Address of arena page 0. */
   readonly arena: Addr
   /** What `op.owner` names. */
@@ -41,7 +43,7 @@ export interface RangeFaultTarget {
 export function executeRangeFault(op: OperationOf<'range-fault'>, target: RangeFaultTarget): OperationResult {
   const { notifier } = target
   const { sys, mmapLock } = notifier.mm
-  const requests = Array.from({ length: op.n }, (_, i) => requestBits(op.req?.[i] ?? ''))
+  const requests = target.requests.map(requestBits)
   const start = target.arena + op.page * PAGE_SIZE
   const range: HmmRange61 = {
     notifier,

@@ -48,6 +48,7 @@ import { executeMigrateVma } from './migrate-vma.ts'
 import { writeWord } from './page-word.ts'
 import { executeRangeFault } from './range-fault.ts'
 import { RawFrameFile } from './raw-frame-file.ts'
+import { RequestBuffer } from './request-buffer.ts'
 
 /** Address of the 512 GiB region that the arena lies in. */
 const REGION: Addr = 0x1000_0000_0000
@@ -92,6 +93,7 @@ export class SimulatedDriver implements ConformanceDriver {
   private readonly devices: DmirrorDevice[]
   /** By number; null after its end. */
   private readonly procs: (ReplayedProcess | null)[] = []
+  private readonly requests = new RequestBuffer()
   /** The last operation evicted pages, which has no reproducible order. */
   private unordered = false
 
@@ -105,7 +107,7 @@ export class SimulatedDriver implements ConformanceDriver {
     this.devices = deviceNumbers(group).map((number) => {
       return new DmirrorDevice(this.machine.sys, number, { chunkPages: pages <= 256 ? 512 : 4096 })
     })
-    this.procs.push(this.makeProcess(this.machine.createProcess(), this.devices.keys()))
+    this.procs[0] = this.makeProcess(this.machine.createProcess(), this.devices.keys())
   }
 
   execute(op: Operation): OperationResult {
@@ -210,8 +212,14 @@ export class SimulatedDriver implements ConformanceDriver {
       case 'release':
         return statusResult(this.handle(op).release(this.arena, 1).ret)
       case 'range-fault': {
-        const notifier = this.proc(op).log.notifier(ARENA_SLOT)
-        return executeRangeFault(op, { notifier, arena: this.arena, owner: this.ownerOf(op.owner) })
+        const { log } = this.proc(op)
+        const { arena, requests } = this
+        return executeRangeFault(op, {
+          notifier: log.notifier(ARENA_SLOT),
+          requests: requests.load(op.req ?? [], op.n),
+          arena,
+          owner: this.ownerOf(op.owner),
+        })
       }
       case 'migrate-vma': {
         const { arena } = this
@@ -240,8 +248,7 @@ export class SimulatedDriver implements ConformanceDriver {
       case 'read-retry':
         return { retry: this.proc(op).log.readRetry(op.slot) }
       case 'fork':
-        this.procs.push(this.makeProcess(this.proc({ proc: 0 }).process.fork(), op.childDevs))
-        return OK
+        return this.fork(op)
       case 'exit-child':
         return this.exitChild()
       default:
@@ -308,6 +315,13 @@ export class SimulatedDriver implements ConformanceDriver {
     return OK
   }
 
+  private fork(op: OperationOf<'fork'>): OperationResult {
+    const parent = this.proc({ proc: 0 })
+    assert(!this.procs[1], 'one child at a time')
+    this.procs[1] = this.makeProcess(parent.process.fork(), op.childDevs)
+    return OK
+  }
+
   /** The address space goes first, then the handles are closed; what the child itself hears of it is not recorded. */
   private exitChild(): OperationResult {
     const { process, log, handles, rawFrame } = this.proc({ proc: 1 })
@@ -338,7 +352,8 @@ export class SimulatedDriver implements ConformanceDriver {
   private makeProcess(process: Process, devices: Iterable<number>): ReplayedProcess {
     const handles = new Map<number, DmirrorHandle>()
     for (const number of devices) handles.set(number, this.open(number, process))
-    return { process, log: new EventLog(process.mm, this.arena, this.npages), handles, rawFrame: -1, pins: [] }
+    const log = new EventLog(process.mm, this.arena, this.npages)
+    return { process, log, handles, rawFrame: -1, pins: [] }
   }
 
   private open(number: number, process: Process): DmirrorHandle {
