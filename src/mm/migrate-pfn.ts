@@ -1,0 +1,56 @@
+// Entries of a migration: what setup says of each page in `src`, and what the driver answers in `dst` (include/linux/migrate.h
+// of Linux 6.1; spec MG-6). One 64-bit word per page.
+//
+//   63 ............ 6   5  4            3      2       1        0
+//   page frame number      PIN/UNPIN    WRITE  LOCKED  MIGRATE  VALID
+//
+// This is the only file that knows where the bits are. The entries are a BigUint64Array at the API; loops, in mm and in
+// drivers, work on the two 32-bit words of each entry, `words[2 * i]` (low, with all flags) and `words[2 * i + 1]` (high),
+// because a BigInt per page costs more than moving the page.
+
+import type { Pfn } from '../base/addr.ts'
+
+export const MIGRATE_PFN_VALID = 1 << 0
+export const MIGRATE_PFN_MIGRATE = 1 << 1
+/** Accepted in dst and ignored (MG-14). */
+export const MIGRATE_PFN_LOCKED = 1 << 2
+export const MIGRATE_PFN_WRITE = 1 << 3
+/** In src, set by the driver before setup: unmap the page and leave it in place. */
+export const MIGRATE_PFN_PIN = 1 << 4
+/** In dst: the destination is a page that PIN left in place. */
+export const MIGRATE_PFN_UNPIN = 1 << 4
+
+const MIGRATE_PFN_SHIFT = 6
+/** What the high word counts: frames above those that fit beside the flags in the low word. */
+const PFNS_PER_HIGH = 2 ** (32 - MIGRATE_PFN_SHIFT)
+
+/** An entry of src or dst. */
+export type MigratePfn = bigint
+
+/** The entry for a frame (`migrate_pfn`). */
+export function migratePfn(pfn: Pfn, flags = 0): MigratePfn {
+  return (BigInt(pfn) << BigInt(MIGRATE_PFN_SHIFT)) | BigInt(MIGRATE_PFN_VALID | flags)
+}
+
+/** The frame of an entry, -1 if it names none (`migrate_pfn_to_page`). */
+export function migratePfnToPfn(entry: MigratePfn): Pfn {
+  return (entry & 1n) === 0n ? -1 : Number(entry >> BigInt(MIGRATE_PFN_SHIFT))
+}
+
+/** The two 32-bit words of each entry; they share the memory of the array. */
+export function migratePfnWords(entries: BigUint64Array): Uint32Array {
+  return new Uint32Array(entries.buffer, entries.byteOffset, entries.length * 2)
+}
+
+/** Sets entry `i` of an array given as words. Nothing is added to `flags`: VALID makes the entry name the frame. */
+export function setMigratePfn(words: Uint32Array, i: number, pfn: Pfn, flags: number): void {
+  words[2 * i] = (pfn << MIGRATE_PFN_SHIFT) | flags
+  words[2 * i + 1] = pfn >>> (32 - MIGRATE_PFN_SHIFT)
+}
+
+/** The frame of entry `i` of an array given as words, -1 if it names none. */
+export function migratePfnAt(words: Uint32Array, i: number): Pfn {
+  const low = words[2 * i]
+  if ((low & MIGRATE_PFN_VALID) === 0) return -1
+  return words[2 * i + 1] * PFNS_PER_HIGH + (low >>> MIGRATE_PFN_SHIFT)
+}
