@@ -21,6 +21,7 @@ import {
   MAP_ANONYMOUS,
   MAP_FIXED,
   MAP_HUGETLB,
+  MAP_NORESERVE,
   MAP_PRIVATE,
   MAP_SHARED,
   MREMAP_FIXED,
@@ -55,6 +56,8 @@ export interface MmapOptions {
   readonly offset?: number
   /** Pages of 2 MiB from the pool that the machine was made with. */
   readonly hugetlb?: boolean
+  /** Not counted against the commit limit (MAP_NORESERVE), which lets it merge with mappings that are not either. */
+  readonly noreserve?: boolean
 }
 
 export interface MremapOptions {
@@ -113,6 +116,7 @@ export class Process {
     checkWhole(offset, 'offset')
     let flags = options.shared === true ? MAP_SHARED : MAP_PRIVATE
     if (options.fixed === true) flags |= MAP_FIXED
+    if (options.noreserve === true) flags |= MAP_NORESERVE
     if (file === null) flags |= MAP_ANONYMOUS
     if (options.hugetlb === true) flags |= MAP_HUGETLB
     return this.#change('mmap', addr, () =>

@@ -29,7 +29,7 @@ import {
   pteNamesFrame,
 } from './pte.ts'
 import type { System } from './system.ts'
-import { VM_EXEC, VM_PFNMAP, VM_READ, VM_SHARED, VM_WRITE } from './vm-flags.ts'
+import { VM_EXEC, VM_HUGETLB, VM_PFNMAP, VM_READ, VM_SHARED, VM_WRITE } from './vm-flags.ts'
 import type { Vma } from './vma.ts'
 
 /** Number of the device whose memory has this owner, which decides on its letter; undefined if it has none. */
@@ -181,9 +181,9 @@ function pteChar(sys: System, entry: Entry, deviceNumber: DeviceNumber): string 
       if (!isZeroPage(sys, entry)) return 'S'
       return noAccess ? 'q' : level === LEVEL_PMD ? 'Z' : 'z'
     }
+    if (isDeviceCoherentPage(sys, pfn)) return deviceLetter() // where the page is tells more than that nobody may use it
     if (noAccess) return 'n'
     if (level === LEVEL_PMD) return shade('p')
-    if (isDeviceCoherentPage(sys, pfn)) return deviceLetter()
     return (flags & PTE_WRITE) !== 0 ? 'w' : 'r'
   }
   switch (pteKind(flags)) {
@@ -236,6 +236,8 @@ function pagemapChar(sys: System, entry: Entry): string {
   if (entry.level === LEVEL_PMD && isZeroPage(sys, entry)) return '5' // the huge zero page counts as file memory
   const present = (entry.flags & PTE_PRESENT) !== 0
   if (!present && pteKind(entry.flags) === PTE_KIND_MARKER) return '.'
+  // Of hugetlb mappings it tells about present entries only.
+  if (!present && ((entry.vma as Vma).flags & VM_HUGETLB) !== 0) return '.'
   let sum = present ? 1 : 2
   if (hasPage(entry)) {
     if (!sys.pages.isAnon(entry.pfn)) sum += 4

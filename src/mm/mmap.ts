@@ -1,11 +1,12 @@
 // mmap, munmap and the end of an address space (mm/mmap.c of Linux 6.1).
 
-import { type Addr, isPageAligned, PAGE_SIZE, pageAlignUp } from '../base/addr.ts'
+import { type Addr, isPageAligned, isPmdAligned, PAGE_SIZE, PMD_SIZE, pageAlignUp, pmdAlignUp } from '../base/addr.ts'
 import { EINVAL, ENODEV, ENOMEM, EOPNOTSUPP } from '../base/errno.ts'
 import {
   MAP_ANONYMOUS,
   MAP_FIXED,
   MAP_HUGETLB,
+  MAP_NORESERVE,
   MAP_POPULATE,
   MAP_PRIVATE,
   MAP_SHARED,
@@ -15,7 +16,7 @@ import {
 } from '../uapi/mman.ts'
 import { unlinkAnonVmas } from './anon-vma.ts'
 import { mmPopulate } from './gup.ts'
-import { makeHugetlbFile } from './hugetlb.ts'
+import { makeHugetlbFile } from './hugetlb-file.ts'
 import type { Mm } from './mm.ts'
 import {
   ADDR_MAX,
@@ -33,23 +34,14 @@ import {
   VM_MAYREAD,
   VM_MAYSHARE,
   VM_MAYWRITE,
+  VM_NORESERVE,
   VM_READ,
   VM_SHARED,
   VM_SPECIAL,
   VM_WRITE,
 } from './vm-flags.ts'
-import {
-  accountFlags,
-  canVmaMergeAfter,
-  canVmaMergeBefore,
-  DUMMY_VM_OPS,
-  splitVma,
-  Vma,
-  type VmFile,
-  vmaExpand,
-  vmaLink,
-  vmaUnlinkFile,
-} from './vma.ts'
+import { accountFlags, DUMMY_VM_OPS, Vma, type VmFile, vmaLink, vmaUnlinkFile } from './vma.ts'
+import { canVmaMergeAfter, canVmaMergeBefore, splitVma, vmaExpand } from './vma-adjust.ts'
 import { unmapSingleVma } from './zap.ts'
 
 /** Where mappings without a wanted address go, downwards from here. */
@@ -85,30 +77,34 @@ export function mmMmap(
   if (!anonymous && file === null) return -EINVAL
   const type = flags & (MAP_SHARED | MAP_PRIVATE)
   if (type !== MAP_SHARED && type !== MAP_PRIVATE) return -EINVAL
-  const hugetlb = (flags & MAP_HUGETLB) !== 0
-  const nbytes = hugetlb ? Math.ceil(length / 0x20_0000) * 0x20_0000 : pageAlignUp(length)
+  const fileIsHugetlb = !anonymous && file?.mapping?.isHugetlb === true
+  if (!anonymous && !fileIsHugetlb && (flags & MAP_HUGETLB) !== 0) return -EINVAL
+  const hugetlb = fileIsHugetlb || (flags & MAP_HUGETLB) !== 0
+  const nbytes = hugetlb ? pmdAlignUp(length) : pageAlignUp(length)
   if (nbytes > mm.taskSize) return -ENOMEM
 
   let start = addr
   if ((flags & MAP_FIXED) !== 0) {
-    if (!isPageAligned(addr) || (hugetlb && addr % 0x20_0000 !== 0)) return -EINVAL
+    if (!isPageAligned(addr) || (hugetlb && !isPmdAligned(addr))) return -EINVAL
     if (addr + nbytes > mm.taskSize) return -ENOMEM
   } else {
-    start = findUnmappedArea(mm, nbytes, hugetlb ? 0x20_0000 : PAGE_SIZE)
+    start = findUnmappedArea(mm, nbytes, hugetlb ? PMD_SIZE : PAGE_SIZE)
     if (start < 0) return start
   }
 
   let vmFlags = protToVmFlags(prot) | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC
   if (type === MAP_SHARED) vmFlags |= VM_SHARED | VM_MAYSHARE
-  let backing = anonymous ? null : file
-  let offset = pgoff
-  if (hugetlb) {
-    backing = makeHugetlbFile(mm.sys, nbytes / PAGE_SIZE)
-    offset = 0
-  } else if (anonymous) {
-    offset = type === MAP_SHARED ? 0 : start / PAGE_SIZE
+  if ((flags & MAP_NORESERVE) !== 0) vmFlags |= VM_NORESERVE
+  let ret: number
+  if (anonymous && hugetlb) {
+    const backing = makeHugetlbFile(mm.sys, nbytes / PAGE_SIZE)
+    ret = mmapRegion(mm, start, nbytes, vmFlags, backing, 0, false)
+    backing.close()
+  } else {
+    const sharedAnonymous = anonymous && type === MAP_SHARED
+    const offset = !anonymous ? pgoff : sharedAnonymous ? 0 : start / PAGE_SIZE
+    ret = mmapRegion(mm, start, nbytes, vmFlags, anonymous ? null : file, offset, sharedAnonymous)
   }
-  const ret = mmapRegion(mm, start, nbytes, vmFlags, backing, offset, anonymous && !hugetlb && type === MAP_SHARED)
   if (ret >= 0 && (flags & MAP_POPULATE) !== 0) mmPopulate(mm, start, nbytes)
   return ret
 }

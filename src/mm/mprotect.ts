@@ -13,7 +13,7 @@ import {
 } from '../base/addr.ts'
 import { EACCES, EINVAL, ENOMEM } from '../base/errno.ts'
 import { populateVmaPageRange } from './gup.ts'
-import { changeHugePmd } from './huge-memory.ts'
+import { changeHugePmd } from './huge-pmd.ts'
 import { hugetlbChangeProtection } from './hugetlb.ts'
 import type { Mm } from './mm.ts'
 import { protToVmFlags } from './mmap.ts'
@@ -38,8 +38,9 @@ import {
   pteKind,
 } from './pte.ts'
 import { tlbUnmap } from './tlb.ts'
-import { VM_ACCESS_FLAGS, VM_ACCOUNT, VM_HUGETLB, VM_LOCKED, VM_SHARED, VM_WRITE } from './vm-flags.ts'
-import { changeVmaFlags, linearPageIndex, type Vma, vmaProtection } from './vma.ts'
+import { VM_ACCESS_FLAGS, VM_ACCOUNT, VM_HUGETLB, VM_LOCKED, VM_NORESERVE, VM_SHARED, VM_WRITE } from './vm-flags.ts'
+import { linearPageIndex, type Vma, vmaProtection } from './vma.ts'
+import { changeVmaFlags } from './vma-adjust.ts'
 
 /**
  * Changes what `[start, start + length)` may be used for. Mappings before a hole are changed even if the call fails there.
@@ -73,7 +74,7 @@ function mprotectFixup(vma: Vma, prev: Vma | null, start: Addr, end: Addr, reque
   const oldFlags = vma.flags
   if (requested === oldFlags) return vma
   let newFlags = requested
-  const countable = VM_ACCOUNT | VM_WRITE | VM_HUGETLB | VM_SHARED
+  const countable = VM_ACCOUNT | VM_WRITE | VM_HUGETLB | VM_SHARED | VM_NORESERVE
   if ((newFlags & VM_WRITE) !== 0 && (oldFlags & countable) === 0) newFlags |= VM_ACCOUNT
   const changed = changeVmaFlags(vma, prev, start, end, newFlags, linearPageIndex(vma, start))
   if (typeof changed === 'number') return changed

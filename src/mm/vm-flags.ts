@@ -19,6 +19,8 @@ export const VM_DONTCOPY = 0x20000
 export const VM_DONTEXPAND = 0x40000
 /** Counted against the commit limit; decides, among others, whether two mappings may merge. */
 export const VM_ACCOUNT = 0x100000
+/** Not counted against the commit limit (MAP_NORESERVE); hugetlb: nothing is promised to the mapping. */
+export const VM_NORESERVE = 0x200000
 export const VM_HUGETLB = 0x400000
 export const VM_DONTDUMP = 0x4000000
 /** May mix ordinary pages and raw frame numbers. */

@@ -9,7 +9,7 @@ import type { AnonVma, AnonVmaChain } from './anon-vma.ts'
 import type { Mm } from './mm.ts'
 import { PTE_PRESENT, PTE_PROTNONE, PTE_WRITE, type PteFlags } from './pte.ts'
 import type { VmFault } from './vm-fault.ts'
-import { VM_ACCESS_FLAGS, VM_ACCOUNT, VM_SHARED, VM_WRITE } from './vm-flags.ts'
+import { VM_ACCESS_FLAGS, VM_ACCOUNT, VM_NORESERVE, VM_SHARED, VM_WRITE } from './vm-flags.ts'
 
 /** What a mapping can map. `mapping` is null for device files without a page cache. */
 export interface VmFile {
@@ -28,7 +28,9 @@ export interface VmOps {
   mapPages?(vmf: VmFault, startPgoff: number, endPgoff: number): number
   /** 0 if the mapping may be split at `addr`. */
   maySplit?(vma: Vma, addr: Addr): number
-  /** A copy of the mapping was made (split, fork). */
+  /** The mapping is about to be split at `addr`. */
+  split?(vma: Vma, addr: Addr): void
+  /** A copy of the mapping was made (split, fork, mremap). */
   open?(vma: Vma): void
   /** The mapping is gone. */
   close?(vma: Vma): void
@@ -128,7 +130,7 @@ export function vmaUnlinkFile(vma: Vma): void {
 
 /** Private memory that may be written is counted against the commit limit (`accountable_mapping`). */
 export function accountFlags(flags: number): number {
-  return (flags & (VM_WRITE | VM_SHARED)) === VM_WRITE ? VM_ACCOUNT : 0
+  return (flags & (VM_WRITE | VM_SHARED | VM_NORESERVE)) === VM_WRITE ? VM_ACCOUNT : 0
 }
 
 /** Checks `[start, start + length)` of a system call: page aligned, not empty, inside the address space. */

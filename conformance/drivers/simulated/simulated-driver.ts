@@ -38,6 +38,7 @@ import {
   type OwnerName,
   type ProcessState,
   type Protection,
+  type Request,
   type Sequence,
   type WatchRecord,
 } from '../../trace.ts'
@@ -79,6 +80,7 @@ interface ReplayedProcess {
   readonly log: EventLog
   /** Open device handles, by number of the device. */
   readonly handles: Map<number, DmirrorHandle>
+  readonly requests: RequestBuffer
   /** Behind `pfnmap` and `special` mappings; -1 before the first one. */
   rawFrame: Pfn
   /** One for each `pin` since the last `unpin`. */
@@ -93,7 +95,6 @@ export class SimulatedDriver implements ConformanceDriver {
   private readonly devices: DmirrorDevice[]
   /** By number; null after its end. */
   private readonly procs: (ReplayedProcess | null)[] = []
-  private readonly requests = new RequestBuffer()
   /** The last operation evicted pages, which has no reproducible order. */
   private unordered = false
 
@@ -212,14 +213,10 @@ export class SimulatedDriver implements ConformanceDriver {
       case 'release':
         return statusResult(this.handle(op).release(this.arena, 1).ret)
       case 'range-fault': {
-        const { log } = this.proc(op)
-        const { arena, requests } = this
-        return executeRangeFault(op, {
-          notifier: log.notifier(ARENA_SLOT),
-          requests: requests.load(op.req ?? [], op.n),
-          arena,
-          owner: this.ownerOf(op.owner),
-        })
+        const notifier = this.proc(op).log.notifier(ARENA_SLOT)
+        const { arena } = this
+        const owner = this.ownerOf(op.owner)
+        return executeRangeFault(op, { notifier, requests: this.loadRequests(op), arena, owner })
       }
       case 'migrate-vma': {
         const { arena } = this
@@ -264,6 +261,7 @@ export class SimulatedDriver implements ConformanceDriver {
       length: op.n * PAGE_SIZE,
       prot: PROT_BITS[op.prot],
       fixed: true,
+      noreserve: true, // as the recorder maps: what could merge otherwise does so whatever its protection was
       ...this.mappingOptions(op.kind, op.filePage ?? 0, this.proc(op)),
     }
   }
@@ -305,6 +303,13 @@ export class SimulatedDriver implements ConformanceDriver {
 
   private deviceCommand(op: DeviceCommand): OperationResult {
     return executeDeviceCommand(op, this.handle(op), this.addrOf(op))
+  }
+
+  /** Process 0 reads the operations of both processes and hands those of process 1 on. */
+  private loadRequests(op: OperationOf<'range-fault'>): Request[] {
+    const given = op.req ?? []
+    const requests = this.proc({ proc: 0 }).requests.load(given, op.n)
+    return op.proc === 0 ? requests : this.proc(op).requests.load(given, op.n)
   }
 
   private reopen(op: OperationOf<'reopen'>): OperationResult {
@@ -353,7 +358,7 @@ export class SimulatedDriver implements ConformanceDriver {
     const handles = new Map<number, DmirrorHandle>()
     for (const number of devices) handles.set(number, this.open(number, process))
     const log = new EventLog(process.mm, this.arena, this.npages)
-    return { process, log, handles, rawFrame: -1, pins: [] }
+    return { process, log, handles, requests: new RequestBuffer(), rawFrame: -1, pins: [] }
   }
 
   private open(number: number, process: Process): DmirrorHandle {
