@@ -126,7 +126,7 @@ describe('dumpPte(), dumpAttr(), dumpPagemap()', () => {
     expect(handles[0].exclusive(page(4), 1, new Uint8Array(PAGE_SIZE)).ret).toBe(0)
     expect(dumps(process, 6, devices)).toEqual(['DEGKX-', '77773.', 'aa992.'])
     expect(dumps(process, 6)[0]).toBe('????X-')
-    process.mprotect(BASE, 8 * PAGE_SIZE, PROT_READ)
+    process.mprotect(BASE, 8 * PAGE_SIZE, PROT_NONE)
     expect(dumps(process, 6, devices)).toEqual(['degkx-', '77773.', 'aa992.'])
     process.mprotect(BASE, 8 * PAGE_SIZE, PROT_READ | PROT_WRITE)
     process.fork()
