@@ -7,7 +7,7 @@ import type { Mm } from './mm.ts'
 import { MMU_NOTIFY_EXCLUSIVE, MmuNotifierRange } from './mmu-notifier.ts'
 import { PG_TAIL } from './page.ts'
 import { putPage, unlockPage } from './page-alloc.ts'
-import { pageMakeDeviceExclusive } from './rmap.ts'
+import { pageMakeDeviceExclusive } from './rmap-walk.ts'
 
 /**
  * Takes the pages of `[start, end)` from the CPU. `out[i]` is the frame of page i, locked and with a reference, or -1 if it

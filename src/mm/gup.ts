@@ -4,7 +4,7 @@
 import { type Addr, PAGE_SIZE, type Pfn, pmdIndex, pteIndex } from '../base/addr.ts'
 import { EAGAIN, EFAULT, EINVAL } from '../base/errno.ts'
 import { handleMmFault } from './fault.ts'
-import { splitHugePmd } from './huge-memory.ts'
+import { splitHugePmd } from './huge-pmd.ts'
 import { isDeviceCoherentPage } from './memremap.ts'
 import { migrateDeviceCoherentPage } from './migrate-device.ts'
 import type { Mm } from './mm.ts'

@@ -32,6 +32,21 @@ export class Lru {
     this.size++
   }
 
+  /** Enters the page just above another, on its warm side. */
+  addBefore(pfn: Pfn, other: Pfn): void {
+    const { pages } = this
+    assert((pages.flags[pfn] & PG_LRU) === 0, () => `frame ${pfn} is not on the LRU yet`)
+    assert((pages.flags[other] & PG_LRU) !== 0, () => `frame ${other} is on the LRU`)
+    const prev = pages.lruPrev[other]
+    pages.flags[pfn] |= PG_LRU
+    pages.lruPrev[pfn] = prev
+    pages.lruNext[pfn] = other
+    pages.lruPrev[other] = pfn
+    if (prev >= 0) pages.lruNext[prev] = pfn
+    else this.first = pfn
+    this.size++
+  }
+
   remove(pfn: Pfn): void {
     const { pages } = this
     assert((pages.flags[pfn] & PG_LRU) !== 0, () => `frame ${pfn} is on the LRU`)

@@ -32,7 +32,7 @@ import {
   MADV_WILLNEED,
 } from '../uapi/mman.ts'
 import { checkVmaFlags, FOLL_GET, FOLL_HWPOISON, FOLL_WRITE, getUserPages } from './gup.ts'
-import { freeHugePmd, pageoutHugePmd, splitHugePage } from './huge-memory.ts'
+import { freeHugePmd, pageoutHugePmd, trySplitHugePage } from './huge-madvise.ts'
 import { memoryFailure } from './memory-failure.ts'
 import { MM_SWAPENTS, type Mm } from './mm.ts'
 import {
@@ -42,7 +42,7 @@ import {
   mmuNotifierInvalidateRangeStart,
 } from './mmu-notifier.ts'
 import { PG_DIRTY, PG_HEAD, PG_LRU, PG_REFERENCED, PG_SWAPBACKED, PG_SWAPCACHE, PG_UNEVICTABLE } from './page.ts'
-import { getPage, putPage, unlockPage } from './page-alloc.ts'
+import { unlockPage } from './page-alloc.ts'
 import type { PteTable } from './pgtable.ts'
 import {
   PTE_DIRTY,
@@ -72,7 +72,8 @@ import {
   VM_SPECIAL,
   VM_WRITE,
 } from './vm-flags.ts'
-import { changeVmaFlags, linearPageIndex, type Vma } from './vma.ts'
+import { linearPageIndex, type Vma } from './vma.ts'
+import { changeVmaFlags } from './vma-adjust.ts'
 import { zapPageRangeSingle } from './zap.ts'
 
 /**
@@ -218,7 +219,7 @@ function freePteRange(vma: Vma, table: PteTable, start: Addr, end: Addr): void {
     }
     if ((flags & PTE_SPECIAL) !== 0 || pages.pagemap[pfn] !== 0) continue
     if (pages.isCompound(pfn)) {
-      if (pages.totalMapcount(pfn) !== 1 || !splitMapped(vma, pfn)) return
+      if (pages.totalMapcount(pfn) !== 1 || !trySplitHugePage(sys, pfn)) return
       i--
       continue
     }
@@ -236,21 +237,6 @@ function freePteRange(vma: Vma, table: PteTable, start: Addr, end: Addr): void {
       pages.flags[pfn] &= ~(PG_SWAPBACKED | PG_REFERENCED)
     }
   }
-}
-
-/** Splits the compound page behind an entry. */
-function splitMapped(vma: Vma, pfn: number): boolean {
-  const { sys } = vma.mm
-  const head = sys.pages.head(pfn)
-  getPage(sys, head)
-  if (!sys.pages.trylock(head)) {
-    putPage(sys, head)
-    return false
-  }
-  const err = splitHugePage(sys, head)
-  unlockPage(sys, head)
-  putPage(sys, head)
-  return err === 0
 }
 
 /** MADV_REMOVE: the pages go from the file too. */
@@ -295,7 +281,7 @@ function agePteRange(vma: Vma, table: PteTable, start: Addr, end: Addr, pageout:
     const pfn = words[2 * i]
     if (pages.pagemap[pfn] !== 0) continue
     if (pages.isCompound(pfn)) {
-      if (pages.totalMapcount(pfn) !== 1 || !splitMapped(vma, pfn)) return
+      if (pages.totalMapcount(pfn) !== 1 || !trySplitHugePage(sys, pfn)) return
       i--
       continue
     }

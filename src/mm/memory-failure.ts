@@ -3,11 +3,11 @@
 
 import type { Pfn } from '../base/addr.ts'
 import { EBUSY, EHWPOISON, ENXIO } from '../base/errno.ts'
-import { splitHugePage } from './huge-memory.ts'
+import { splitHugePage } from './huge-split.ts'
 import { hugetlbMemoryFailure } from './hugetlb.ts'
 import { PG_ANON, PG_DIRTY, PG_HUGETLB, PG_HWPOISON, PG_LRU, PG_RESERVED, PG_SWAPCACHE, PG_UPTODATE } from './page.ts'
 import { putPage, unlockPage } from './page-alloc.ts'
-import { tryToUnmap } from './rmap.ts'
+import { tryToUnmap } from './rmap-walk.ts'
 import type { System } from './system.ts'
 
 /**
@@ -29,10 +29,9 @@ export function memoryFailure(sys: System, pfn: Pfn): number {
   pages.flags[pfn] |= PG_HWPOISON
   if ((pages.flags[pfn] & PG_RESERVED) !== 0) return -EBUSY
   if (pages.isCompound(pfn)) {
-    const head = pages.head(pfn)
-    if (!pages.trylock(head)) return -EBUSY
-    const err = splitHugePage(sys, head)
-    unlockPage(sys, pages.isLocked(head) ? head : pfn)
+    if (!pages.trylock(pfn)) return -EBUSY
+    const err = splitHugePage(sys, pfn)
+    unlockPage(sys, pfn)
     if (err !== 0) {
       putPage(sys, pfn)
       return -EBUSY

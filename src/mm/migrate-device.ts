@@ -17,7 +17,8 @@ import { assert } from '../base/assert.ts'
 import { EAGAIN, EBUSY, EINVAL } from '../base/errno.ts'
 import { AddressSpace } from './address-space.ts'
 import { anonVmaPrepare } from './anon-vma.ts'
-import { splitHugePage, splitHugePmd } from './huge-memory.ts'
+import { splitHugePmd } from './huge-pmd.ts'
+import { splitHugePage } from './huge-split.ts'
 import { isDeviceCoherentPage, isDevicePrivatePage, isZoneDevicePage, pagemapOf } from './memremap.ts'
 import { MM_ANONPAGES } from './mm.ts'
 import {
@@ -52,7 +53,8 @@ import {
   PTE_YOUNG,
   pteKind,
 } from './pte.ts'
-import { pageAddNewAnonRmap, pageRemoveRmap, pageTryShareAnonRmap, removeMigrationPtes, tryToMigrate } from './rmap.ts'
+import { pageAddNewAnonRmap, pageRemoveRmap, pageTryShareAnonRmap } from './rmap.ts'
+import { removeMigrationPtes, tryToMigrate } from './rmap-walk.ts'
 import type { System } from './system.ts'
 import { tlbInstall, tlbUnmap } from './tlb.ts'
 import { VM_HUGETLB, VM_SPECIAL, VM_WRITE } from './vm-flags.ts'

@@ -5,7 +5,8 @@ import { EAGAIN, EFAULT, EINVAL, ENOMEM } from '../base/errno.ts'
 import { mmPopulate } from './gup.ts'
 import type { Mm } from './mm.ts'
 import { VM_HUGETLB, VM_LOCKED, VM_SPECIAL } from './vm-flags.ts'
-import { changeVmaFlags, linearPageIndex, type Vma } from './vma.ts'
+import { linearPageIndex, type Vma } from './vma.ts'
+import { changeVmaFlags } from './vma-adjust.ts'
 
 /** Returns 0, -ENOMEM (a part is not mapped or cannot be made present), -EAGAIN (out of memory) or -EINVAL. */
 export function mmMlock(mm: Mm, addr: Addr, length: number): number {

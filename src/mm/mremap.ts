@@ -13,7 +13,7 @@ import {
 import { EFAULT, EINVAL, ENOMEM, EOPNOTSUPP } from '../base/errno.ts'
 import { MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE } from '../uapi/mman.ts'
 import { anonVmaClone } from './anon-vma.ts'
-import { splitHugePmd } from './huge-memory.ts'
+import { splitHugePmd } from './huge-pmd.ts'
 import { moveHugetlbPageTables } from './hugetlb.ts'
 import type { Mm } from './mm.ts'
 import { mmMunmap } from './mmap.ts'
@@ -25,7 +25,8 @@ import {
 } from './mmu-notifier.ts'
 import { tlbUnmap } from './tlb.ts'
 import { VM_ACCOUNT, VM_DONTEXPAND, VM_HUGETLB, VM_PFNMAP, VM_SHARED } from './vm-flags.ts'
-import { linearPageIndex, type Vma, vmaDup, vmaLink, vmaMerge } from './vma.ts'
+import { linearPageIndex, type Vma, vmaDup, vmaLink } from './vma.ts'
+import { vmaMerge } from './vma-adjust.ts'
 
 /**
  * Resizes or moves a mapping.

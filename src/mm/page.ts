@@ -124,6 +124,15 @@ export class Pages {
     return own + this.getCompound(this.head(pfn)).mapcount
   }
 
+  /** Mappings of the page and of all its parts (`folio_mapcount`); `head` is no tail page. */
+  folioMapcount(head: Pfn): number {
+    if ((this.flags[head] & PG_HEAD) === 0) return this.mapcount[head]
+    const compound = this.getCompound(head)
+    let count = compound.mapcount
+    for (let i = 0; i < 1 << compound.order; i++) count += this.mapcount[head + i]
+    return count
+  }
+
   /** Any mapping of any part of the page (`page_mapped`, `folio_mapped`). */
   isMapped(pfn: Pfn): boolean {
     if ((this.flags[pfn] & (PG_HEAD | PG_TAIL)) === 0) return this.mapcount[pfn] > 0

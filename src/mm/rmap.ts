@@ -1,51 +1,14 @@
-// Reverse mapping: from a frame to every page-table entry that maps it. Bookkeeping of mapcount, anonymous identity and
-// exclusivity, and the walks that unmap a page for migration, reclaim or poison. Follows mm/rmap.c and mm/migrate.c of
-// Linux 6.1. An invalidation is raised for every mapping that *may* map the page, before its entry is looked at (T-36).
+// Reverse mapping, the books: how often a frame is mapped, whose anonymous memory it is, and whether it is exclusive. Every
+// change of an entry goes through one of these functions. Follows mm/rmap.c of Linux 6.1. The `compound` ones are for a huge
+// entry, which maps a compound page as a whole; the others count one small entry of one frame, also inside a compound page.
 
-import { type Addr, PAGE_SIZE, type Pfn, pteIndex } from '../base/addr.ts'
+import type { Addr, Pfn } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
-import { AnonVma } from './anon-vma.ts'
-import { hugePmdMaps, removeHugeMigrationEntry, setHugeMigrationEntry, splitHugePmdAddress } from './huge-memory.ts'
-import { hugetlbTryToMigrateOne, hugetlbTryToUnmapOne } from './hugetlb.ts'
 import { isDevicePrivatePage } from './memremap.ts'
-import { MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, MM_SWAPENTS, type Mm } from './mm.ts'
-import {
-  MMU_NOTIFY_CLEAR,
-  MmuNotifierRange,
-  mmuNotifierInvalidateRangeEnd,
-  mmuNotifierInvalidateRangeStart,
-} from './mmu-notifier.ts'
-import {
-  PG_ANON,
-  PG_ANON_EXCLUSIVE,
-  PG_DIRTY,
-  PG_HEAD,
-  PG_HUGETLB,
-  PG_HWPOISON,
-  PG_SWAPBACKED,
-  PG_SWAPCACHE,
-} from './page.ts'
-import { getPage, putPage } from './page-alloc.ts'
-import type { PteTable } from './pgtable.ts'
-import {
-  PTE_DIRTY,
-  PTE_EXCLUSIVE,
-  PTE_KIND_DEVICE_EXCLUSIVE,
-  PTE_KIND_DEVICE_PRIVATE,
-  PTE_KIND_HWPOISON,
-  PTE_KIND_MIGRATION,
-  PTE_KIND_SWAP,
-  PTE_PRESENT,
-  PTE_WRITE,
-  PTE_YOUNG,
-  pteKind,
-} from './pte.ts'
+import { MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES } from './mm.ts'
+import { PG_ANON, PG_ANON_EXCLUSIVE, PG_HEAD, PG_SWAPBACKED } from './page.ts'
 import type { System } from './system.ts'
-import { tlbUnmap } from './tlb.ts'
-import { VM_LOCKED, VM_WRITE } from './vm-flags.ts'
-import { linearPageIndex, type Vma, vmaAddress, vmaProtection } from './vma.ts'
-
-// ---- identity and counts ----
+import { linearPageIndex, type Vma } from './vma.ts'
 
 /** Which counter of `Mm.rss` the page belongs to (`mm_counter`). */
 export function rssKind(sys: System, pfn: Pfn): number {
@@ -69,11 +32,15 @@ function setAnonRmap(vma: Vma, pfn: Pfn, addr: Addr, exclusive: boolean): void {
   if (exclusive) pages.flags[pfn] |= PG_ANON_EXCLUSIVE
 }
 
-/** First mapping of a new anonymous page; it is exclusive and goes on the LRU (`page_add_new_anon_rmap`). */
+/**
+ * First mapping of a new anonymous page; it is exclusive and goes on the LRU (`page_add_new_anon_rmap`). A compound page is
+ * mapped as a whole.
+ */
 export function pageAddNewAnonRmap(vma: Vma, pfn: Pfn, addr: Addr): void {
   const { pages, lru } = vma.mm.sys
   pages.flags[pfn] |= PG_SWAPBACKED
-  pages.mapcount[pfn] = 1
+  if ((pages.flags[pfn] & PG_HEAD) !== 0) pages.getCompound(pfn).mapcount = 1
+  else pages.mapcount[pfn] = 1
   setAnonRmap(vma, pfn, addr, true)
   if (pages.pagemap[pfn] === 0) lru.add(pfn)
 }
@@ -121,289 +88,28 @@ export function pageTryDupAnonRmap(vma: Vma, pfn: Pfn): boolean {
   return true
 }
 
-// ---- walks ----
+// ---- huge entries ----
 
-/** Called for each mapping that may map the page, with the page's address there. Returns false to stop the walk. */
-type RmapVisitor = (vma: Vma, addr: Addr) => boolean
+/** A huge entry more maps an anonymous compound page (`page_add_anon_rmap` of a compound page). */
+export function compoundAddAnonRmap(vma: Vma, head: Pfn, addr: Addr, exclusive: boolean): void {
+  vma.mm.sys.pages.getCompound(head).mapcount++
+  setAnonRmap(vma, head, addr, exclusive)
+}
 
-/** Visits every mapping that may map the page, until `visit` says false or the page is not mapped any more. */
-function rmapWalk(sys: System, pfn: Pfn, untilUnmapped: boolean, visit: RmapVisitor): void {
-  const { pages } = sys
-  const head = pages.head(pfn)
-  const first = pages.index[head]
-  const npages = (pages.flags[head] & PG_HEAD) !== 0 ? 1 << pages.getCompound(head).order : 1
-  const mapping = sys.mappings.get(pages.mapping[head])
-  if (mapping === undefined || pages.mapping[head] === 0) return
-  const tree = mapping instanceof AnonVma ? mapping.tree : mapping.iMmap
-  for (let node = tree.first(first, first + npages - 1); node !== undefined; ) {
-    // The visit may change mappings' trees no more than by removing this page's entries, which keeps nodes in place.
-    const next = tree.next(node, first, first + npages - 1)
-    const vma = node.value
-    const addr = rmapAddress(vma, first, npages)
-    if (!visit(vma, addr)) return
-    if (untilUnmapped && !pages.isMapped(head)) return
-    node = next
+/** One huge entry less. */
+export function compoundRemoveRmap(sys: System, head: Pfn): void {
+  const compound = sys.pages.getCompound(head)
+  assert(compound.mapcount > 0, () => `compound page ${head} is mapped as a whole`)
+  compound.mapcount--
+}
+
+/** Before fork shares a whole page: false if the child needs copies, as DMA may be going on. */
+export function compoundTryDupAnonRmap(vma: Vma, head: Pfn): boolean {
+  const { pages } = vma.mm.sys
+  if (pages.isAnonExclusive(head)) {
+    if (vma.mm.hasPinned && pages.maybeDmaPinned(head)) return false
+    pages.flags[head] &= ~PG_ANON_EXCLUSIVE
   }
-}
-
-/** Where the page lies in the mapping; the first part of it that does, for a compound page. */
-function rmapAddress(vma: Vma, pgoff: number, npages: number): Addr {
-  const addr = vmaAddress(vma, pgoff)
-  if (addr >= 0) return addr
-  assert(pgoff + npages > vma.pgoff, 'the tree only names mappings that overlap the page')
-  return vma.start
-}
-
-/** The entry at `addr` refers to a frame in `[pfn, pfn + npages)`, as a mapping (`page_vma_mapped_walk`). */
-function entryMaps(flags: number, low: number, pfn: Pfn, npages: number): boolean {
-  if ((flags & PTE_PRESENT) === 0) {
-    const kind = pteKind(flags)
-    if (kind !== PTE_KIND_DEVICE_PRIVATE && kind !== PTE_KIND_DEVICE_EXCLUSIVE) return false
-  }
-  return low >= pfn && low < pfn + npages
-}
-
-/** End of the page in the mapping: of all its parts, for a compound page. */
-function extentEnd(vma: Vma, addr: Addr, npages: number): Addr {
-  return Math.min(vma.end, addr + npages * PAGE_SIZE)
-}
-
-/** Frames in the page. */
-function pageFrames(sys: System, head: Pfn): number {
-  return (sys.pages.flags[head] & PG_HEAD) !== 0 ? 1 << sys.pages.getCompound(head).order : 1
-}
-
-export interface UnmapOptions {
-  /** Unmap even where the mapping is locked in memory (mlock). */
-  readonly ignoreMlock?: boolean
-  /** Leave poison entries behind for a poisoned page. */
-  readonly hwpoison?: boolean
-}
-
-/** Unmaps the page everywhere for reclaim or poison: swap entries, poison entries, or nothing for a file page. The caller holds the page lock. */
-export function tryToUnmap(sys: System, pfn: Pfn, options: UnmapOptions = {}): void {
-  rmapWalk(sys, pfn, true, (vma, addr) => tryToUnmapOne(sys, vma, addr, pfn, options))
-}
-
-function tryToUnmapOne(sys: System, vma: Vma, addr: Addr, pfn: Pfn, options: UnmapOptions): boolean {
-  const { pages } = sys
-  const { mm } = vma
-  const head = pages.head(pfn)
-  if ((pages.flags[head] & PG_HUGETLB) !== 0) return hugetlbTryToUnmapOne(sys, vma, addr, head)
-  const npages = pageFrames(sys, head)
-  const end = extentEnd(vma, addr, npages)
-  const range = new MmuNotifierRange(MMU_NOTIFY_CLEAR, vma, mm, addr, end)
-  mmuNotifierInvalidateRangeStart(range)
-  tlbUnmap(mm, addr, end)
-  let goOn = true
-  for (let at = addr; at < end && goOn; at += PAGE_SIZE) {
-    const table = mm.pageTable.findPte(at)
-    if (table === null) continue
-    const i = pteIndex(at)
-    if (!entryMaps(table.words[2 * i + 1], table.words[2 * i], head, npages)) continue
-    if (options.ignoreMlock !== true && (vma.flags & VM_LOCKED) !== 0) {
-      goOn = false
-      break
-    }
-    goOn = unmapEntry(sys, vma, table, i, options)
-  }
-  mmuNotifierInvalidateRangeEnd(range)
-  return goOn
-}
-
-function unmapEntry(sys: System, vma: Vma, table: PteTable, i: number, options: UnmapOptions): boolean {
-  const { pages, swap } = sys
-  const { mm } = vma
-  const words = table.words
-  const subpage = words[2 * i]
-  const flags = words[2 * i + 1]
-  const anonExclusive = (pages.flags[subpage] & (PG_ANON | PG_ANON_EXCLUSIVE)) === (PG_ANON | PG_ANON_EXCLUSIVE)
-  words[2 * i] = 0
-  words[2 * i + 1] = 0
-  if ((flags & PTE_PRESENT) !== 0 && (flags & PTE_DIRTY) !== 0) pages.setDirty(subpage)
-
-  const pageFlags = pages.flags[subpage]
-  if ((pageFlags & PG_HWPOISON) !== 0 && options.hwpoison === true) {
-    mm.rss[rssKind(sys, subpage)]--
-    words[2 * i] = subpage
-    words[2 * i + 1] = PTE_KIND_HWPOISON
-  } else if ((pageFlags & PG_ANON) !== 0) {
-    if ((pageFlags & PG_SWAPBACKED) === 0) {
-      // Marked free by madvise: drop it, unless it was written or is used otherwise since.
-      const clean = (pageFlags & PG_DIRTY) === 0
-      if (!clean || pages.refcount[subpage] !== 1 + pages.mapcount[subpage]) {
-        words[2 * i] = subpage
-        words[2 * i + 1] = flags
-        pages.flags[subpage] |= PG_SWAPBACKED
-        return false
-      }
-      mm.rss[MM_ANONPAGES]--
-    } else {
-      assert(swap !== null && (pageFlags & PG_SWAPCACHE) !== 0, () => `frame ${subpage} has a swap slot`)
-      const slot = pages.swap[subpage]
-      if (anonExclusive && !pageTryShareAnonRmap(sys, subpage)) {
-        words[2 * i] = subpage
-        words[2 * i + 1] = flags
-        return false
-      }
-      swap.duplicate(slot)
-      mm.rss[MM_ANONPAGES]--
-      mm.rss[MM_SWAPENTS]++
-      words[2 * i] = slot
-      words[2 * i + 1] = PTE_KIND_SWAP | (anonExclusive ? PTE_EXCLUSIVE : 0)
-    }
-  } else {
-    mm.rss[rssKind(sys, subpage)]--
-  }
-  pageRemoveRmap(sys, subpage)
-  putPage(sys, subpage)
+  pages.getCompound(head).mapcount++
   return true
-}
-
-/**
- * Replaces every mapping of the page by a migration entry. The caller holds the page lock and a reference. With `splitPmd`
- * a huge entry is split on the way, as the split of the page itself needs it.
- */
-export function tryToMigrate(sys: System, pfn: Pfn, splitPmd = false): void {
-  rmapWalk(sys, pfn, true, (vma, addr) => tryToMigrateOne(sys, vma, addr, pfn, splitPmd))
-}
-
-function tryToMigrateOne(sys: System, vma: Vma, addr: Addr, pfn: Pfn, splitPmd: boolean): boolean {
-  const { pages } = sys
-  if (splitPmd) splitHugePmdAddress(vma, addr, pages.head(pfn))
-  const { mm } = vma
-  const head = pages.head(pfn)
-  if ((pages.flags[head] & PG_HUGETLB) !== 0) return hugetlbTryToMigrateOne(sys, vma, addr, head)
-  const npages = pageFrames(sys, head)
-  const end = extentEnd(vma, addr, npages)
-  const range = new MmuNotifierRange(MMU_NOTIFY_CLEAR, vma, mm, addr, end)
-  mmuNotifierInvalidateRangeStart(range)
-  tlbUnmap(mm, addr, end)
-  let goOn = true
-  if (npages > 1 && hugePmdMaps(mm, addr, head)) {
-    goOn = setHugeMigrationEntry(vma, addr, head)
-  } else {
-    for (let at = addr; at < end && goOn; at += PAGE_SIZE) {
-      const table = mm.pageTable.findPte(at)
-      if (table === null) continue
-      const i = pteIndex(at)
-      if (!entryMaps(table.words[2 * i + 1], table.words[2 * i], head, npages)) continue
-      goOn = setMigrationEntry(sys, table, i)
-    }
-  }
-  mmuNotifierInvalidateRangeEnd(range)
-  return goOn
-}
-
-/** Turns one mapping into a migration entry of its kind (T-25); false if the page may be pinned. */
-export function setMigrationEntry(sys: System, table: PteTable, i: number): boolean {
-  const { pages } = sys
-  const words = table.words
-  const subpage = words[2 * i]
-  const flags = words[2 * i + 1]
-  const anonExclusive = (pages.flags[subpage] & (PG_ANON | PG_ANON_EXCLUSIVE)) === (PG_ANON | PG_ANON_EXCLUSIVE)
-  if (anonExclusive && !pageTryShareAnonRmap(sys, subpage)) return false
-  let entry = PTE_KIND_MIGRATION
-  if ((flags & PTE_WRITE) !== 0) entry |= PTE_WRITE
-  else if (anonExclusive) entry |= PTE_EXCLUSIVE
-  if ((flags & PTE_PRESENT) !== 0) {
-    if ((flags & PTE_DIRTY) !== 0) {
-      pages.setDirty(subpage)
-      entry |= PTE_DIRTY
-    }
-    entry |= flags & PTE_YOUNG
-  }
-  words[2 * i] = subpage
-  words[2 * i + 1] = entry
-  pageRemoveRmap(sys, subpage)
-  putPage(sys, subpage)
-  return true
-}
-
-/** Turns all migration entries of `from` into mappings of `to`, which may be the same page (MG-70 to MG-72). */
-export function removeMigrationPtes(sys: System, from: Pfn, to: Pfn): void {
-  const { pages } = sys
-  const npages = pageFrames(sys, pages.head(from))
-  rmapWalk(sys, to, false, (vma, addr) => {
-    const end = extentEnd(vma, addr, npages)
-    if (npages > 1 && removeHugeMigrationEntry(vma, addr, from, to)) return true
-    for (let at = addr; at < end; at += PAGE_SIZE) {
-      const table = vma.mm.pageTable.findPte(at)
-      if (table === null) continue
-      const i = pteIndex(at)
-      const flags = table.words[2 * i + 1]
-      const low = table.words[2 * i]
-      if (pteKind(flags) !== PTE_KIND_MIGRATION || low < from || low >= from + npages) continue
-      restoreMigrationEntry(vma, at, table, i, to + (low - from))
-    }
-    return true
-  })
-}
-
-function restoreMigrationEntry(vma: Vma, addr: Addr, table: PteTable, i: number, target: Pfn): void {
-  const { sys } = vma.mm
-  const { pages } = sys
-  const words = table.words
-  const old = words[2 * i + 1]
-  getPage(sys, target)
-  let flags = vmaProtection(vma) & ~PTE_WRITE
-  if ((old & PTE_YOUNG) !== 0) flags |= PTE_YOUNG
-  if ((old & PTE_DIRTY) !== 0 && (pages.flags[pages.head(target)] & PG_DIRTY) !== 0) flags |= PTE_DIRTY
-  if ((old & PTE_WRITE) !== 0) {
-    if ((vma.flags & VM_WRITE) !== 0) flags |= PTE_WRITE
-  }
-  if (isDevicePrivatePage(sys, target)) {
-    flags = PTE_KIND_DEVICE_PRIVATE | (flags & PTE_WRITE)
-  }
-  const readable = (old & (PTE_WRITE | PTE_EXCLUSIVE)) === 0
-  if (pages.isAnon(target)) pageAddAnonRmap(vma, target, addr, !readable)
-  else pageAddFileRmap(sys, target)
-  words[2 * i] = target
-  words[2 * i + 1] = flags
-}
-
-/**
- * Replaces every mapping of an anonymous page by a device-exclusive entry (EX-4, EX-5), raising EXCLUSIVE with `owner` for
- * each mapping visited. The caller holds the page lock and a reference.
- *
- * Returns true if the mapping at `addr` of `mm` was converted and writable, and no mapping is left.
- */
-export function pageMakeDeviceExclusive(
-  sys: System,
-  pfn: Pfn,
-  mm: Mm,
-  addr: Addr,
-  raise: (vma: Vma, start: Addr, end: Addr) => MmuNotifierRange,
-): boolean {
-  const { pages } = sys
-  if (!pages.isAnon(pfn) || (pages.flags[pfn] & PG_HUGETLB) !== 0) return false
-  const npages = pageFrames(sys, pfn)
-  let valid = false
-  rmapWalk(sys, pfn, true, (vma, first) => {
-    const end = extentEnd(vma, first, npages)
-    const range = raise(vma, first, end)
-    mmuNotifierInvalidateRangeStart(range)
-    tlbUnmap(vma.mm, first, end)
-    let goOn = true
-    for (let at = first; at < end; at += PAGE_SIZE) {
-      const table = vma.mm.pageTable.findPte(at)
-      if (table === null) continue
-      const i = pteIndex(at)
-      const flags = table.words[2 * i + 1]
-      const subpage = table.words[2 * i]
-      if (!entryMaps(flags, subpage, pfn, npages)) continue
-      if ((flags & PTE_PRESENT) === 0) {
-        goOn = false
-        break
-      }
-      if ((flags & PTE_DIRTY) !== 0) pages.setDirty(subpage)
-      const writable = (flags & PTE_WRITE) !== 0
-      if (vma.mm === mm && at === addr && writable) valid = true
-      table.words[2 * i + 1] = PTE_KIND_DEVICE_EXCLUSIVE | (writable ? PTE_WRITE : 0)
-      pageRemoveRmap(sys, subpage)
-    }
-    mmuNotifierInvalidateRangeEnd(range)
-    return goOn
-  })
-  return valid && !pages.isMapped(pfn)
 }

@@ -17,6 +17,11 @@ export type ThpMode = 'never' | 'madvise' | 'always'
 export interface SystemOptions {
   /** Transparent huge pages for anonymous memory. Default 'never'. */
   readonly thp?: ThpMode
+  /**
+   * Repeat the CLEAR events that the kernel raises when a new border of a mapping might cut a huge entry, also where there is
+   * none (MN-90). Default: true unless `thp` is 'never'.
+   */
+  readonly splitEvents?: boolean
   /** Size of the swap area in pages. Default 0: no swap. */
   readonly swapPages?: number
   /** Pages of the page cache that a read fault on a file maps at once; a power of two. Default 16 (64 KiB). */
@@ -29,6 +34,7 @@ export class System {
   readonly mmu: Mmu
   readonly pages: Pages
   readonly thp: ThpMode
+  readonly splitEvents: boolean
   readonly faultAroundPages: number
   readonly swap: SwapArea | null
   readonly lru: Lru
@@ -54,6 +60,7 @@ export class System {
     this.mmu = mmu
     this.pages = new Pages(mmu.nframes)
     this.thp = options.thp ?? 'never'
+    this.splitEvents = options.splitEvents ?? this.thp !== 'never'
     this.faultAroundPages = options.faultAroundPages ?? 16
     this.hugetlbPages = options.hugetlbPages ?? 0
     this.lru = new Lru(this.pages)

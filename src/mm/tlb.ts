@@ -2,9 +2,9 @@
 // its CPU sets the dirty and young bits in our entries. For the others the translations they hold are like a TLB: an entry
 // is handed over when a fault completes, and taken away, with its dirty bit, before mm changes it.
 
-import { type Addr, PAGE_SIZE, pmdAddrEnd, pteIndex } from '../base/addr.ts'
+import { type Addr, HPAGE_PMD_NR, PAGE_SIZE, pmdAddrEnd, pmdIndex, pteIndex } from '../base/addr.ts'
 import type { Mm } from './mm.ts'
-import type { PteTable } from './pgtable.ts'
+import type { PmdTable, PteTable } from './pgtable.ts'
 import { PTE_DIRTY, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from './pte.ts'
 
 /**
@@ -37,6 +37,15 @@ export function tlbInstall(mm: Mm, addr: Addr, table: PteTable, index: number): 
   mmu.install(mm.space, addr, table.words[2 * index], 1, (flags & PTE_WRITE) !== 0)
 }
 
+/** Hands a huge entry to the CPU; `start` is where its 2 MiB begin. */
+export function tlbInstallHuge(mm: Mm, start: Addr, pmd: PmdTable, slot: number): void {
+  const { mmu } = mm.sys
+  if (mmu.capabilities.walksPageTable) return
+  const flags = pmd.hugeFlags(slot)
+  if ((flags & (PTE_PRESENT | PTE_PROTNONE)) !== PTE_PRESENT) return
+  mmu.install(mm.space, start, pmd.hugePfn(slot), HPAGE_PMD_NR, (flags & PTE_WRITE) !== 0)
+}
+
 function mergeDirty(mm: Mm, start: Addr, end: Addr, dirty: Uint8Array): void {
   let i = 0
   for (let addr = start; addr < end; ) {
@@ -49,6 +58,11 @@ function mergeDirty(mm: Mm, start: Addr, end: Addr, dirty: Uint8Array): void {
         const word = 2 * (first + k) + 1
         if (dirty[i + k] !== 0 && (table.words[word] & PTE_PRESENT) !== 0) table.words[word] |= PTE_DIRTY
       }
+    } else if (mm.pageTable.hasHuge && dirty.subarray(i, i + npages).includes(1)) {
+      const pmd = mm.pageTable.findPmd(addr)
+      const slot = pmdIndex(addr)
+      const flags = pmd === null ? 0 : pmd.hugeFlags(slot)
+      if (pmd !== null && (flags & PTE_PRESENT) !== 0) pmd.setHuge(slot, flags | PTE_DIRTY, pmd.hugePfn(slot))
     }
     i += npages
     addr = blockEnd

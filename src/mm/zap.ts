@@ -2,7 +2,7 @@
 // `zap_pte_range` in mm/memory.c of Linux 6.1 (spec CP-20).
 
 import { type Addr, PAGE_SIZE, pgdAddrEnd, pmdAddrEnd, pmdIndex, pteIndex, pudAddrEnd } from '../base/addr.ts'
-import { zapHugePmd } from './huge-memory.ts'
+import { zapHugePmd } from './huge-pmd.ts'
 import { unmapHugepageRange } from './hugetlb.ts'
 import { MM_SWAPENTS } from './mm.ts'
 import {
