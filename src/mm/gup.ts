@@ -20,7 +20,7 @@ import {
   VM_FAULT_RETRY,
   vmFaultToErrno,
 } from './vm-fault.ts'
-import { VM_ACCESS_FLAGS, VM_IO, VM_MAYREAD, VM_PFNMAP, VM_READ, VM_SHARED, VM_WRITE } from './vm-flags.ts'
+import { VM_ACCESS_FLAGS, VM_HUGETLB, VM_IO, VM_MAYREAD, VM_PFNMAP, VM_READ, VM_SHARED, VM_WRITE } from './vm-flags.ts'
 import type { Vma } from './vma.ts'
 
 /** Wants to write. */
@@ -110,7 +110,8 @@ function followPage(vma: Vma, addr: Addr, gupFlags: number, collect: boolean): n
   if (pmd === null) return NO_PAGE
   const slot = pmdIndex(addr)
   let huge = pmd.hugeFlags(slot)
-  if (huge !== 0 && (gupFlags & FOLL_SPLIT_PMD) !== 0 && (huge & PTE_PRESENT) !== 0) {
+  const mayTakeApart = (gupFlags & FOLL_SPLIT_PMD) !== 0 && (vma.flags & VM_HUGETLB) === 0
+  if (mayTakeApart && (huge & PTE_PRESENT) !== 0) {
     splitHugePmd(vma, pmd, slot, addr)
     huge = pmd.hugeFlags(slot)
   }
@@ -131,8 +132,9 @@ function followPage(vma: Vma, addr: Addr, gupFlags: number, collect: boolean): n
   const isZero = pfn === sys.zeroPfn || (huge !== 0 && pfn === sys.hugeZeroPfn)
   if ((flags & PTE_SPECIAL) !== 0 && !isZero) return NO_STRUCT_PAGE
   const pinForRead = (gupFlags & (FOLL_WRITE | FOLL_PIN)) === FOLL_PIN
-  if (pinForRead && (flags & PTE_WRITE) === 0 && !isZero && sys.pages.isAnon(pfn) && !sys.pages.isAnonExclusive(pfn)) {
-    return MUST_UNSHARE
+  if (pinForRead && (flags & PTE_WRITE) === 0 && !isZero && sys.pages.isAnon(pfn)) {
+    const exclusive = sys.pages.isAnonExclusive(huge !== 0 ? sys.pages.head(pfn) : pfn)
+    if (!exclusive) return MUST_UNSHARE
   }
   if ((gupFlags & FOLL_WRITE) !== 0 && (flags & PTE_DIRTY) === 0 && !isZero) sys.pages.setDirty(pfn)
   if (collect) grabPage(sys, pfn, gupFlags)

@@ -33,6 +33,7 @@ import {
 } from '../uapi/mman.ts'
 import { checkVmaFlags, FOLL_GET, FOLL_HWPOISON, FOLL_WRITE, getUserPages } from './gup.ts'
 import { freeHugePmd, pageoutHugePmd, trySplitHugePage } from './huge-madvise.ts'
+import { HugetlbFile } from './hugetlb-file.ts'
 import { memoryFailure } from './memory-failure.ts'
 import { MM_SWAPENTS, type Mm } from './mm.ts'
 import {
@@ -242,7 +243,7 @@ function freePteRange(vma: Vma, table: PteTable, start: Addr, end: Addr): void {
 /** MADV_REMOVE: the pages go from the file too. */
 function removeRange(vma: Vma, start: Addr, end: Addr): number {
   if ((vma.flags & VM_LOCKED) !== 0) return -EINVAL
-  if (!(vma.file instanceof ShmemFile)) return -EINVAL
+  if (!(vma.file instanceof ShmemFile || vma.file instanceof HugetlbFile)) return -EINVAL
   if ((vma.flags & (VM_SHARED | VM_WRITE)) !== (VM_SHARED | VM_WRITE)) return -EACCES
   return vma.file.punchHole(linearPageIndex(vma, start), (end - start) / PAGE_SIZE)
 }

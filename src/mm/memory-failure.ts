@@ -4,7 +4,7 @@
 import type { Pfn } from '../base/addr.ts'
 import { EBUSY, EHWPOISON, ENXIO } from '../base/errno.ts'
 import { splitHugePage } from './huge-split.ts'
-import { hugetlbMemoryFailure } from './hugetlb.ts'
+import { hugetlbMemoryFailure } from './hugetlb-poison.ts'
 import { PG_ANON, PG_DIRTY, PG_HUGETLB, PG_HWPOISON, PG_LRU, PG_RESERVED, PG_SWAPCACHE, PG_UPTODATE } from './page.ts'
 import { putPage, unlockPage } from './page-alloc.ts'
 import { tryToUnmap } from './rmap-walk.ts'

@@ -3,10 +3,12 @@
 import {
   type Addr,
   isPageAligned,
+  isPmdAligned,
   PAGE_SIZE,
   PMD_SIZE,
   PUD_SIZE,
   pageAlignUp,
+  pmdAlignUp,
   pmdIndex,
   pteIndex,
 } from '../base/addr.ts'
@@ -15,6 +17,7 @@ import { MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE } from '../uapi/mman.ts'
 import { anonVmaClone } from './anon-vma.ts'
 import { splitHugePmd } from './huge-pmd.ts'
 import { moveHugetlbPageTables } from './hugetlb.ts'
+import { forgetReservation } from './hugetlb-reserve.ts'
 import type { Mm } from './mm.ts'
 import { mmMunmap } from './mmap.ts'
 import {
@@ -48,12 +51,14 @@ export function mmMremap(
   if (!Number.isSafeInteger(oldAddr) || !Number.isSafeInteger(oldLength) || !Number.isSafeInteger(newLength))
     return -EINVAL
   if (!isPageAligned(oldAddr) || oldAddr < 0 || oldLength < 0 || newLength <= 0) return -EINVAL
-  const oldLen = pageAlignUp(oldLength)
-  const newLen = pageAlignUp(newLength)
+  let oldLen = pageAlignUp(oldLength)
+  let newLen = pageAlignUp(newLength)
   const vma = mm.vmaLookup(oldAddr)
   if (vma === null) return -EFAULT
-  if ((vma.flags & VM_HUGETLB) !== 0 && (oldAddr % PMD_SIZE !== 0 || oldLen % PMD_SIZE !== 0 || newLen !== oldLen)) {
-    return -EINVAL
+  if ((vma.flags & VM_HUGETLB) !== 0) {
+    oldLen = pmdAlignUp(oldLen)
+    newLen = pmdAlignUp(newLen)
+    if (!isPmdAligned(oldAddr) || !isPmdAligned(newAddr) || newLen > oldLen) return -EINVAL
   }
   if ((flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) !== 0) return mremapTo(mm, oldAddr, oldLen, newAddr, newLen, flags)
 
@@ -140,6 +145,7 @@ function moveVma(
   vma = copied.source
   movePageTables(vma, oldAddr, copied.vma, newAddr, oldLength)
   if (dontUnmap) return newAddr
+  if ((vma.flags & VM_HUGETLB) !== 0) forgetReservation(vma)
 
   // The commit charge moves along; what is left of the old mapping keeps its part.
   const charged = (vma.flags & VM_ACCOUNT) !== 0

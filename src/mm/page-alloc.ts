@@ -4,7 +4,7 @@
 import type { Addr, Pfn } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
 import { WaitQueue } from '../base/wait-queue.ts'
-import { freeHugetlbPage } from './hugetlb.ts'
+import { freeHugetlbPage } from './hugetlb-pool.ts'
 import { freeZoneDevicePage } from './memremap.ts'
 import type { Mm } from './mm.ts'
 import { Compound, PG_ALLOCATED, PG_HEAD, PG_HUGETLB, PG_LOCKED, PG_LRU, PG_SWAPCACHE, PG_TAIL } from './page.ts'

@@ -6,7 +6,7 @@ import { type Addr, PAGE_SIZE, type Pfn, pteIndex } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
 import { AnonVma } from './anon-vma.ts'
 import { hugePmdMaps, removeHugeMigrationEntry, setHugeMigrationEntry, splitHugePmdAddress } from './huge-pmd.ts'
-import { hugetlbTryToMigrateOne, hugetlbTryToUnmapOne } from './hugetlb.ts'
+import { hugetlbRemoveMigrationEntry, hugetlbTryToMigrateOne, hugetlbTryToUnmapOne } from './hugetlb-unmap.ts'
 import { isDevicePrivatePage } from './memremap.ts'
 import { MM_ANONPAGES, MM_SWAPENTS, type Mm } from './mm.ts'
 import {
@@ -243,7 +243,12 @@ export function setMigrationEntry(sys: System, table: PteTable, i: number): bool
 export function removeMigrationPtes(sys: System, from: Pfn, to: Pfn): void {
   const { pages } = sys
   const npages = pageFrames(sys, pages.head(from))
+  const isHugetlb = (pages.flags[to] & PG_HUGETLB) !== 0
   rmapWalk(sys, to, false, (vma, addr) => {
+    if (isHugetlb) {
+      hugetlbRemoveMigrationEntry(sys, vma, addr, from, to)
+      return true
+    }
     const end = extentEnd(vma, pages.head(to), npages)
     if (npages > 1 && removeHugeMigrationEntry(vma, addr, from, to)) return true
     for (let at = addr; at < end; at += PAGE_SIZE) {

@@ -6,6 +6,7 @@ import type { WaitQueue } from '../base/wait-queue.ts'
 import type { Mmu } from '../mmu/mmu.ts'
 import { AddressSpace } from './address-space.ts'
 import type { AnonVma } from './anon-vma.ts'
+import { HugetlbPool } from './hugetlb-pool.ts'
 import { Lru } from './lru.ts'
 import type { DevPagemap } from './memremap.ts'
 import type { Mm } from './mm.ts'
@@ -26,7 +27,7 @@ export interface SystemOptions {
   readonly swapPages?: number
   /** Pages of the page cache that a read fault on a file maps at once; a power of two. Default 16 (64 KiB). */
   readonly faultAroundPages?: number
-  /** 2 MiB pages in the hugetlb pool. Default 0. */
+  /** 2 MiB pages in the hugetlb pool; it gets fewer if there is not as much memory. Default 0. */
   readonly hugetlbPages?: number
 }
 
@@ -51,9 +52,8 @@ export class System {
   waitFor: WaitQueue | null = null
   /** Listeners for the unlocking of single pages. */
   readonly pageWaits = new Map<Pfn, WaitQueue>()
-  /** Free and total pages of the hugetlb pool, see hugetlb.ts. */
-  readonly hugetlbPool: Pfn[] = []
-  readonly hugetlbPages: number
+  /** The 2 MiB pages of hugetlb mappings. */
+  readonly hugetlb: HugetlbPool
   private lastMappingId = 0
 
   constructor(mmu: Mmu, options: SystemOptions = {}) {
@@ -62,7 +62,7 @@ export class System {
     this.thp = options.thp ?? 'never'
     this.splitEvents = options.splitEvents ?? this.thp !== 'never'
     this.faultAroundPages = options.faultAroundPages ?? 16
-    this.hugetlbPages = options.hugetlbPages ?? 0
+    this.hugetlb = new HugetlbPool(mmu, this.pages, options.hugetlbPages ?? 0)
     this.lru = new Lru(this.pages)
     this.swap = options.swapPages ? new SwapArea(options.swapPages) : null
     this.zeroPfn = -1

@@ -3,7 +3,7 @@
 
 import { type Addr, PAGE_SIZE, pgdAddrEnd, pmdAddrEnd, pmdIndex, pteIndex, pudAddrEnd } from '../base/addr.ts'
 import { zapHugePmd } from './huge-pmd.ts'
-import { unmapHugepageRange } from './hugetlb.ts'
+import { unmapHugepageRange, widenForPmdSharing } from './hugetlb-unmap.ts'
 import { MM_SWAPENTS } from './mm.ts'
 import {
   MMU_NOTIFY_CLEAR,
@@ -42,18 +42,6 @@ export function zapPageRangeSingle(vma: Vma, start: Addr, end: Addr, details: Za
   mmuNotifierInvalidateRangeStart(range)
   unmapSingleVma(vma, start, end, details)
   mmuNotifierInvalidateRangeEnd(range)
-}
-
-/** Page tables of shared hugetlb mappings may be shared in blocks of 1 GiB: an event on them covers whole blocks (MN-89). */
-export function widenForPmdSharing(range: MmuNotifierRange): void {
-  const { vma } = range
-  if (vma === null || (vma.flags & 0x80) === 0) return // VM_MAYSHARE
-  const size = 2 ** 30
-  const start = Math.ceil(vma.start / size) * size
-  const end = Math.floor(vma.end / size) * size
-  if (end <= start || range.end <= start || range.start >= end) return
-  if (range.start > start) range.start -= range.start % size
-  if (range.end < end) range.end = Math.ceil(range.end / size) * size
 }
 
 /** The part of `[start, end)` that lies in the mapping; the caller has raised the event (`unmap_single_vma`). */
