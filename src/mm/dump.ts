@@ -216,12 +216,16 @@ function attrChar(sys: System, entry: Entry): string {
   let sum = 0
   if (pages.isAnon(pfn)) {
     sum += 1
-    // A page that is mapped as a whole is exclusive as a whole, which its head says.
-    if (pages.isAnonExclusive(entry.level === LEVEL_PMD ? pages.head(pfn) : pfn)) sum += 2
+    if (pages.isAnonExclusive(toldBy(sys, entry))) sum += 2
   }
-  if (pages.totalMapcount(pfn) === 1) sum += 4
+  if (pages.totalMapcount(toldBy(sys, entry)) === 1) sum += 4
   if (!isDevicePrivatePage(sys, pfn) && pages.maybeDmaPinned(pfn)) sum += 8
   return sum.toString(16)
+}
+
+/** The frame that stands for the entry: of a huge entry the kernel asks the first frame about all of them. */
+function toldBy(sys: System, entry: Entry): Pfn {
+  return entry.level === LEVEL_PMD ? sys.pages.head(entry.pfn) : entry.pfn
 }
 
 /** The page behind every untouched page that was only read, small or huge. */
@@ -241,7 +245,7 @@ function pagemapChar(sys: System, entry: Entry): string {
   let sum = present ? 1 : 2
   if (hasPage(entry)) {
     if (!sys.pages.isAnon(entry.pfn)) sum += 4
-    if (pteKind(entry.flags) !== PTE_KIND_MIGRATION && sys.pages.totalMapcount(entry.pfn) === 1) sum += 8
+    if (pteKind(entry.flags) !== PTE_KIND_MIGRATION && sys.pages.totalMapcount(toldBy(sys, entry)) === 1) sum += 8
   }
   return sum.toString(16)
 }
