@@ -4,7 +4,17 @@
 import { type Addr, PAGE_SIZE, type Pfn, PGDIR_SIZE, PMD_SIZE, PUD_SIZE } from '../base/addr.ts'
 import { formatAddr } from '../base/assert.ts'
 import { AddressSpace } from './address-space.ts'
-import { PG_ALLOCATED, PG_ANON, PG_ANON_EXCLUSIVE, PG_HEAD, PG_HUGETLB, PG_LRU, PG_SWAPCACHE, PG_TAIL } from './page.ts'
+import {
+  PG_ALLOCATED,
+  PG_ANON,
+  PG_ANON_EXCLUSIVE,
+  PG_HEAD,
+  PG_HUGETLB,
+  PG_LRU,
+  PG_RESERVED,
+  PG_SWAPCACHE,
+  PG_TAIL,
+} from './page.ts'
 import { PTE_PRESENT, PTE_SPECIAL, pteNamesFrame } from './pte.ts'
 import type { System } from './system.ts'
 import type { EntryCounts } from './validate-entries.ts'
@@ -20,8 +30,9 @@ export function validateFrames(sys: System, counts: EntryCounts, heldReferences:
       validateFree(sys, pfn)
       continue
     }
-    if (pfn === sys.zeroPfn) {
-      if (pages.mapcount[pfn] !== 0) broken('T-13', `the zero page has mapcount ${pages.mapcount[pfn]}`)
+    if ((flags & PG_RESERVED) !== 0) {
+      // The zero page, and the frames of the huge one: entries count neither mappings nor references.
+      if (pages.totalMapcount(pfn) !== 0) broken('T-13', `the zero page has mapcount ${pages.totalMapcount(pfn)}`)
       continue
     }
     if (pages.mapcount[pfn] !== counts.mapped[pfn]) {
