@@ -8,9 +8,6 @@
 //
 // An extension beyond 6.1 is MIGRATE_PFN_PIN / UNPIN (spec 4.11): the page is unmapped and stays where it is, owned by the
 // device, and comes back without a copy.
-//
-//   src, dst entry   63 ............ 6   5  4            3      2       1        0
-//                    page frame number      PIN/UNPIN    WRITE  LOCKED  MIGRATE  VALID
 
 import { type Addr, PAGE_SIZE, type Pfn, pgdAddrEnd, pmdAddrEnd, pmdIndex, pteIndex, pudAddrEnd } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
@@ -20,6 +17,17 @@ import { anonVmaPrepare } from './anon-vma.ts'
 import { splitHugePmd } from './huge-pmd.ts'
 import { splitHugePage } from './huge-split.ts'
 import { isDeviceCoherentPage, isDevicePrivatePage, isZoneDevicePage, pagemapOf } from './memremap.ts'
+import {
+  MIGRATE_PFN_MIGRATE,
+  MIGRATE_PFN_PIN,
+  MIGRATE_PFN_UNPIN,
+  MIGRATE_PFN_VALID,
+  MIGRATE_PFN_WRITE,
+  migratePfn,
+  migratePfnAt,
+  migratePfnWords,
+  setMigratePfn,
+} from './migrate-pfn.ts'
 import { MM_ANONPAGES } from './mm.ts'
 import {
   MMU_NOTIFY_MIGRATE,
@@ -60,32 +68,11 @@ import { tlbInstall, tlbUnmap } from './tlb.ts'
 import { VM_HUGETLB, VM_SPECIAL, VM_WRITE } from './vm-flags.ts'
 import { type Vma, vmaProtection } from './vma.ts'
 
-export const MIGRATE_PFN_VALID = 1 << 0
-export const MIGRATE_PFN_MIGRATE = 1 << 1
-/** Accepted in dst and ignored (MG-14). */
-export const MIGRATE_PFN_LOCKED = 1 << 2
-export const MIGRATE_PFN_WRITE = 1 << 3
-/** In src, set by the driver before setup: unmap the page and leave it in place. */
-export const MIGRATE_PFN_PIN = 1 << 4
-/** In dst: the destination is a page that PIN left in place. */
-export const MIGRATE_PFN_UNPIN = 1 << 4
+export * from './migrate-pfn.ts'
 
 export const MIGRATE_VMA_SELECT_SYSTEM = 1 << 0
 export const MIGRATE_VMA_SELECT_DEVICE_PRIVATE = 1 << 1
 export const MIGRATE_VMA_SELECT_DEVICE_COHERENT = 1 << 2
-
-/** An entry of src or dst (MG-6). */
-export type MigratePfn = bigint
-
-/** The entry for a frame (`migrate_pfn`). */
-export function migratePfn(pfn: Pfn, flags = 0): MigratePfn {
-  return (BigInt(pfn) << 6n) | BigInt(MIGRATE_PFN_VALID | flags)
-}
-
-/** The frame of an entry, -1 if it names none (`migrate_pfn_to_page`). */
-export function migratePfnToPfn(entry: MigratePfn): Pfn {
-  return (entry & 1n) === 0n ? -1 : Number(entry >> 6n)
-}
 
 /** Arguments and results of one migration (`struct migrate_vma`). */
 export interface MigrateVma {
@@ -150,7 +137,7 @@ export function migrateVmaSetup(args: MigrateVma): number {
   if (args.src.length < npages || args.dst.length < npages) return -EINVAL
   if (args.faultPage >= 0 && !isDevicePrivatePage(vma.mm.sys, args.faultPage)) return -EINVAL
 
-  const src = wordsOf(args.src)
+  const src = migratePfnWords(args.src)
   for (let i = 0; i < npages; i++) {
     src[2 * i] &= MIGRATE_PFN_PIN
     src[2 * i + 1] = 0
@@ -181,7 +168,7 @@ export function migrateVmaFinalize(args: MigrateVma): void {
 /** Setup for `npages` device frames from `pfn` on, wherever they are mapped: eviction (MG-100). Returns 0. */
 export function migrateDeviceRange(sys: System, src: BigUint64Array, pfn: Pfn, npages: number): number {
   const { pages } = sys
-  const words = wordsOf(src)
+  const words = migratePfnWords(src)
   for (let i = 0; i < npages; i++) {
     words[2 * i] = 0
     words[2 * i + 1] = 0
@@ -191,7 +178,7 @@ export function migrateDeviceRange(sys: System, src: BigUint64Array, pfn: Pfn, n
       putPage(sys, pfn + i)
       continue
     }
-    setEntry(words, i, pfn + i, MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE)
+    setMigratePfn(words, i, pfn + i, MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE)
   }
   unmapCollected(sys, src, npages, -1)
   return 0
@@ -202,11 +189,11 @@ export function migrateDevicePages(sys: System, src: BigUint64Array, dst: BigUin
 }
 
 export function migrateDeviceFinalize(sys: System, src: BigUint64Array, dst: BigUint64Array, npages: number): void {
-  const srcWords = wordsOf(src)
-  const dstWords = wordsOf(dst)
+  const srcWords = migratePfnWords(src)
+  const dstWords = migratePfnWords(dst)
   for (let i = 0; i < npages; i++) {
-    const page = entryPfn(srcWords, i)
-    const newPage = entryPfn(dstWords, i)
+    const page = migratePfnAt(srcWords, i)
+    const newPage = migratePfnAt(dstWords, i)
     if (page < 0) {
       if (newPage >= 0) {
         unlockPage(sys, newPage)
@@ -265,7 +252,7 @@ export function migrateDeviceCoherentPage(sys: System, pfn: Pfn): number {
   const src = new BigUint64Array([migratePfn(pfn, MIGRATE_PFN_MIGRATE)])
   const dst = new BigUint64Array(1)
   unmapCollected(sys, src, 1, -1)
-  const words = wordsOf(src)
+  const words = migratePfnWords(src)
   if (words[0] === 0 && words[1] === 0) return -EBUSY
   const target = allocKernelPage(sys)
   if (target >= 0) {
@@ -277,23 +264,6 @@ export function migrateDeviceCoherentPage(sys: System, pfn: Pfn): number {
   if (moved) sys.mmu.copyFrame(target, pfn)
   migrateDeviceFinalize(sys, src, dst, 1)
   return moved ? 0 : -EBUSY
-}
-
-// ---- entries as pairs of words ----
-
-function wordsOf(entries: BigUint64Array): Uint32Array {
-  return new Uint32Array(entries.buffer, entries.byteOffset, entries.length * 2)
-}
-
-function setEntry(words: Uint32Array, i: number, pfn: Pfn, flags: number): void {
-  words[2 * i] = (pfn << 6) | flags
-  words[2 * i + 1] = pfn >>> 26
-}
-
-function entryPfn(words: Uint32Array, i: number): Pfn {
-  const low = words[2 * i]
-  if ((low & MIGRATE_PFN_VALID) === 0) return -1
-  return words[2 * i + 1] * 0x400_0000 + (low >>> 6)
 }
 
 // ---- collection ----
@@ -327,8 +297,8 @@ function collect(args: MigrateVma, vma: Vma): void {
 
 /** No table: fresh pages may be put there if the mapping is anonymous (MG-24). */
 function collectHole(args: MigrateVma, vma: Vma, start: Addr, end: Addr): void {
-  const src = wordsOf(args.src)
-  const dst = wordsOf(args.dst)
+  const src = migratePfnWords(args.src)
+  const dst = migratePfnWords(args.dst)
   for (let addr = start; addr < end; addr += PAGE_SIZE) {
     const i = args.npages++
     dst[2 * i] = 0
@@ -341,8 +311,8 @@ function collectHole(args: MigrateVma, vma: Vma, start: Addr, end: Addr): void {
 }
 
 function collectSkip(args: MigrateVma, start: Addr, end: Addr): void {
-  const src = wordsOf(args.src)
-  const dst = wordsOf(args.dst)
+  const src = migratePfnWords(args.src)
+  const dst = migratePfnWords(args.dst)
   for (let addr = start; addr < end; addr += PAGE_SIZE) {
     const i = args.npages++
     setEntryZero(src, i)
@@ -392,8 +362,8 @@ function collectTable(args: MigrateVma, vma: Vma, table: PteTable, start: Addr, 
   const { sys } = vma.mm
   const { pages } = sys
   const { words } = table
-  const src = wordsOf(args.src)
-  const dst = wordsOf(args.dst)
+  const src = migratePfnWords(args.src)
+  const dst = migratePfnWords(args.dst)
   const selectSystem = (args.flags & MIGRATE_VMA_SELECT_SYSTEM) !== 0
   const selectPrivate = (args.flags & MIGRATE_VMA_SELECT_DEVICE_PRIVATE) !== 0
   const selectCoherent = (args.flags & MIGRATE_VMA_SELECT_DEVICE_COHERENT) !== 0
@@ -454,7 +424,7 @@ function collectTable(args: MigrateVma, vma: Vma, table: PteTable, start: Addr, 
     putPage(sys, pfn)
     const write = (flags & PTE_WRITE) !== 0 ? MIGRATE_PFN_WRITE : 0
     const pin = src[2 * i] & MIGRATE_PFN_PIN
-    setEntry(src, i, pfn, MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE | write | pin)
+    setMigratePfn(src, i, pfn, MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE | write | pin)
   }
 }
 
@@ -466,11 +436,11 @@ function collectTable(args: MigrateVma, vma: Vma, table: PteTable, start: Addr, 
  */
 function unmapCollected(sys: System, src: BigUint64Array, npages: number, faultPage: Pfn): number {
   const { pages } = sys
-  const words = wordsOf(src)
+  const words = migratePfnWords(src)
   let unmapped = 0
   let restore = 0
   for (let i = 0; i < npages; i++) {
-    const pfn = entryPfn(words, i)
+    const pfn = migratePfnAt(words, i)
     if (pfn < 0) {
       if ((words[2 * i] & MIGRATE_PFN_MIGRATE) !== 0) unmapped++
       continue
@@ -497,7 +467,7 @@ function unmapCollected(sys: System, src: BigUint64Array, npages: number, faultP
     unmapped++
   }
   for (let i = 0; i < npages && restore > 0; i++) {
-    const pfn = entryPfn(words, i)
+    const pfn = migratePfnAt(words, i)
     if (pfn < 0 || (words[2 * i] & MIGRATE_PFN_MIGRATE) !== 0) continue
     removeMigrationPtes(sys, pfn, pfn)
     setEntryZero(words, i)
@@ -530,12 +500,12 @@ function pageMapping(sys: System, pfn: Pfn): number {
 // ---- moving ----
 
 function moveAll(sys: System, src: BigUint64Array, dst: BigUint64Array, npages: number, args: MigrateVma | null): void {
-  const srcWords = wordsOf(src)
-  const dstWords = wordsOf(dst)
+  const srcWords = migratePfnWords(src)
+  const dstWords = migratePfnWords(dst)
   let notified: MmuNotifierRange | null = null
   for (let i = 0; i < npages; i++) {
-    const newPage = entryPfn(dstWords, i)
-    const page = entryPfn(srcWords, i)
+    const newPage = migratePfnAt(dstWords, i)
+    const page = migratePfnAt(srcWords, i)
     if (newPage < 0) {
       declineEntry(sys, srcWords, i, page)
       continue
