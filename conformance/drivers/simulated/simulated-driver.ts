@@ -221,6 +221,7 @@ export class SimulatedDriver implements ConformanceDriver {
       case 'migrate-vma': {
         const { arena } = this
         const owner = this.ownerOf(op.owner)
+        for (const { requests } of this.readers(op)) requests.loadMigration(op.to, op.give)
         return executeMigrateVma(op, { device: this.device(op.dev), handle: this.handle(op), arena, owner })
       }
       case 'pin': {
@@ -305,11 +306,14 @@ export class SimulatedDriver implements ConformanceDriver {
     return executeDeviceCommand(op, this.handle(op), this.addrOf(op))
   }
 
-  /** Process 0 reads the operations of both processes and hands those of process 1 on. */
   private loadRequests(op: OperationOf<'range-fault'>): Request[] {
-    const given = op.req ?? []
-    const requests = this.proc({ proc: 0 }).requests.load(given, op.n)
-    return op.proc === 0 ? requests : this.proc(op).requests.load(given, op.n)
+    const loaded = this.readers(op).map(({ requests }) => requests.load(op.req ?? [], op.n))
+    return loaded[loaded.length - 1]
+  }
+
+  /** Who reads the operation: process 0 reads those of both processes, and hands those of process 1 on. */
+  private readers(op: { readonly proc: number }): ReplayedProcess[] {
+    return op.proc === 0 ? [this.proc(op)] : [this.proc({ proc: 0 }), this.proc(op)]
   }
 
   private reopen(op: OperationOf<'reopen'>): OperationResult {
