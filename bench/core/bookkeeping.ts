@@ -1,0 +1,41 @@
+// The memory that the core needs for its bookkeeping, as the engine accounts for it: objects on its heap and buffers
+// outside of it, after everything that is garbage is gone.
+
+import { memoryUsage } from 'node:process'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import type { Measure } from '../harness.ts'
+import { type Arena, type ArenaOptions, makePopulatedArena } from './arena.ts'
+
+/**
+ * Rounds make a machine and populate an arena that takes up all of its memory. In bytes per present page, of all that came
+ * into being with the machine: the frames of the allocator, the arrays of pages, page tables, mappings.
+ */
+export function prepareBookkeeping(options: ArenaOptions): Measure {
+  const collectGarbage = garbageCollector()
+  const arenas: Arena[] = [] // keeps the arena alive across the second measurement
+  return () => {
+    arenas.pop()
+    collectGarbage()
+    const before = usedBytes()
+    arenas.push(makePopulatedArena(options))
+    collectGarbage()
+    return (usedBytes() - before) / options.npages
+  }
+}
+
+/** `external` includes the buffers that `arrayBuffers` counts once more. */
+function usedBytes(): number {
+  const { heapUsed, external } = memoryUsage()
+  return heapUsed + external
+}
+
+/** The engine's own, which it gives only to those who ask. Buffers that one run finds unused are accounted for in the next. */
+function garbageCollector(): () => void {
+  setFlagsFromString('--expose-gc')
+  const collect: () => void = runInNewContext('gc')
+  return () => {
+    collect()
+    collect()
+  }
+}

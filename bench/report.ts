@@ -1,0 +1,55 @@
+// Rows as people and as programs read them: a table that grows while the cases run, or one JSON object per line.
+
+import type { BenchCase, Row, Suite } from './harness.ts'
+
+export interface Reporter {
+  suite(suite: Suite): void
+  row(row: Row): void
+  /** After the last row. */
+  end(rows: readonly Row[]): void
+}
+
+/** Takes one line without its end. */
+export type Print = (line: string) => void
+
+export function jsonReporter(print: Print): Reporter {
+  return { suite() {}, row: (row) => print(JSON.stringify(row)), end() {} }
+}
+
+/**
+ *   case                 value           baseline       ratio  95 % interval    goal
+ *   fault                81.3 ns/page    321 ns/page    0.253  0.249 to 0.26    <= 0.7  ok
+ */
+export function tableReporter(print: Print): Reporter {
+  return {
+    suite({ name, summary }) {
+      print(`${name}: ${summary}`)
+      print(columns('case', 'value', 'baseline', 'ratio', '95 % interval', 'goal'))
+    },
+    row(row) {
+      const goal = `${row.better === 'lower' ? '<=' : '>='} ${short(row.goal)}`
+      const interval = `${short(row.low)} to ${short(row.high)}`
+      const figures = [`${short(row.value)} ${row.unit}`, `${short(row.baseline)} ${row.unit}`, short(row.ratio)]
+      print(columns(row.case, ...figures, interval, `${goal.padEnd(10)}${row.ok ? 'ok' : 'MISSED'}`))
+    },
+    end(rows) {
+      const missed = rows.filter((row) => !row.ok).map((row) => row.case)
+      print(missed.length === 0 ? `all ${rows.length} within their goals` : `goal missed: ${missed.join(', ')}`)
+    },
+  }
+}
+
+/** What `--list` prints of a case. */
+export function describeCase({ name, summary, better, goal }: BenchCase): string {
+  return `  ${name} (${better === 'lower' ? 'at most' : 'at least'} ${short(goal)}): ${summary}`
+}
+
+function columns(...cells: string[]): string {
+  const widths = [22, 19, 19, 9, 19, 0]
+  return `  ${cells.map((cell, i) => cell.padEnd(widths[i])).join('')}`.trimEnd()
+}
+
+/** Three digits, never with an exponent. */
+function short(x: number): string {
+  return String(Number(x.toPrecision(3)))
+}

@@ -1,0 +1,19 @@
+// The list of suites. Each is loaded when it is asked for: one may need a package or a machine that another does without.
+
+import type { Suite } from './harness.ts'
+
+const SUITES = {
+  core: async () => (await import('./core.ts')).core,
+}
+
+export type SuiteName = keyof typeof SUITES
+
+export const SUITE_NAMES = Object.keys(SUITES) as readonly SuiteName[]
+
+export function isSuiteName(name: string): name is SuiteName {
+  return Object.hasOwn(SUITES, name)
+}
+
+export function loadSuite(name: SuiteName): Promise<Suite> {
+  return SUITES[name]()
+}
