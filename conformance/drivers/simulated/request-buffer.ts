@@ -22,7 +22,7 @@ export class RequestBuffer {
   }
 
   /** Writes the arguments of a migration over the buffer. */
-  loadMigration(to: 'device' | 'system', give: string): void {
+  loadMigration(to: string, give: string): void {
     this.write([to[0], ...give])
   }
 
