@@ -3,7 +3,7 @@
 // The list is shown in the report; an entry that nothing needs any more is reported and is to be removed.
 
 import type { Difference } from './compare.ts'
-import type { Operation, Sequence } from './trace.ts'
+import type { Operation, RecordedOperation, Sequence } from './trace.ts'
 
 export interface Expectation {
   /** A few words, for the report. */
@@ -21,19 +21,19 @@ export const EXPECTATIONS: readonly Expectation[] = [
       'Taking pages for exclusive access marks them as used, and the second mark puts a page into a per-CPU batch that holds ' +
       'a reference until it is drained. Whether that has happened by the time the page, shared by fork meanwhile, is ' +
       'written depends on everything else the CPU did, so the kernel sometimes copies a page that could be reused.',
-    applies: (sequence, index, { path, expected }) => {
-      const copied = path.startsWith('events') ? copiedPage(expected) : -1
+    applies: ({ ops }, index, { path }) => {
+      const copied = copiedPage(ops[index], path)
       if (copied < 0) return false
-      const { ops } = sequence
       const fork = ops.findLastIndex((op, i) => i < index && op.op === 'fork')
       return fork >= 0 && ops.slice(0, fork).some((op) => op.op === 'exclusive' && covers(op, copied))
     },
   },
 ]
 
-/** The page of a recorded copy-on-write event, -1 if the value is not one. */
-function copiedPage(event: unknown): number {
-  if (!Array.isArray(event)) return -1
+/** The page whose copy-on-write event the recording has at `path` (`events[2]...`), -1 if it is another event. */
+function copiedPage({ events = [] }: RecordedOperation, path: string): number {
+  const event = events[Number(/^events\[(\d+)\]/.exec(path)?.[1] ?? -1)]
+  if (event === undefined) return -1
   const [, name, start, end] = event
   return name === 'CLEAR' && end === start + 1 ? start : -1
 }
