@@ -118,7 +118,7 @@ function followPage(vma: Vma, addr: Addr, gupFlags: number, collect: boolean): n
   if (huge !== 0) {
     if ((huge & (PTE_PRESENT | PTE_HUGE)) !== (PTE_PRESENT | PTE_HUGE)) return NO_PAGE
     flags = huge
-    pfn = pmd.hugePfn(slot) + (pmd.hugePfn(slot) === sys.hugeZeroPfn ? 0 : pteIndex(addr))
+    pfn = pmd.hugePfn(slot) + pteIndex(addr)
   } else {
     const table = pmd.tables[slot]
     if (table === null) return NO_PAGE
@@ -129,7 +129,8 @@ function followPage(vma: Vma, addr: Addr, gupFlags: number, collect: boolean): n
   }
   if ((flags & PTE_PROTNONE) !== 0 && (gupFlags & FOLL_FORCE) === 0) return NO_PAGE
   if ((gupFlags & FOLL_WRITE) !== 0 && (flags & PTE_WRITE) === 0) return NO_PAGE
-  const isZero = pfn === sys.zeroPfn || (huge !== 0 && pfn === sys.hugeZeroPfn)
+  // Huge entries without a page of their own are those of the huge zero page.
+  const isZero = (flags & PTE_SPECIAL) !== 0 && (huge !== 0 || pfn === sys.zeroPfn)
   if ((flags & PTE_SPECIAL) !== 0 && !isZero) return NO_STRUCT_PAGE
   const pinForRead = (gupFlags & (FOLL_WRITE | FOLL_PIN)) === FOLL_PIN
   if (pinForRead && (flags & PTE_WRITE) === 0 && !isZero && sys.pages.isAnon(pfn)) {

@@ -1,8 +1,10 @@
 // Reclaim: writing pages to swap and freeing them (`shrink_page_list` of mm/vmscan.c, Linux 6.1). The write to swap is
-// complete when the call returns, so a page that nobody else holds is free then.
+// complete when the call returns, so a page that nobody else holds is free then. A transparent huge page is taken apart
+// first and swapped page by page, which the kernel does too where swap has no 2 MiB in one piece.
 
-import type { Pfn } from '../base/addr.ts'
+import { HPAGE_PMD_NR, type Pfn } from '../base/addr.ts'
 import { AddressSpace } from './address-space.ts'
+import { splitHugePage } from './huge-split.ts'
 import { PG_ANON, PG_DIRTY, PG_LRU, PG_SWAPBACKED, PG_SWAPCACHE, PG_UNEVICTABLE, PG_WRITEBACK } from './page.ts'
 import { putPage, unlockPage } from './page-alloc.ts'
 import { tryToUnmap } from './rmap-walk.ts'
@@ -17,11 +19,39 @@ import { deleteFromPageCache } from './truncate.ts'
  */
 export function reclaimPages(sys: System, isolated: readonly Pfn[]): number {
   let freed = 0
-  for (const pfn of isolated) {
-    if (reclaimPage(sys, pfn)) freed++
-    else putBack(sys, pfn)
+  const queue = [...isolated]
+  for (let i = 0; i < queue.length; i++) {
+    const pfn = queue[i]
+    const isHuge = sys.pages.isCompound(pfn)
+    const isLazy = (sys.pages.flags[pfn] & (PG_ANON | PG_SWAPBACKED)) === PG_ANON
+    let npages = 0
+    if (isHuge && isLazy) npages = freeLazyHugePage(sys, pfn) ? HPAGE_PMD_NR : 0
+    else if (!isHuge || splitIsolated(sys, pfn, queue)) npages = reclaimPage(sys, pfn) ? 1 : 0
+    if (npages === 0) putBack(sys, pfn)
+    freed += npages
   }
   return freed
+}
+
+/** Drops a huge page that madvise marked free, unless it was written since. True if it is gone. */
+function freeLazyHugePage(sys: System, head: Pfn): boolean {
+  const { pages } = sys
+  if ((pages.flags[head] & PG_UNEVICTABLE) !== 0 || !pages.trylock(head)) return false
+  tryToUnmap(sys, head, { splitPmd: true })
+  const gone = !pages.isMapped(head) && (pages.flags[head] & PG_DIRTY) === 0 && pages.refcount[head] === 1
+  unlockPage(sys, head)
+  if (gone) putPage(sys, head)
+  return gone
+}
+
+/** Takes a huge page apart; the new small pages join the queue. False if it cannot be reclaimed now. */
+function splitIsolated(sys: System, head: Pfn, queue: Pfn[]): boolean {
+  const { pages } = sys
+  if ((pages.flags[head] & PG_UNEVICTABLE) !== 0) return false
+  if (pages.maybeDmaPinned(head) || !pages.trylock(head)) return false
+  const err = splitHugePage(sys, head, queue)
+  unlockPage(sys, head)
+  return err === 0
 }
 
 /** Takes up to `npages` from the cold end of the LRU and reclaims what it can. Returns the number of pages freed. */
@@ -49,7 +79,7 @@ function reclaimPage(sys: System, pfn: Pfn): boolean {
   return reclaimed
 
   function unmapAndWrite(): boolean {
-    if ((pages.flags[pfn] & (PG_UNEVICTABLE | PG_WRITEBACK)) !== 0 || pages.isCompound(pfn)) return false
+    if ((pages.flags[pfn] & (PG_UNEVICTABLE | PG_WRITEBACK)) !== 0) return false
     const anon = (pages.flags[pfn] & PG_ANON) !== 0
     if (anon && (pages.flags[pfn] & (PG_SWAPBACKED | PG_SWAPCACHE)) === PG_SWAPBACKED) {
       if (swap === null || pages.maybeDmaPinned(pfn)) return false

@@ -3,8 +3,9 @@
 // also where Linux would reuse the page without an event. Where the backend lets writes through without a fault, the mark
 // means *armed*, and `collectWrites` raises the event for every page that was written meanwhile.
 
-import { type Addr, PAGE_SIZE, pmdAddrEnd, pteIndex } from '../base/addr.ts'
+import { type Addr, PAGE_SIZE, pmdAddrEnd, pmdIndex, pteIndex } from '../base/addr.ts'
 import { EINVAL } from '../base/errno.ts'
+import { splitHugePmd } from './huge-pmd.ts'
 import type { Mm } from './mm.ts'
 import {
   MMU_NOTIFY_CLEAR,
@@ -15,6 +16,7 @@ import {
 } from './mmu-notifier.ts'
 import { PTE_DIRTY, PTE_DUPLICATED, PTE_PRESENT, PTE_SPECIAL, PTE_WRITE } from './pte.ts'
 import { tlbProtect } from './tlb.ts'
+import { VM_HUGETLB } from './vm-flags.ts'
 import type { Vma } from './vma.ts'
 
 /**
@@ -32,6 +34,7 @@ export function shareForRead(mm: Mm, start: Addr, end: Addr): number {
     const from = Math.max(at, vma.start)
     const to = Math.min(end, vma.end)
     const range = new MmuNotifierRange(MMU_NOTIFY_PROTECTION_PAGE, vma, mm, from, to)
+    splitHugePmds(vma, from, to)
     mmuNotifierInvalidateRangeStart(range)
     tlbProtect(mm, from, to)
     marked += forEachEntry(mm, from, to, (words, i) => {
@@ -89,6 +92,16 @@ function clearEvent(mm: Mm, vma: Vma | null, start: Addr, end: Addr): void {
   const range = new MmuNotifierRange(MMU_NOTIFY_CLEAR, vma, mm, start, end)
   mmuNotifierInvalidateRangeStart(range)
   mmuNotifierInvalidateRangeEnd(range)
+}
+
+/** A mark is for one page, so huge entries are split first. */
+function splitHugePmds(vma: Vma, start: Addr, end: Addr): void {
+  if ((vma.flags & VM_HUGETLB) !== 0) return
+  for (let addr = start; addr < end; addr = pmdAddrEnd(addr, end)) {
+    const pmd = vma.mm.pageTable.findPmd(addr)
+    const slot = pmdIndex(addr)
+    if (pmd !== null && (pmd.hugeFlags(slot) & PTE_PRESENT) !== 0) splitHugePmd(vma, pmd, slot, addr)
+  }
 }
 
 /** Calls `visit` for each entry of the tables under `[start, end)`; returns how often it said true. */
