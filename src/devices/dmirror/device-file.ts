@@ -5,10 +5,9 @@ import { PAGE_SIZE } from '../../base/addr.ts'
 import { ENOMEM } from '../../base/errno.ts'
 import { insertPage } from '../../mm/insert.ts'
 import { allocZeroedPage, putPage } from '../../mm/page-alloc.ts'
-import { VM_MIXEDMAP } from '../../mm/vm-flags.ts'
 import type { Vma, VmFile } from '../../mm/vma.ts'
 
-/** A file whose mappings are of the mixed-map type and full of zeroed pages from the start. */
+/** A file whose mappings are of the mixed-map type (`insertPage` makes them so) and full of zeroed pages from the start. */
 export class DmirrorFile implements VmFile {
   readonly name: string
   readonly mapping = null
@@ -20,12 +19,12 @@ export class DmirrorFile implements VmFile {
   /** Returns 0, or -ENOMEM with the pages inserted so far in place: mmap takes the mapping down again. */
   mmap(vma: Vma): number {
     const { sys } = vma.mm
-    vma.flags |= VM_MIXEDMAP
     for (let addr = vma.start; addr < vma.end; addr += PAGE_SIZE) {
       const pfn = allocZeroedPage(vma.mm, addr)
       if (pfn < 0) return -ENOMEM
-      insertPage(vma, addr, pfn)
+      const ret = insertPage(vma, addr, pfn)
       putPage(sys, pfn) // the entry holds its own reference
+      if (ret !== 0) return ret
     }
     return 0
   }

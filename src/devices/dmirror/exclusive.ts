@@ -38,14 +38,10 @@ export function makeExclusive(mirror: Mirror, start: Addr, end: Addr): number {
 
 /** -EPERM if a page of `[start, end)` is still exclusive to the device, else 0. */
 export function checkExclusive(mirror: Mirror, start: Addr, end: Addr): number {
-  const last = addrToVpn(end)
-  let ret = 0
   mirror.lock.acquire()
-  for (let vpn = addrToVpn(start); vpn < last && ret === 0; vpn++) {
-    if (mirror.table.tagOf(vpn) === TAG_ATOMIC) ret = -EPERM
-  }
+  const found = mirror.table.hasTag(addrToVpn(start), addrToVpn(end) - 1, TAG_ATOMIC)
   mirror.lock.release()
-  return ret
+  return found ? -EPERM : 0
 }
 
 function exclusiveBatch(mirror: Mirror, start: Addr, end: Addr): number {

@@ -44,6 +44,16 @@ describe('MirrorTable', () => {
     expect(table.size).toBe(0)
   })
 
+  it('hasTag() looks at the pages of the range and at no other', () => {
+    const table = new MirrorTable()
+    table.store(511, 1, TAG_READ)
+    table.store(512, 2, TAG_ATOMIC)
+    table.store(513, 3, TAG_ATOMIC)
+    table.erase(513)
+    expect([table.hasTag(0, 511, TAG_ATOMIC), table.hasTag(512, 512, TAG_ATOMIC)]).toEqual([false, true])
+    expect([table.hasTag(513, 2 ** 52, TAG_ATOMIC), table.hasTag(0, 2 ** 52, TAG_ATOMIC)]).toEqual([false, true])
+  })
+
   it('does what a plain map does, for any sequence of operations', () => {
     const vpn = fc.oneof(
       fc.nat(1600),

@@ -63,16 +63,18 @@ export class MirrorTable {
 
   /** Erases the pages `first` to `last`, both included. The whole address space costs no more than what is in the table. */
   eraseRange(first: number, last: number): void {
-    if (this.size === 0 || first > last) return
-    const firstKey = Math.floor(first / BLOCK_PAGES)
-    const lastKey = Math.floor(last / BLOCK_PAGES)
-    if (lastKey - firstKey < this.blocks.size) {
-      for (let key = firstKey; key <= lastKey; key++) this.eraseInBlock(key, first, last)
-    } else {
-      for (const key of [...this.blocks.keys()]) {
-        if (key >= firstKey && key <= lastKey) this.eraseInBlock(key, first, last)
-      }
-    }
+    for (const key of this.keysOf(first, last)) this.eraseInBlock(key, first, last)
+  }
+
+  /** Some page of `first` to `last`, both included, has this tag. */
+  hasTag(first: number, last: number, tag: number): boolean {
+    return this.keysOf(first, last).some((key) => {
+      const block = this.blocks.get(key)
+      if (block === undefined) return false
+      const [from, to] = partOfBlock(key, first, last)
+      for (let i = from; i <= to; i++) if (block.frames[i] !== 0 && block.tags[i] === tag) return true
+      return false
+    })
   }
 
   clear(): void {
@@ -89,12 +91,21 @@ export class MirrorTable {
     }
   }
 
+  /** Keys of the blocks that may hold pages of `first` to `last`. */
+  private keysOf(first: number, last: number): number[] {
+    if (this.size === 0 || first > last) return []
+    const firstKey = Math.floor(first / BLOCK_PAGES)
+    const lastKey = Math.floor(last / BLOCK_PAGES)
+    if (lastKey - firstKey >= this.blocks.size) {
+      return [...this.blocks.keys()].filter((key) => key >= firstKey && key <= lastKey)
+    }
+    return Array.from({ length: lastKey - firstKey + 1 }, (_, i) => firstKey + i)
+  }
+
   private eraseInBlock(key: number, first: number, last: number): void {
     const block = this.blocks.get(key)
     if (block === undefined) return
-    const base = key * BLOCK_PAGES
-    const from = Math.max(first - base, 0)
-    const to = Math.min(last - base, BLOCK_PAGES - 1)
+    const [from, to] = partOfBlock(key, first, last)
     for (let i = from; i <= to; i++) {
       if (block.frames[i] === 0) continue
       block.frames[i] = 0
@@ -103,4 +114,10 @@ export class MirrorTable {
     }
     if (block.nentries === 0) this.blocks.delete(key)
   }
+}
+
+/** First and last index in the block `key` of the pages `first` to `last`. */
+function partOfBlock(key: number, first: number, last: number): [number, number] {
+  const base = key * BLOCK_PAGES
+  return [Math.max(first - base, 0), Math.min(last - base, BLOCK_PAGES - 1)]
 }
