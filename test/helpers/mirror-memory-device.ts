@@ -3,6 +3,7 @@
 
 import { type Addr, PAGE_SIZE, type Pfn } from '../../src/base/addr.ts'
 import { assert } from '../../src/base/assert.ts'
+import { EAGAIN } from '../../src/base/errno.ts'
 import {
   HMM_COPY_FROM_DEVICE,
   HMM_COPY_TO_DEVICE,
@@ -27,7 +28,7 @@ import {
   migrateVmaSetup,
 } from '../../src/mm/migrate-device.ts'
 import type { Mm } from '../../src/mm/mm.ts'
-import { allocPage } from '../../src/mm/page-alloc.ts'
+import { allocPage, waitForPage } from '../../src/mm/page-alloc.ts'
 import { VM_FAULT_OOM, VM_FAULT_RETRY, VM_FAULT_SIGBUS, type VmFault } from '../../src/mm/vm-fault.ts'
 import { MirrorDevice, type MirrorDeviceOptions } from './mirror-device.ts'
 
@@ -100,8 +101,12 @@ export class MemoryDevice extends MirrorDevice {
 
   private migrateToRam(vmf: VmFault): number {
     const { mm } = vmf.vma
+    if (mm.sys.pages.isLocked(vmf.page)) {
+      waitForPage(mm.sys, vmf.page)
+      return VM_FAULT_RETRY
+    }
     const result = this.moveBack(mm, vmf.address, vmf.address + PAGE_SIZE, vmf.page)
-    if (result === -11) return VM_FAULT_RETRY
+    if (result === -EAGAIN) return VM_FAULT_RETRY
     if (result < 0) return VM_FAULT_SIGBUS
     return result === 0 && this.machine.mmu.nfree === 0 ? VM_FAULT_OOM : 0
   }
@@ -114,6 +119,7 @@ export class MemoryDevice extends MirrorDevice {
     if (err !== 0) return err
     for (const mirror of this.device.mirrors) if (mirror.hmm.mm === mm) this.dropMoving(mirror, addr, end)
     const moved = forEachMoving(args, (spage, at) => {
+      if (spage < 0) return -1 // a hole: setup collects them whatever it was asked for (MG-24)
       const dpage = allocPage(mm, at)
       if (dpage < 0) return -1
       mm.sys.pages.trylock(dpage)

@@ -259,10 +259,13 @@ describe('answers of the fault handler (MR-83)', () => {
     expect(gpu.moveToDevice(mirror, addr, 1)).toBe(1)
     const pfn = [...gpu.contents.keys()][0]
     expect(sys.pages.trylock(pfn)).toBe(true)
-    sys.waitFor = null
-    const err = other.fault(second, addr, 1, 'read')
+    expect(other.fault(second, addr, 1, 'read')).toBe(-EBUSY)
+    let woken = false
+    sys.waitFor?.add(() => {
+      woken = true
+    })
     unlockPage(sys, pfn)
-    expect(err).toBe(-EBUSY)
+    expect(woken).toBe(true)
     expect(other.load(second, addr)).toBe(3)
     validateHmmMirror(second)
   })
