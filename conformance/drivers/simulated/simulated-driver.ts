@@ -10,7 +10,7 @@ import { Machine, type MachineOptions } from '../../../src/machine/machine.ts'
 import { accessOutcome } from '../../../src/machine/page-fault.ts'
 import type { MmapOptions, PinnedPages, Process } from '../../../src/machine/process.ts'
 import { samePages } from '../../../src/mm/dump.ts'
-import { GUP_PIN_COUNTING_BIAS } from '../../../src/mm/page.ts'
+import { GUP_PIN_COUNTING_BIAS, PG_HWPOISON } from '../../../src/mm/page.ts'
 import { allocKernelPage, putPage } from '../../../src/mm/page-alloc.ts'
 import type { ShmemFile } from '../../../src/mm/shmem.ts'
 import { validateSystem } from '../../../src/mm/validate.ts'
@@ -395,6 +395,8 @@ export class SimulatedDriver implements ConformanceDriver {
         else hold(pfn, GUP_PIN_COUNTING_BIAS)
       }
     }
+    // Whoever reported a broken frame keeps its reference, so that the frame is never used again.
+    for (let pfn = 0; pfn < pages.nframes; pfn++) if ((pages.flags[pfn] & PG_HWPOISON) !== 0) hold(pfn, 1)
     for (const { pagemap, backing } of this.devices.flatMap(({ memory }) => memory.chunks)) {
       backing.forEach((pfn, i) => {
         if (pages.refcount[pagemap.pfn + i] > 0) hold(pfn, 1)
