@@ -10,24 +10,37 @@ import type { Mm } from './mm.ts'
 import { Compound, PG_ALLOCATED, PG_HEAD, PG_HUGETLB, PG_LOCKED, PG_LRU, PG_SWAPCACHE, PG_TAIL } from './page.ts'
 import type { System } from './system.ts'
 
-/** A frame for the page at `addr` of `mm`: one reference, contents undefined. Returns -1 if there is none. */
+/** Pages that one attempt at reclaim looks at (`SWAP_CLUSTER_MAX`). */
+const RECLAIM_BATCH = 32
+
+/**
+ * A frame for the page at `addr` of `mm`: one reference, contents undefined. Reclaims if memory is short. Returns -1 if there
+ * is none but those in reserve for eviction.
+ */
 export function allocPage(mm: Mm, addr: Addr): Pfn {
-  return allocFrame(mm.sys, mm.space, addr)
+  return allocFrame(mm.sys, mm.space, addr, false)
+}
+
+/** A frame for a page that comes back from a device: may use the reserve, so that eviction always gets through. */
+export function allocEvictionPage(mm: Mm, addr: Addr): Pfn {
+  return allocFrame(mm.sys, mm.space, addr, true)
 }
 
 /** The same with all bytes zero. */
 export function allocZeroedPage(mm: Mm, addr: Addr): Pfn {
-  const pfn = allocFrame(mm.sys, mm.space, addr)
+  const pfn = allocFrame(mm.sys, mm.space, addr, false)
   if (pfn >= 0) mm.sys.mmu.clearFrame(pfn)
   return pfn
 }
 
-/** A frame that belongs to no address space: page cache, drivers. */
-export function allocKernelPage(sys: System): Pfn {
-  return allocFrame(sys, -1, 0)
+/** A frame that belongs to no address space: page cache, drivers. With `fromReserve` also one kept for eviction. */
+export function allocKernelPage(sys: System, fromReserve = false): Pfn {
+  return allocFrame(sys, -1, 0, fromReserve)
 }
 
-function allocFrame(sys: System, space: number, addr: Addr): Pfn {
+function allocFrame(sys: System, space: number, addr: Addr, fromReserve: boolean): Pfn {
+  const floor = fromReserve ? 0 : sys.reservePages
+  if (sys.mmu.nfree <= floor && (sys.reclaim(RECLAIM_BATCH) === 0 || sys.mmu.nfree <= floor)) return -1
   const pfn = sys.mmu.allocFrame(space, addr, 0)
   if (pfn >= 0) {
     sys.pages.refcount[pfn] = 1

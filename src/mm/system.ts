@@ -11,6 +11,7 @@ import { Lru } from './lru.ts'
 import type { DevPagemap } from './memremap.ts'
 import type { Mm } from './mm.ts'
 import { Pages, PG_ALLOCATED, PG_RESERVED, PG_UPTODATE } from './page.ts'
+import { shrinkLru } from './reclaim.ts'
 import { SwapArea } from './swap.ts'
 
 export type ThpMode = 'never' | 'madvise' | 'always'
@@ -25,6 +26,8 @@ export interface SystemOptions {
   readonly splitEvents?: boolean
   /** Size of the swap area in pages. Default 0: no swap. */
   readonly swapPages?: number
+  /** Frames that only eviction may use: pages that come back from a device need a place. Default 0. */
+  readonly reservePages?: number
   /** Pages of the page cache that a read fault on a file maps at once; a power of two. Default 16 (64 KiB). */
   readonly faultAroundPages?: number
   /** 2 MiB pages in the hugetlb pool; it gets fewer if there is not as much memory. Default 0. */
@@ -37,6 +40,7 @@ export class System {
   readonly thp: ThpMode
   readonly splitEvents: boolean
   readonly faultAroundPages: number
+  readonly reservePages: number
   readonly swap: SwapArea | null
   readonly lru: Lru
   readonly mms = new Set<Mm>()
@@ -55,6 +59,7 @@ export class System {
   /** The 2 MiB pages of hugetlb mappings. */
   readonly hugetlb: HugetlbPool
   private lastMappingId = 0
+  private reclaiming = false
 
   constructor(mmu: Mmu, options: SystemOptions = {}) {
     this.mmu = mmu
@@ -62,7 +67,7 @@ export class System {
     this.thp = options.thp ?? 'never'
     this.splitEvents = options.splitEvents ?? this.thp !== 'never'
     this.faultAroundPages = options.faultAroundPages ?? 16
-    this.hugetlb = new HugetlbPool(mmu, this.pages, options.hugetlbPages ?? 0)
+    this.reservePages = options.reservePages ?? 0
     this.lru = new Lru(this.pages)
     this.swap = options.swapPages ? new SwapArea(options.swapPages) : null
     this.zeroPfn = -1
@@ -72,6 +77,16 @@ export class System {
       this.pages.refcount[this.zeroPfn] = 1
       this.pages.flags[this.zeroPfn] = PG_ALLOCATED | PG_RESERVED | PG_UPTODATE
     }
+    this.hugetlb = new HugetlbPool(mmu, this.pages, options.hugetlbPages ?? 0)
+  }
+
+  /** Frees frames by writing cold pages to swap; returns how many. Does nothing while it is already running. */
+  reclaim(npages: number): number {
+    if (this.reclaiming) return 0
+    this.reclaiming = true
+    const freed = shrinkLru(this, npages)
+    this.reclaiming = false
+    return freed
   }
 
   allocMappingId(): number {

@@ -27,7 +27,7 @@ import {
   migrateVmaPages,
   migrateVmaSetup,
 } from '../../mm/migrate-device.ts'
-import { allocKernelPage, allocPage } from '../../mm/page-alloc.ts'
+import { allocEvictionPage, allocKernelPage } from '../../mm/page-alloc.ts'
 import type { System } from '../../mm/system.ts'
 import { VM_FAULT_OOM, VM_FAULT_RETRY, VM_FAULT_SIGBUS, type VmFault } from '../../mm/vm-fault.ts'
 import { VM_READ, VM_WRITE } from '../../mm/vm-flags.ts'
@@ -95,7 +95,7 @@ export function evictChunk(sys: System, memory: DeviceMemory, chunk: Chunk): voi
     if (!hasFlags(src[i], MIGRATE_PFN_MIGRATE)) continue
     const spage = migratePfnToPfn(src[i])
     if (spage < 0) continue
-    const dpage = allocKernelPage(sys)
+    const dpage = allocKernelPage(sys, true)
     if (dpage < 0) continue // no room: the page stays
     sys.pages.trylock(dpage)
     sys.mmu.copyFrame(dpage, memory.dataPage(spage))
@@ -182,7 +182,7 @@ function allocAndCopyToSystem(mirror: Mirror, args: MigrateVma): boolean {
     const spage = migratePfnToPfn(src[i])
     if (spage < 0) continue // a hole is collected too, and stays one
     const addr = args.start + i * PAGE_SIZE
-    const dpage = allocPage(mm, addr)
+    const dpage = allocEvictionPage(mm, addr)
     if (dpage < 0) {
       hadRoom = false
       continue
