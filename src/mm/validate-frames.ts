@@ -102,6 +102,26 @@ function validateCompound(sys: System, pfn: Pfn, counts: EntryCounts): void {
   }
 }
 
+/** Free pages of the hugetlb pool cover what was promised to mappings. */
+export function validateHugetlbPool(sys: System, level: 'cheap' | 'full'): void {
+  const { hugetlb, pages } = sys
+  const { npages, nfree, reserved } = hugetlb
+  if (reserved < 0 || reserved > nfree || nfree > npages) {
+    broken('T-23', `hugetlb pool: ${reserved} reserved of ${nfree} free of ${npages} pages`)
+  }
+  if (level === 'cheap') return
+  let used = 0
+  let free = 0
+  for (const head of pages.compound.keys()) {
+    if ((pages.flags[head] & PG_HUGETLB) === 0) continue
+    if (pages.refcount[head] > 0) used++
+    else free++
+  }
+  if (free !== nfree || used + free !== npages) {
+    broken('T-23', `hugetlb pool: ${nfree} of ${npages} pages are free, ${free} pages are unused and ${used} in use`)
+  }
+}
+
 /** References of page caches and of the swap cache. */
 function cacheReferences(sys: System): Map<Pfn, number> {
   const references = new Map<Pfn, number>()

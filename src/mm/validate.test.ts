@@ -2,7 +2,7 @@
 // number of its statement, with address, frame and values.
 
 import { describe, expect, it } from 'vitest'
-import { type Addr, PAGE_SIZE, type Pfn, pmdIndex, pteIndex } from '../base/addr.ts'
+import { type Addr, PAGE_SIZE, type Pfn, PMD_SIZE, pmdIndex, pteIndex } from '../base/addr.ts'
 import { AssertionError } from '../base/assert.ts'
 import { DmirrorDevice, type DmirrorHandle } from '../devices/dmirror/index.ts'
 import { Machine } from '../machine/machine.ts'
@@ -25,7 +25,8 @@ import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
 } from './mmu-notifier.ts'
-import { PG_ANON_EXCLUSIVE, PG_HWPOISON, PG_LOCKED, PG_LRU, PG_SWAPCACHE } from './page.ts'
+import { PG_ANON_EXCLUSIVE, PG_HWPOISON, PG_LOCKED, PG_LRU, PG_SWAPCACHE, PG_TAIL } from './page.ts'
+import type { PmdTable } from './pgtable.ts'
 import {
   PTE_DUPLICATED,
   PTE_HUGE,
@@ -736,6 +737,74 @@ describe('validateSystem() names what is broken', () => {
     })
   }
 })
+
+/** A transparent huge page, the huge zero page and a hugetlb page, in this order. */
+class HugeZoo {
+  readonly machine = new Machine({ memory: '16 MiB', thp: 'always', hugetlbPages: 2 })
+  readonly sys: System = this.machine.sys
+  readonly process = this.machine.createProcess('zoo')
+  readonly pmd: PmdTable
+
+  constructor() {
+    const { process } = this
+    process.mmap({ addr: BASE, fixed: true, length: 2 * PMD_SIZE })
+    process.store32(BASE, 1)
+    process.load32(BASE + PMD_SIZE)
+    process.mmap({ addr: BASE + 4 * PMD_SIZE, fixed: true, length: PMD_SIZE, hugetlb: true })
+    process.store32(BASE + 4 * PMD_SIZE, 1)
+    this.pmd = process.mm.pageTable.allocPmd(BASE)
+  }
+
+  get head(): Pfn {
+    return this.pmd.hugePfn(0)
+  }
+}
+
+describe('validateSystem() with huge pages', () => {
+  const check = (zoo: HugeZoo) => (): void =>
+    validateSystem(zoo.sys, { level: 'full', heldReferences: (pfn) => (pfn === zoo.sys.hugeZeroPfn ? 1 : 0) })
+
+  it('finds them in order, also after a split of the entry', () => {
+    const zoo = new HugeZoo()
+    expect(zoo.process.dumpPte(BASE + PMD_SIZE - PAGE_SIZE, 2)).toBe('PZ')
+    check(zoo)()
+    zoo.process.munmap(BASE + PAGE_SIZE, PAGE_SIZE)
+    expect(zoo.process.dumpPte(BASE, 3)).toBe('w_w')
+    check(zoo)()
+    zoo.process.exit()
+    check(zoo)()
+  })
+
+  const breaches: [invariant: string, what: string, breakIt: (zoo: HugeZoo) => void][] = [
+    ['INV-1', 'the mapcount of the whole', ({ sys, head }) => sys.pages.getCompound(head).mapcount++],
+    ['INV-3', 'a writable huge entry of a page that is not exclusive', ({ sys, head }) => clearExclusive(sys, head)],
+    ['INV-5', 'a counter of pages', ({ process }) => process.mm.rss[MM_ANONPAGES]--],
+    [
+      'T-13',
+      'a huge zero page that may be written',
+      ({ pmd, sys }) => pmd.setHuge(1, pmd.hugeFlags(1) | PTE_WRITE, sys.hugeZeroPfn),
+    ],
+    ['T-23', 'a huge entry of a small page', ({ pmd, head }) => pmd.setHuge(0, pmd.hugeFlags(0), head + 1)],
+    ['T-23', 'a tail with references', ({ sys, head }) => sys.pages.refcount[head + 7]++],
+    ['T-23', 'a head without its state', ({ sys, head }) => sys.pages.compound.delete(head)],
+    ['T-23', 'a frame of the page that is no tail', ({ sys, head }) => (sys.pages.flags[head + 7] &= ~PG_TAIL)],
+    ['T-23', 'more promises than free hugetlb pages', ({ sys }) => (sys.hugetlb.reserved = 3)],
+    ['T-23', 'the size of the hugetlb pool', ({ sys }) => sys.hugetlb.npages++],
+    ['T-24', 'a huge entry of another kind', ({ pmd, head }) => pmd.setHuge(0, PTE_KIND_SWAP, head)],
+    ['T-36', 'a huge page at another index', ({ sys, head }) => sys.pages.index[head]++],
+  ]
+  for (const [invariant, what, breakIt] of breaches) {
+    it(`${invariant}: ${what}`, () => {
+      const zoo = new HugeZoo()
+      breakIt(zoo)
+      expect(check(zoo)).toThrow(new RegExp(`^${invariant}: `))
+    })
+  }
+})
+
+function clearExclusive(sys: System, pfn: Pfn): void {
+  sys.pages.flags[pfn] &= ~PG_ANON_EXCLUSIVE
+}
 
 describe('validateSystem() with translations of a device (INV-8)', () => {
   const check =

@@ -26,7 +26,14 @@ import type { System } from './system.ts'
 import { type DeviceTranslation, validateTranslations } from './validate-devices.ts'
 import { EntryCounts, validateEntries } from './validate-entries.ts'
 import { broken, nameOf } from './validate-fail.ts'
-import { validateFrames, validateLru, validatePageCache, validatePagemaps, validateSwap } from './validate-frames.ts'
+import {
+  validateFrames,
+  validateHugetlbPool,
+  validateLru,
+  validatePageCache,
+  validatePagemaps,
+  validateSwap,
+} from './validate-frames.ts'
 import { validateAnonVma, validateFileTree, validateMappings } from './validate-mappings.ts'
 import { validateNotifiers } from './validate-notifiers.ts'
 
@@ -58,6 +65,7 @@ export function validateSystem(sys: System, options: ValidateOptions = {}): void
   const { level = 'cheap', heldReferences = null, translations = [] } = options
   for (const mm of sys.mms) validateMm(mm)
   validatePagemaps(sys, level)
+  validateHugetlbPool(sys, level)
   if (level === 'full') {
     const counts = new EntryCounts(sys)
     for (const mm of sys.mms) validateEntries(mm, counts)
