@@ -11,8 +11,8 @@ import type { System } from './system.ts'
 /**
  * Declares a frame of a hugetlb page broken. The caller's reference is taken over.
  *
- * Returns 0, -EHWPOISON (the page is broken already), -EBUSY (it is used otherwise, or the pool has promised all that it has:
- * nobody gets the page any more, but its frames stay in it), -EAGAIN with `sys.waitFor` set (the page is locked).
+ * Returns 0, -EHWPOISON (the page is broken already), -EBUSY (somebody else holds a reference: when the page is let go it goes
+ * back to the pool as a whole, which hands it out no more), -EAGAIN with `sys.waitFor` set (the page is locked).
  */
 export function hugetlbMemoryFailure(sys: System, pfn: Pfn): number {
   const { pages } = sys
