@@ -75,7 +75,7 @@ describe('runConformance()', () => {
     const any: Expectation = { name: 'anything', reason: 'A reason.', applies: () => true }
     const { status, out } = await run([file], [any, DEV_WRITE])
     expect(status).toBe(0)
-    expect(out).toContain('listed and not needed: dev-write')
+    expect(out).toContain('not needed by these recordings: dev-write')
     expect(out.at(-1)).toBe('conformance: 2 of 2 sequences identical, 2 listed')
   })
 

@@ -1,6 +1,6 @@
 // Differences from the recordings that are known and meant. Each is a predicate on what was done, never an id, with the
 // reason why this implementation answers otherwise. A sequence whose first difference falls under one counts as listed.
-// The list is shown in the report; an entry that nothing needs any more is reported and is to be removed.
+// The list is shown in the report; an entry that no recording needs any more is reported, and is to be removed.
 
 import type { Difference } from './compare.ts'
 import type { Operation, RecordedOperation, Sequence } from './trace.ts'

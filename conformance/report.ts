@@ -46,12 +46,12 @@ export function formatGroups(tally: Tally): string[] {
   })
 }
 
-/** The reasons behind listed sequences, and the expectations that nothing needs any more. */
+/** The reasons behind listed sequences, and the expectations that nothing here needs: after all recordings, nothing at all. */
 export function formatExpectations(tally: Tally, expectations: readonly Expectation[]): string[] {
   return expectations.map((expectation) => {
     const n = tally.used.get(expectation) ?? 0
     return n === 0
-      ? `listed and not needed: ${expectation.name}`
+      ? `not needed by these recordings: ${expectation.name}`
       : `listed ${n}: ${expectation.name}. ${expectation.reason}`
   })
 }
