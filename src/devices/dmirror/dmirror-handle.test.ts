@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { DmirrorFixture, pattern } from '../../../test/helpers/dmirror-fixture.ts'
 import { Watcher } from '../../../test/helpers/watcher.ts'
 import { type Addr, addrToVpn, PAGE_SIZE, PMD_SIZE, pmdAlignUp } from '../../base/addr.ts'
-import { EBUSY, EINVAL, ENOMEM } from '../../base/errno.ts'
+import { EAGAIN, EBUSY, EINVAL, ENOMEM } from '../../base/errno.ts'
+import { ACCESS_OUT_OF_MEMORY } from '../../machine/page-fault.ts'
 import {
   MMU_NOTIFY_UNMAP,
   MmuNotifierRange,
@@ -104,6 +105,26 @@ describe('every command (TD-9)', () => {
     f.close(handle)
   })
 
+  it('returns EAGAIN and names the lock while the address space is being changed', () => {
+    const addr = written(1)
+    const { mmapLock, sys } = f.process.mm
+    expect(mmapLock.tryWrite()).toBe(true)
+    for (const command of [
+      () => dev0.read(addr, 1, buffer),
+      () => dev0.write(addr, 1, buffer),
+      () => dev0.snapshot(addr, 1, buffer),
+      () => dev0.migrateToDev(addr, 1, buffer),
+      () => dev0.migrateToSys(addr, 1),
+      () => dev0.exclusive(addr, 1, buffer),
+    ]) {
+      sys.waitFor = null
+      expect(command().ret).toBe(-EAGAIN)
+      expect(sys.waitFor).toBe(mmapLock.released)
+    }
+    mmapLock.unlockWrite()
+    expect(f.read(dev0, addr, 1).cpages).toBe(1)
+  })
+
   it('is refused after close, and a second close does nothing', () => {
     const handle = f.open(0)
     f.close(handle)
@@ -161,6 +182,30 @@ describe('READ and WRITE', () => {
     f.exclusive(dev0, addr, 1)
     expect(f.write(dev0, addr, 1, new Uint8Array(PAGE_SIZE))).toMatchObject({ faults: 1 })
     expect([f.pte(addr, 1), tableOf(dev0, addr, 1)]).toEqual(['w', 'w'])
+  })
+
+  it('give up with EBUSY when the deadline of 1000 ms passes before a batch is done', () => {
+    let time = 0
+    let stride = 400
+    const g = new DmirrorFixture({
+      memory: '1 MiB',
+      chunkPages: 8,
+      now: () => {
+        time += stride
+        return time
+      },
+    })
+    const handle = g.open(0)
+    const addr = g.mmap({ npages: 1 })
+    const bytes = new Uint8Array(PAGE_SIZE)
+    g.load(addr, 1) // the zero page: a write fault invalidates its own range, so the loop needs a second round
+    stride = 600
+    expect(g.errnoOf(() => handle.write(addr, 1, bytes))).toBe('EBUSY')
+    g.step(() => g.process.madvise(addr, PAGE_SIZE, MADV_DONTNEED))
+    g.load(addr, 1)
+    stride = 400
+    expect(g.write(handle, addr, 1, bytes).faults).toBe(1)
+    g.finish()
   })
 
   it('bring a private page of another device to system memory first', () => {
@@ -401,6 +446,21 @@ describe('CPU faults on private memory', () => {
     const moved = f.step(() => f.process.mremap(addr, PAGE_SIZE, PAGE_SIZE, { to: room }))
     expect([moved, f.pte(moved, 1)]).toEqual([room, 'D'])
     expect(f.load(moved, 1)[0]).toBe(1)
+  })
+
+  it('end without room with an error, and the page stays on the device', () => {
+    const g = new DmirrorFixture({ memory: 64 * PAGE_SIZE, chunkPages: 8 })
+    const handle = g.open(0)
+    const addr = g.mmap({ npages: 1 })
+    g.store(addr, new Uint32Array([1]))
+    g.migrateToDev(handle, addr, 1)
+    const hog = g.mmap({ npages: g.machine.mmu.nfree })
+    for (let i = 0; g.machine.mmu.nfree > 0; i++) g.process.store32(page(hog, i), 1)
+    expect(g.step(() => g.process.tryLoad32(addr))).toBe(ACCESS_OUT_OF_MEMORY)
+    expect(g.pte(addr, 1)).toBe('D')
+    g.munmap(page(hog, 0), 1)
+    expect([g.load(addr, 1)[0], g.pte(addr, 1)]).toEqual([1, 'w'])
+    g.finish()
   })
 
   it('keep data that the device wrote', () => {
