@@ -171,8 +171,8 @@ export class MirrorDevice {
   }
 
   /** Sets DIRTY in the mirror table, as the contract asks. */
-  private reportDirty(mirror: HmmMirror, table: Map<Addr, Translation>, event: HmmEvent): void {
-    forEachValid(mirror, event, (words, i, addr) => {
+  protected reportDirty(mirror: HmmMirror, table: Map<Addr, Translation>, range: { start: Addr; end: Addr }): void {
+    forEachValid(mirror, range, (words, i, addr) => {
       const entry = table.get(addr)
       const couldWrite = (words[2 * i] & HMM_PTE_WRITE) !== 0
       if (this.report === 'unconditional' ? couldWrite : entry?.dirty) hmmPteSetBit(words, i, HMM_PTE_DIRTY)
@@ -193,14 +193,14 @@ export class MirrorDevice {
   }
 }
 
-/** Valid entries of the mirror table in the range of the event. */
+/** Valid entries of the mirror table in a range. */
 export function forEachValid(
   mirror: HmmMirror,
-  event: HmmEvent,
+  { start, end }: { start: Addr; end: Addr },
   visit: (words: Uint32Array, index: number, addr: Addr) => void,
 ): void {
   const iter = new HmmPtIter(mirror.pt)
-  for (let i = iter.walk(event.start, event.end); i >= 0; i = iter.walk(iter.next, event.end)) {
+  for (let i = iter.walk(start, end); i >= 0; i = iter.walk(iter.next, end)) {
     const { words, addr, npages } = iter
     for (let k = 0; k < npages; k++) {
       if ((words[2 * (i + k)] & HMM_PTE_VALID) !== 0) visit(words, i + k, addr + k * PAGE_SIZE)

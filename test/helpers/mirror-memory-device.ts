@@ -135,6 +135,7 @@ export class MemoryDevice extends MirrorDevice {
   private dropMoving(mirror: HmmMirror, start: Addr, end: Addr): void {
     if (!this.device.filterOwnEvents) return
     const table = this.tables.get(mirror)
+    if (table !== undefined) this.reportDirty(mirror, table, { start, end })
     for (const addr of [...(table?.keys() ?? [])]) if (addr >= start && addr < end) table?.delete(addr)
     if (this.forgetsToDiscard) return
     const err = hmmMirrorRangeDiscard(mirror, start, end)

@@ -17,6 +17,7 @@ import {
   HMM_PTE_VALID_PFN,
   HMM_PTE_WRITE,
   hmmPteFrame,
+  hmmPteHasFrame,
   hmmPteStore,
 } from './hmm-pte.ts'
 import { hmmMirrorSettleDirty, PageList } from './hmm-update.ts'
@@ -84,41 +85,38 @@ class Fill {
     const { pagemap } = this.sys.pages
     const isPlainDevice = this.device.dev === null
     let gained = 0
-    for (let i = 0; i < npages; i++) {
-      const high = pfnWords[2 * (from + i) + 1]
-      const pfn = pfnWords[2 * (from + i)]
-      const e = index + i
-      const wasValid = (words[2 * e] & HMM_PTE_VALID) !== 0
+    let w = 2 * index
+    let p = 2 * from
+    for (const stop = w + 2 * npages; w < stop; w += 2, p += 2) {
+      const low = words[w]
+      const high = pfnWords[p + 1]
+      const pfn = pfnWords[p]
       if ((high & HMM_PFN_VALID_HI) === 0) {
-        if (wasValid && dropsOthers) {
-          this.replaceStale(words, e, addr + i * PAGE_SIZE)
-          hmmPteStore(words, e, 0, 0)
+        if ((low & HMM_PTE_VALID) !== 0 && dropsOthers) {
+          this.replaceStale(words, w / 2, addr + (w / 2 - index) * PAGE_SIZE)
+          words[w] = 0
+          words[w + 1] = 0
           gained--
         }
         continue
       }
       const write = (high & HMM_PFN_WRITE_HI) !== 0 ? HMM_PTE_WRITE : 0
       const isOwn = pagemap[pfn] !== 0 && this.isOwnPage(pfn)
-      if (isPlainDevice || isOwn) {
-        const kind = isOwn ? HMM_PTE_VALID_DEV : HMM_PTE_VALID_PFN
-        if (!wasValid) {
-          hmmPteStore(words, e, pfn, kind | write)
-          gained++
-        } else if ((words[2 * e] & kind) !== 0 && hmmPteFrame(words, e) === pfn) {
-          words[2 * e] = (words[2 * e] & ~HMM_PTE_WRITE) | write
-          if (write !== 0) words[2 * e + 1] |= HMM_PTE_HAD_WRITE_HI
-        } else {
-          this.replaceStale(words, e, addr + i * PAGE_SIZE)
-          hmmPteStore(words, e, pfn, kind | write)
-        }
+      if (!isPlainDevice && !isOwn) {
+        this.err = this.enterDma(words, w / 2, pfn, write, addr + (w / 2 - index) * PAGE_SIZE)
+        if (this.err !== 0) return gained
+        if ((low & HMM_PTE_VALID) === 0) gained++
         continue
       }
-      const mapped = this.enterDma(words, e, pfn, write, addr + i * PAGE_SIZE)
-      if (mapped < 0) {
-        this.err = mapped
-        return gained
+      const kind = isOwn ? HMM_PTE_VALID_DEV : HMM_PTE_VALID_PFN
+      if ((low & HMM_PTE_VALID) === kind && hmmPteHasFrame(words, w / 2, pfn)) {
+        words[w] = (low & ~HMM_PTE_WRITE) | write
+        if (write !== 0) words[w + 1] |= HMM_PTE_HAD_WRITE_HI
+        continue
       }
-      if (!wasValid) gained++
+      if ((low & HMM_PTE_VALID) === 0) gained++
+      else this.replaceStale(words, w / 2, addr + (w / 2 - index) * PAGE_SIZE)
+      hmmPteStore(words, w / 2, pfn, kind | write)
     }
     return gained
   }

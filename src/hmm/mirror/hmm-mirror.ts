@@ -71,7 +71,8 @@ export function hmmMirrorUnregister(mirror: HmmMirror): void {
 
 /**
  * Takes `[start, end)` out of the mirror table without a call to the driver, which has already stopped using the range: what
- * a driver does that moves pages itself (MN-52). Dirty bits reach the pages, so it comes before the pages are copied.
+ * a driver does that moves pages itself (MN-52). Dirty bits reach the pages, so the driver sets those it owes right before, and
+ * calls this before it copies the pages.
  *
  * Returns 0, -ENODEV for a mirror that has ended, or -EINVAL for a range that is empty or outside.
  */

@@ -84,6 +84,19 @@ describe('frame numbers and addresses (MR-52)', () => {
     )
   })
 
+  it('hmmPteHasFrame() compares frame numbers below 2^32, whatever the flags', () => {
+    const words = new Uint32Array(2)
+    const pfn = fc.nat({ max: 2 ** 32 - 1 })
+    fc.assert(
+      fc.property(pfn, pfn, fc.nat({ max: 0xfff }), (stored, other, flags) => {
+        p.hmmPteStore(words, 0, stored, flags)
+        expect(p.hmmPteHasFrame(words, 0, stored)).toBe(true)
+        expect(p.hmmPteHasFrame(words, 0, other)).toBe(stored === other)
+        expect(p.hmmPteHasFrame(words, 0, (stored ^ (2 ** 31)) >>> 0)).toBe(false)
+      }),
+    )
+  })
+
   it('hmmPteStore() remembers in HAD_WRITE that the entry had WRITE, which is no part of the value', () => {
     const words = new Uint32Array(2)
     p.hmmPteStore(words, 0, 7, p.HMM_PTE_VALID_PFN | p.HMM_PTE_WRITE)
