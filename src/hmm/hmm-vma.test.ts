@@ -362,9 +362,11 @@ describe('hmmMirrorRegister()', () => {
     const event = eventOver(fixture, 0, 1)
     event.flags = 0
     expect(mmuNotifierInvalidateRangeStart(event)).toBe(-EAGAIN)
+    const before = mirror.notifier?.invalidateSeq ?? 0
     const blockable = eventOver(fixture, 0, 1)
     expect(mmuNotifierInvalidateRangeStart(blockable)).toBe(0)
     mmuNotifierInvalidateRangeEnd(blockable)
+    expect(mirror.notifier?.invalidateSeq).toBeGreaterThan(before) // the event took place
   })
 
   it('releases the mirror when the address space dies, and calls it no more (RF-97)', () => {
