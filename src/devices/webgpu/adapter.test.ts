@@ -1,0 +1,97 @@
+import { execFile } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import ts from 'typescript'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { CAPABILITY_ADAPTER, findAdapter } from './adapter.ts'
+
+/** Where the software driver runs, there is always an adapter. */
+const hasSoftwareDriver = process.platform === 'linux' && process.arch === 'x64'
+const NO_SOFTWARE_DRIVER = 'software-driver: it is for linux x64'
+
+const HERE = import.meta.dirname
+const ROOT = join(HERE, '../../..')
+
+let cache: string
+
+beforeEach(() => {
+  cache = mkdtempSync(join(tmpdir(), 'hetmem-test-'))
+  vi.stubEnv('XDG_CACHE_HOME', cache)
+})
+
+afterEach(() => {
+  vi.unstubAllGlobals()
+  rmSync(cache, { recursive: true, force: true })
+})
+
+describe('findAdapter()', () => {
+  it('prefers the WebGPU of the runtime', async () => {
+    const adapter = { info: { description: 'a GPU' } }
+    vi.stubGlobal('navigator', { gpu: { requestAdapter: async () => adapter } })
+    expect(await findAdapter()).toEqual({ adapter, source: 'navigator', description: 'a GPU (navigator)' })
+  })
+
+  it('loads nothing native outside of Node, and names the capability and what was tried', async () => {
+    vi.stubGlobal('navigator', { gpu: { requestAdapter: async () => null } })
+    vi.stubGlobal('Deno', {})
+    expect(await findAdapter()).toEqual({
+      adapter: null,
+      capability: CAPABILITY_ADAPTER,
+      reason: 'navigator.gpu has no adapter\nnative packages are loaded in Node only',
+    })
+  })
+
+  it('finds an adapter in Node without a GPU, and unpacks the driver only once', async (test) => {
+    if (!hasSoftwareDriver) test.skip(NO_SOFTWARE_DRIVER)
+    const found = await findAdapter()
+    expect(found.adapter, found.adapter === null ? found.reason : '').not.toBeNull()
+    if (found.adapter === null || found.source !== 'dawn-software') return
+    const [folder, ...others] = readdirSync(join(cache, 'hetmem'))
+    expect([folder, others]).toEqual([expect.stringMatching(/^swiftshader-[0-9a-f]{16}$/), []])
+    expect((await findAdapter()).adapter).not.toBeNull()
+    expect(readdirSync(join(cache, 'hetmem'))).toEqual([folder])
+  })
+
+  it('works in a worker, and in processes that unpack at the same time', async (test) => {
+    if (!hasSoftwareDriver) test.skip(NO_SOFTWARE_DRIVER)
+    const folder = compileForNode()
+    try {
+      const env = { ...process.env, XDG_CACHE_HOME: cache }
+      const programs = ['main.js', 'main.js', 'worker.js'].map((name) => join(folder, name))
+      const runs = programs.map((program) => promisify(execFile)(process.execPath, [program], { env }))
+      for (const { stdout, stderr } of await Promise.all(runs)) {
+        expect([stdout, stderr]).toEqual([expect.stringMatching(/ \(dawn(-software)?\)\n$/), ''])
+      }
+      // The driver once, and no temporary folders. Nothing at all where Dawn found a GPU.
+      const unpacked = readdirSync(cache).flatMap((name) => readdirSync(join(cache, name)))
+      expect(unpacked.length).toBeLessThanOrEqual(1)
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
+})
+
+/** A folder with the adapter files as JavaScript, and programs that print what they find. */
+function compileForNode(): string {
+  mkdirSync(join(ROOT, '.cache'), { recursive: true })
+  const folder = mkdtempSync(join(ROOT, '.cache/adapter-'))
+  for (const name of ['adapter', 'dawn', 'software-driver']) {
+    const source = readFileSync(join(HERE, `${name}.ts`), 'utf8')
+    const compilerOptions = {
+      target: ts.ScriptTarget.ES2023,
+      module: ts.ModuleKind.ESNext,
+      rewriteRelativeImportExtensions: true,
+    }
+    writeFileSync(join(folder, `${name}.js`), ts.transpileModule(source, { compilerOptions }).outputText)
+  }
+  const print = `import { findAdapter } from './adapter.js'
+    const found = await findAdapter()
+    console.log(found.description ?? found.reason)`
+  writeFileSync(join(folder, 'main.js'), print)
+  const start = `import { Worker } from 'node:worker_threads'
+    new Worker(new URL('./main.js', import.meta.url))`
+  writeFileSync(join(folder, 'worker.js'), start)
+  return folder
+}
