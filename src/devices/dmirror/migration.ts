@@ -9,24 +9,26 @@ import { type Addr, addrToVpn, PAGE_SIZE } from '../../base/addr.ts'
 import { EAGAIN, EINVAL } from '../../base/errno.ts'
 import { isZoneDevicePage } from '../../mm/memremap.ts'
 import {
-  MIGRATE_PFN_MIGRATE,
-  MIGRATE_PFN_VALID,
-  MIGRATE_PFN_WRITE,
   MIGRATE_VMA_SELECT_DEVICE_COHERENT,
   MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
   MIGRATE_VMA_SELECT_SYSTEM,
-  type MigratePfn,
   type MigrateVma,
   makeMigrateVma,
   migrateDeviceFinalize,
   migrateDevicePages,
   migrateDeviceRange,
-  migratePfn,
-  migratePfnToPfn,
   migrateVmaFinalize,
   migrateVmaPages,
   migrateVmaSetup,
 } from '../../mm/migrate-device.ts'
+import {
+  MIGRATE_PFN_MIGRATE,
+  MIGRATE_PFN_VALID,
+  MIGRATE_PFN_WRITE,
+  migratePfnAt,
+  migratePfnWords,
+  setMigratePfn,
+} from '../../mm/migrate-pfn.ts'
 import { allocEvictionPage, allocKernelPage } from '../../mm/page-alloc.ts'
 import type { System } from '../../mm/system.ts'
 import { VM_FAULT_OOM, VM_FAULT_RETRY, VM_FAULT_SIGBUS, type VmFault } from '../../mm/vm-fault.ts'
@@ -91,15 +93,17 @@ export function evictChunk(sys: System, memory: DeviceMemory, chunk: Chunk): voi
   const src = new BigUint64Array(npages)
   const dst = new BigUint64Array(npages)
   migrateDeviceRange(sys, src, first, npages)
+  const srcWords = migratePfnWords(src)
+  const dstWords = migratePfnWords(dst)
   for (let i = 0; i < npages; i++) {
-    if (!hasFlags(src[i], MIGRATE_PFN_MIGRATE)) continue
-    const spage = migratePfnToPfn(src[i])
+    if ((srcWords[2 * i] & MIGRATE_PFN_MIGRATE) === 0) continue
+    const spage = migratePfnAt(srcWords, i)
     if (spage < 0) continue
     const dpage = allocKernelPage(sys, true)
     if (dpage < 0) continue // no room: the page stays
     sys.pages.trylock(dpage)
     sys.mmu.copyFrame(dpage, memory.dataPage(spage))
-    dst[i] = migratePfn(dpage, hasFlags(src[i], MIGRATE_PFN_WRITE) ? MIGRATE_PFN_WRITE : 0)
+    setMigratePfn(dstWords, i, dpage, MIGRATE_PFN_VALID | (srcWords[2 * i] & MIGRATE_PFN_WRITE))
   }
   migrateDevicePages(sys, src, dst, npages)
   migrateDeviceFinalize(sys, src, dst, npages)
@@ -134,12 +138,13 @@ function forEachPart(mirror: Mirror, start: Addr, end: Addr, flags: number, rest
 
 /** Gives every collected page a device page with its contents, or with zeroes where there was no page. */
 function allocAndCopyToDevice(mirror: Mirror, args: MigrateVma): void {
-  const { src, dst } = args
+  const src = migratePfnWords(args.src)
+  const dst = migratePfnWords(args.dst)
   const vma = args.vma as Vma
   const { sys, memory } = mirror.device
   for (let i = 0; i < args.npages; i++) {
-    if (!hasFlags(src[i], MIGRATE_PFN_MIGRATE)) continue
-    const spage = migratePfnToPfn(src[i])
+    if ((src[2 * i] & MIGRATE_PFN_MIGRATE) === 0) continue
+    const spage = migratePfnAt(src, i)
     if (spage >= 0 && isZoneDevicePage(sys, spage)) continue
     const dpage = memory.allocPage()
     if (dpage < 0) continue
@@ -147,21 +152,22 @@ function allocAndCopyToDevice(mirror: Mirror, args: MigrateVma): void {
     if (spage >= 0) sys.mmu.copyFrame(data, spage)
     else sys.mmu.clearFrame(data)
     sys.pages.zoneDeviceData.set(dpage, mirror)
-    const isWritable = spage < 0 ? (vma.flags & VM_WRITE) !== 0 : hasFlags(src[i], MIGRATE_PFN_WRITE)
-    dst[i] = migratePfn(dpage, isWritable ? MIGRATE_PFN_WRITE : 0)
+    const isWritable = spage < 0 ? (vma.flags & VM_WRITE) !== 0 : (src[2 * i] & MIGRATE_PFN_WRITE) !== 0
+    setMigratePfn(dst, i, dpage, MIGRATE_PFN_VALID | (isWritable ? MIGRATE_PFN_WRITE : 0))
   }
 }
 
 /** Enters what migrated, by the frame that holds the data. */
 function enterMigrated(mirror: Mirror, args: MigrateVma): void {
-  const { src, dst } = args
+  const src = migratePfnWords(args.src)
+  const dst = migratePfnWords(args.dst)
   const vpn = addrToVpn(args.start)
   mirror.lock.acquire()
   for (let i = 0; i < args.npages; i++) {
-    if (!hasFlags(src[i], MIGRATE_PFN_MIGRATE)) continue
-    const dpage = migratePfnToPfn(dst[i])
+    if ((src[2 * i] & MIGRATE_PFN_MIGRATE) === 0) continue
+    const dpage = migratePfnAt(dst, i)
     if (dpage < 0) continue
-    const tag = hasFlags(dst[i], MIGRATE_PFN_WRITE) ? TAG_WRITE : TAG_READ
+    const tag = (dst[2 * i] & MIGRATE_PFN_WRITE) !== 0 ? TAG_WRITE : TAG_READ
     mirror.table.store(vpn + i, mirror.device.memory.dataPage(dpage), tag)
   }
   mirror.lock.release()
@@ -172,14 +178,15 @@ function enterMigrated(mirror: Mirror, args: MigrateVma): void {
  * false if there were not enough system pages; what got none stays on the device.
  */
 function allocAndCopyToSystem(mirror: Mirror, args: MigrateVma): boolean {
-  const { src, dst } = args
+  const src = migratePfnWords(args.src)
+  const dst = migratePfnWords(args.dst)
   const { sys, memory } = mirror.device
   const { mm } = args.vma as Vma
   let hadRoom = true
   mirror.lock.acquire()
   for (let i = 0; i < args.npages; i++) {
-    if (!hasFlags(src[i], MIGRATE_PFN_MIGRATE)) continue
-    const spage = migratePfnToPfn(src[i])
+    if ((src[2 * i] & MIGRATE_PFN_MIGRATE) === 0) continue
+    const spage = migratePfnAt(src, i)
     if (spage < 0) continue // a hole is collected too, and stays one
     const addr = args.start + i * PAGE_SIZE
     const dpage = allocEvictionPage(mm, addr)
@@ -190,20 +197,18 @@ function allocAndCopyToSystem(mirror: Mirror, args: MigrateVma): boolean {
     sys.pages.trylock(dpage)
     mirror.table.erase(addrToVpn(addr))
     sys.mmu.copyFrame(dpage, memory.dataPage(spage))
-    dst[i] = migratePfn(dpage, hasFlags(src[i], MIGRATE_PFN_WRITE) ? MIGRATE_PFN_WRITE : 0)
+    setMigratePfn(dst, i, dpage, MIGRATE_PFN_VALID | (src[2 * i] & MIGRATE_PFN_WRITE))
   }
   mirror.lock.release()
   return hadRoom
 }
 
 function countMigrated(args: MigrateVma): number {
+  const src = migratePfnWords(args.src)
+  const migrated = MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE
   let count = 0
-  for (let i = 0; i < args.npages; i++) if (hasFlags(args.src[i], MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE)) count++
+  for (let i = 0; i < args.npages; i++) if ((src[2 * i] & migrated) === migrated) count++
   return count
-}
-
-function hasFlags(entry: MigratePfn, flags: number): boolean {
-  return (Number(entry) & flags) === flags
 }
 
 function selectDevice(device: DmirrorHost): number {
