@@ -113,16 +113,16 @@ export function dropReservation(vma: Vma): void {
 }
 
 /**
- * A page of the pool for `addr`: one reference, contents undefined. It comes out of the mapping's reservation, unless there
- * is none or `avoidReserve` says to leave it alone: a copy must not use up what a first touch will need.
+ * A page of the pool for `addr`: one reference, contents undefined. It uses up the promise for this page, if there still is
+ * one; a copy of a page that was touched before has none, so it never takes what a first touch elsewhere will need.
  *
  * Returns its head frame, or -1 if all free pages are promised to others.
  */
-export function allocHugePage(vma: Vma, addr: Addr, avoidReserve: boolean): Pfn {
+export function allocHugePage(vma: Vma, addr: Addr): Pfn {
   const { hugetlb } = vma.mm.sys
   const { map } = hugetlbStateOf(vma)
   const index = hugePageIndex(vma, addr)
-  const useReservation = !avoidReserve && isPromised(vma, map, index)
+  const useReservation = isPromised(vma, map, index)
   if (!useReservation && !hugetlb.hasUnreserved) return -1
   const head = hugetlb.take(useReservation)
   if (head >= 0) map?.add(index)

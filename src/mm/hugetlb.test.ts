@@ -4,6 +4,7 @@ import { PMD_SIZE } from '../base/addr.ts'
 import { ACCESS_SIGBUS, ACCESS_WOULD_WAIT } from '../machine/page-fault.ts'
 import type { Process } from '../machine/process.ts'
 import { MADV_DONTNEED, MADV_FREE, MADV_PAGEOUT, PROT_NONE, PROT_READ, PROT_WRITE } from '../uapi/mman.ts'
+import { makeDeviceExclusiveRange } from './exclusive.ts'
 import { HugetlbFile } from './hugetlb-file.ts'
 import { unlockPage } from './page-alloc.ts'
 
@@ -176,6 +177,8 @@ describe('hugetlbFault(), copy on write', () => {
     expect(child.tryLoad32(huge(0))).toBe(ACCESS_SIGBUS)
     expect(child.tryLoad32(huge(1))).toBe(ACCESS_SIGBUS)
     expect(f.process.load32(huge(0))).toBe(2)
+    f.process.munmap(huge(1), PMD_SIZE)
+    expect(child.tryLoad32(huge(0))).toBe(ACCESS_SIGBUS) // not a cleared page, though there is one now
     f.end()
   })
 
@@ -311,6 +314,19 @@ describe('events of shared mappings (MN-89)', () => {
   })
 })
 
+describe('events of private mappings', () => {
+  test('are never widened, and a split raises none', () => {
+    const f = new HugetlbFixture(8)
+    f.map(0, 1024, { noreserve: true })
+    const watcher = watch(f.process, 1024)
+    f.process.madvise(huge(3), PMD_SIZE, MADV_DONTNEED)
+    expect(watcher.takeEvents()).toEqual(['CLEAR 1536-2048', 'UNMAP 1536-2048'])
+    f.process.mprotect(huge(3), PMD_SIZE, PROT_READ)
+    expect(watcher.takeEvents()).toEqual(['PROTECTION_VMA 1536-2048'])
+    f.end()
+  })
+})
+
 describe('moveHugetlbPageTables()', () => {
   test('mremap moves the entries under CLEAR, then unmaps the old place', () => {
     const f = new HugetlbFixture(8)
@@ -338,7 +354,7 @@ describe('moveHugetlbPageTables()', () => {
     expect(outcome(() => process.mremap(huge(0), 2 * PMD_SIZE, 3 * PMD_SIZE))).toBe('EINVAL')
     expect(process.mremap(huge(0), 2 * PMD_SIZE, PMD_SIZE + 1)).toBe(huge(0))
     expect(f.state(2)[0]).toBe('tt')
-    expect(process.mremap(huge(0), 2 * PMD_SIZE, PMD_SIZE)).toBe(huge(0))
+    expect(process.mremap(huge(0), PMD_SIZE + 1, PMD_SIZE)).toBe(huge(0))
     expect(f.state(2)[0]).toBe('t_')
     expect(f.pool.reserved).toBe(1)
     f.end()
@@ -413,6 +429,20 @@ describe('munmap, mmap and madvise of hugetlb mappings', () => {
     f.process.mlock(small(5), 4096)
     expect(f.state(2)[0]).toBe('Pt')
     expect(f.process.mm.vmas).toHaveLength(1)
+    f.end()
+  })
+})
+
+describe('makeDeviceExclusiveRange() of hugetlb pages', () => {
+  test('faults them in for writing and then leaves them to the CPU, without an event (EX-3)', () => {
+    const f = new HugetlbFixture(2)
+    f.map(0, 2)
+    const watcher = watch(f.process)
+    const pages: number[] = []
+    expect(makeDeviceExclusiveRange(f.process.mm, small(511), small(514), pages, null)).toBe(3)
+    expect(pages).toEqual([-1, -1, -1])
+    expect(f.state(2)).toEqual(['PP', '77', '99'])
+    expect(watcher.takeEvents()).toEqual(NO_EVENTS)
     f.end()
   })
 })

@@ -96,7 +96,7 @@ function hugetlbNoPage(vma: Vma, start: Addr, flags: number, pmd: PmdTable, slot
     pages.getCompound(head).mapcount++
   } else {
     if (pgoff >= mapping.npages) return VM_FAULT_SIGBUS
-    head = allocHugePage(vma, start, false)
+    head = allocHugePage(vma, start)
     if (head < 0) return VM_FAULT_SIGBUS
     for (let i = 0; i < HPAGE_PMD_NR; i++) sys.mmu.clearFrame(head + i)
     pages.flags[head] |= PG_UPTODATE
@@ -163,14 +163,12 @@ function hugetlbWp(vma: Vma, start: Addr, flags: number, pmd: PmdTable, slot: nu
       if (!unshare) makeWritable(pmd, slot)
       return 0
     }
-    // The promise for this page was used up by the first touch, unless that found the page in the page cache.
-    const avoidReserve = isReserveOwner(vma) && !inPageCache
-    const copy = allocHugePage(vma, start, avoidReserve)
+    const copy = allocHugePage(vma, start)
     if (copy >= 0) {
       replaceByCopy(vma, start, pmd, slot, copy, !unshare)
       return 0
     }
-    if (!avoidReserve) return VM_FAULT_SIGBUS
+    if (!isReserveOwner(vma) || inPageCache) return VM_FAULT_SIGBUS
     // The pool is empty and the children hold the page: its owner takes it from them, and finds itself alone with it.
     unmapForOwner(vma, old, start)
   }
@@ -278,7 +276,7 @@ function tryDupMapping(src: Vma, head: Pfn): boolean {
 }
 
 function copyPinnedPage(dst: Vma, head: Pfn, to: PmdTable, slot: number, addr: Addr): number {
-  const copy = allocHugePage(dst, addr, true)
+  const copy = allocHugePage(dst, addr)
   if (copy < 0) return -ENOMEM
   copyHugePage(dst.mm.sys, copy, head)
   addNewAnonMapping(dst, copy, addr)

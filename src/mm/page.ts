@@ -28,8 +28,6 @@ export const PG_WRITEBACK = 1 << 16
 export const PG_ANON = 1 << 17
 /** The frame is in use; a free frame has no flags at all. */
 export const PG_ALLOCATED = 1 << 18
-/** Hugetlb: the reservation of the pool was used for this page (`HPageRestoreReserve`). */
-export const PG_RESTORE_RESERVE = 1 << 19
 
 /** Added to a page's refcount by each FOLL_PIN pin; a count of at least this much means "maybe pinned for DMA". */
 export const GUP_PIN_COUNTING_BIAS = 1024
