@@ -2,7 +2,7 @@
 // `handle_mm_fault` and its helpers in mm/memory.c of Linux 6.1 (spec section 7.1). It differs in that nothing sleeps: where
 // the kernel waits for a page lock or a migration, the fault answers VM_FAULT_RETRY and `sys.waitFor` names what to wait for.
 
-import { type Addr, PAGE_SIZE, type Pfn, pmdIndex, pteIndex } from '../base/addr.ts'
+import { type Addr, PAGE_SIZE, type Pfn, pageAlignDown, pmdIndex, pteIndex } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
 import { anonVmaPrepare } from './anon-vma.ts'
 import { doHugePmdFault } from './huge-memory.ts'
@@ -71,7 +71,7 @@ import { linearPageIndex, type Vma, vmaProtection } from './vma.ts'
  * `sys.waitFor` set.
  */
 export function handleMmFault(vma: Vma, addr: Addr, flags: number): number {
-  const page = addr - (addr % PAGE_SIZE)
+  const page = pageAlignDown(addr)
   if ((vma.flags & VM_HUGETLB) !== 0) return hugetlbFault(vma, page, flags)
   const { pageTable, sys } = vma.mm
   if (sys.thp !== 'never' || pageTable.hasHuge) {

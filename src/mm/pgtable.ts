@@ -5,7 +5,18 @@
 //   PgdTable 512 GiB ──> PudTable 1 GiB ──> PmdTable 2 MiB ──> PteTable 4 KiB
 //                                           or a huge entry
 
-import { type Addr, PGDIR_SIZE, PMD_SIZE, PUD_SIZE, pgdIndex, pmdIndex, pudIndex } from '../base/addr.ts'
+import {
+  type Addr,
+  PGDIR_SIZE,
+  PMD_SIZE,
+  PUD_SIZE,
+  pgdAlignDown,
+  pgdIndex,
+  pmdAlignDown,
+  pmdIndex,
+  pudAlignDown,
+  pudIndex,
+} from '../base/addr.ts'
 
 /** 512 entries, two words each: see pte.ts. */
 export class PteTable {
@@ -61,7 +72,7 @@ export class PageTable {
 
   /** Last-level table of the address, null if it is missing or the slot holds a huge entry. */
   findPte(addr: Addr): PteTable | null {
-    const base = addr - (addr % PMD_SIZE)
+    const base = pmdAlignDown(addr)
     if (base === this.cachedBase) return this.cachedTable
     const pmd = this.findPmd(addr)
     if (pmd === null) return null
@@ -120,14 +131,14 @@ export class PageTable {
    */
   free(addr: Addr, end: Addr, floor: Addr, ceiling: Addr): void {
     const top = ceiling === 0 ? Number.POSITIVE_INFINITY : ceiling
-    let from = addr - (addr % PMD_SIZE)
+    let from = pmdAlignDown(addr)
     if (from < floor) from += PMD_SIZE
-    const pmdTop = top === Number.POSITIVE_INFINITY ? top : top - (top % PMD_SIZE)
+    const pmdTop = top === Number.POSITIVE_INFINITY ? top : pmdAlignDown(top)
     let to = end
     if (to > pmdTop) to -= PMD_SIZE
     if (from >= to) return
     for (let at = from; at < to; ) {
-      const pgdEnd = Math.min(at - (at % PGDIR_SIZE) + PGDIR_SIZE, to)
+      const pgdEnd = Math.min(pgdAlignDown(at) + PGDIR_SIZE, to)
       const pud = this.puds[pgdIndex(at)]
       if (pud !== null) {
         this.freePuds(pud, at, pgdEnd, floor, pmdTop)
@@ -139,10 +150,10 @@ export class PageTable {
 
   private freePuds(pud: PudTable, addr: Addr, end: Addr, floor: Addr, top: Addr): void {
     for (let at = addr; at < end; ) {
-      const pudEnd = Math.min(at - (at % PUD_SIZE) + PUD_SIZE, end)
+      const pudEnd = Math.min(pudAlignDown(at) + PUD_SIZE, end)
       const pmd = pud.pmds[pudIndex(at)]
       if (pmd !== null) {
-        for (let block = at; block < pudEnd; block = block - (block % PMD_SIZE) + PMD_SIZE) {
+        for (let block = at; block < pudEnd; block = pmdAlignDown(block) + PMD_SIZE) {
           this.clearPteTable(pmd, pmdIndex(block))
         }
         if (regionIsFree(at, pudEnd, PUD_SIZE, floor, top)) pud.pmds[pudIndex(at)] = null
