@@ -7,7 +7,7 @@
  * the greatest `last` below it. Bounds are only compared, so 2^64 - 1 rounded to a number or Infinity will do as `last`.
  */
 
-import { assert } from './assert.ts'
+import { AssertionError, assert } from './assert.ts'
 
 /**
  * One interval in a tree. Made by insert(), and the handle for remove() and next().
@@ -113,7 +113,9 @@ export class IntervalTree<T> {
 
   /** The interval after `node` in order that overlaps `[start, last]`. The node must be in this tree. */
   next(node: IntervalNode<T>, start: number, last: number): IntervalNode<T> | undefined {
-    assert(node.tree === this, () => `interval tree: next of [${node.start}, ${node.last}], which is not in this tree`)
+    if (node.tree !== this) {
+      throw new AssertionError(`interval tree: next of [${node.start}, ${node.last}], which is not in this tree`)
+    }
     let at = node
     if (at.right !== undefined) {
       const found = firstBelow(at.right, start, last)

@@ -4,7 +4,7 @@
 
 import type { Pfn } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
-import { type Pages, PG_LRU } from './page.ts'
+import { badFrame, type Pages, PG_LRU } from './page.ts'
 
 export class Lru {
   /** Pages on the list. */
@@ -22,7 +22,7 @@ export class Lru {
   /** Enters the page at the warm end. */
   add(pfn: Pfn): void {
     const { pages } = this
-    assert((pages.flags[pfn] & PG_LRU) === 0, () => `frame ${pfn} is not on the LRU yet`)
+    if ((pages.flags[pfn] & PG_LRU) !== 0) badFrame(pfn, 'is on the LRU already')
     pages.flags[pfn] |= PG_LRU
     pages.lruPrev[pfn] = -1
     pages.lruNext[pfn] = this.first
@@ -49,7 +49,7 @@ export class Lru {
 
   remove(pfn: Pfn): void {
     const { pages } = this
-    assert((pages.flags[pfn] & PG_LRU) !== 0, () => `frame ${pfn} is on the LRU`)
+    if ((pages.flags[pfn] & PG_LRU) === 0) badFrame(pfn, 'is not on the LRU')
     pages.flags[pfn] &= ~PG_LRU
     const next = pages.lruNext[pfn]
     const prev = pages.lruPrev[pfn]

@@ -2,12 +2,21 @@
 // this file keeps `Pages` true to what is handed out. Follows mm/page_alloc.c, mm/swap.c and include/linux/mm.h of Linux 6.1.
 
 import type { Addr, Pfn } from '../base/addr.ts'
-import { assert } from '../base/assert.ts'
 import { WaitQueue } from '../base/wait-queue.ts'
 import { freeHugetlbPage } from './hugetlb-pool.ts'
 import { freeZoneDevicePage } from './memremap.ts'
 import type { Mm } from './mm.ts'
-import { Compound, PG_ALLOCATED, PG_HEAD, PG_HUGETLB, PG_LOCKED, PG_LRU, PG_SWAPCACHE, PG_TAIL } from './page.ts'
+import {
+  badFrame,
+  Compound,
+  PG_ALLOCATED,
+  PG_HEAD,
+  PG_HUGETLB,
+  PG_LOCKED,
+  PG_LRU,
+  PG_SWAPCACHE,
+  PG_TAIL,
+} from './page.ts'
 import type { System } from './system.ts'
 
 /** Pages that one attempt at reclaim looks at (`SWAP_CLUSTER_MAX`). */
@@ -71,7 +80,7 @@ export function putPage(sys: System, pfn: Pfn, n = 1): void {
   const { pages } = sys
   const head = pages.head(pfn)
   const left = pages.refcount[head] - n
-  assert(left >= 0, () => `frame ${head} has a reference for every put`)
+  if (left < 0) badFrame(head, 'has fewer references than are put')
   pages.refcount[head] = left
   if (left === 0) freePage(sys, head)
 }
@@ -83,8 +92,8 @@ function freePage(sys: System, head: Pfn): void {
     return
   }
   const flags = pages.flags[head]
-  assert((flags & PG_SWAPCACHE) === 0, () => `frame ${head} left the swap cache before it is freed`)
-  assert((flags & PG_LOCKED) === 0, () => `frame ${head} is not locked when it is freed`)
+  if ((flags & PG_SWAPCACHE) !== 0) badFrame(head, 'is in the swap cache when it is freed')
+  if ((flags & PG_LOCKED) !== 0) badFrame(head, 'is locked when it is freed')
   if ((flags & PG_LRU) !== 0) sys.lru.remove(head)
   if ((flags & PG_HUGETLB) !== 0) {
     freeHugetlbPage(sys, head)
@@ -102,7 +111,7 @@ function freePage(sys: System, head: Pfn): void {
 
 function clearPage(sys: System, pfn: Pfn): void {
   const { pages } = sys
-  assert(pages.mapcount[pfn] === 0, () => `frame ${pfn} is mapped ${pages.mapcount[pfn]} times when it is freed`)
+  if (pages.mapcount[pfn] !== 0) badFrame(pfn, 'is mapped when it is freed')
   pages.flags[pfn] = 0
   pages.mapping[pfn] = 0
 }
@@ -111,7 +120,7 @@ function clearPage(sys: System, pfn: Pfn): void {
 export function unlockPage(sys: System, pfn: Pfn): void {
   const { pages } = sys
   const head = pages.head(pfn)
-  assert((pages.flags[head] & PG_LOCKED) !== 0, () => `frame ${head} is locked`)
+  if ((pages.flags[head] & PG_LOCKED) === 0) badFrame(head, 'is not locked when it is unlocked')
   pages.flags[head] &= ~PG_LOCKED
   if (sys.pageWaits.size === 0) return
   const queue = sys.pageWaits.get(head)

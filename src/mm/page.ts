@@ -5,7 +5,7 @@
 // All frames of the machine share one numbering: system frames first, then the frames that memremap adds for devices.
 
 import type { Pfn } from '../base/addr.ts'
-import { assert } from '../base/assert.ts'
+import { AssertionError, assert } from '../base/assert.ts'
 
 export const PG_LOCKED = 1 << 0
 export const PG_LRU = 1 << 1
@@ -53,8 +53,8 @@ export class Pages {
   /** Page-table entries (present and device-private) that map exactly this frame; a PMD mapping counts in the compound. */
   mapcount: Int32Array
   flags: Uint32Array
-  /** Identity of the anon_vma or address space (index of `System.mappings`), 0 for none. */
-  mapping: Uint32Array
+  /** Identity of the anon_vma or address space (key in `System.mappings`), 0 for none. Signed: a Map looks those up inline. */
+  mapping: Int32Array
   /** Position in the mapping, in pages: virtual page number for anonymous pages, page of the file otherwise. */
   index: Float64Array
   /** Swap offset while PG_SWAPCACHE is set. */
@@ -73,7 +73,7 @@ export class Pages {
     this.refcount = new Int32Array(nframes)
     this.mapcount = new Int32Array(nframes)
     this.flags = new Uint32Array(nframes)
-    this.mapping = new Uint32Array(nframes)
+    this.mapping = new Int32Array(nframes)
     this.index = new Float64Array(nframes)
     this.swap = new Uint32Array(nframes)
     this.lruNext = new Int32Array(nframes)
@@ -91,7 +91,7 @@ export class Pages {
     this.refcount = copyInto(new Int32Array(capacity), this.refcount)
     this.mapcount = copyInto(new Int32Array(capacity), this.mapcount)
     this.flags = copyInto(new Uint32Array(capacity), this.flags)
-    this.mapping = copyInto(new Uint32Array(capacity), this.mapping)
+    this.mapping = copyInto(new Int32Array(capacity), this.mapping)
     this.index = copyInto(new Float64Array(capacity), this.index)
     this.swap = copyInto(new Uint32Array(capacity), this.swap)
     this.lruNext = copyInto(new Int32Array(capacity), this.lruNext)
@@ -171,6 +171,14 @@ export class Pages {
     if ((this.flags[head] & PG_HEAD) !== 0) return this.getCompound(head).pincount > 0
     return this.refcount[head] >= GUP_PIN_COUNTING_BIAS
   }
+}
+
+/**
+ * Throws for a frame that is not what it must be. A function of its own, and the message not put together where it is
+ * called: the engine would lift the number's conversion to text, which several messages share, into the hot path.
+ */
+export function badFrame(pfn: Pfn, how: string): never {
+  throw new AssertionError(`frame ${pfn} ${how}`)
 }
 
 function copyInto<T extends { set(source: T): void }>(target: T, source: T): T {

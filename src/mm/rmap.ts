@@ -6,7 +6,7 @@ import type { Addr, Pfn } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
 import { isDevicePrivatePage } from './memremap.ts'
 import { MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES } from './mm.ts'
-import { PG_ANON, PG_ANON_EXCLUSIVE, PG_HEAD, PG_SWAPBACKED } from './page.ts'
+import { badFrame, PG_ANON, PG_ANON_EXCLUSIVE, PG_HEAD, PG_SWAPBACKED } from './page.ts'
 import type { System } from './system.ts'
 import { linearPageIndex, type Vma } from './vma.ts'
 
@@ -58,7 +58,7 @@ export function pageAddFileRmap(sys: System, pfn: Pfn): void {
 /** One page-table entry less (`page_remove_rmap`). */
 export function pageRemoveRmap(sys: System, pfn: Pfn): void {
   const { pages } = sys
-  assert(pages.mapcount[pfn] > 0, () => `frame ${pfn} is mapped`)
+  if (pages.mapcount[pfn] <= 0) badFrame(pfn, 'is not mapped')
   pages.mapcount[pfn]--
 }
 
