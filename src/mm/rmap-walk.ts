@@ -4,6 +4,7 @@
 
 import { type Addr, PAGE_SIZE, type Pfn, pteIndex } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
+import type { IntervalTree } from '../base/interval-tree.ts'
 import { AnonVma } from './anon-vma.ts'
 import { hugePmdMaps, removeHugeMigrationEntry, setHugeMigrationEntry, splitHugePmdAddress } from './huge-pmd.ts'
 import { hugetlbRemoveMigrationEntry, hugetlbTryToMigrateOne, hugetlbTryToUnmapOne } from './hugetlb-unmap.ts'
@@ -46,9 +47,8 @@ function rmapWalk(sys: System, pfn: Pfn, untilUnmapped: boolean, visit: RmapVisi
   const head = pages.head(pfn)
   const first = pages.index[head]
   const npages = (pages.flags[head] & PG_HEAD) !== 0 ? 1 << pages.getCompound(head).order : 1
-  const mapping = sys.mappings.get(pages.mapping[head])
-  if (mapping === undefined || pages.mapping[head] === 0) return
-  const tree = mapping instanceof AnonVma ? mapping.tree : mapping.iMmap
+  const tree = rmapTree(sys, head)
+  if (tree === null) return
   for (let node = tree.first(first, first + npages - 1); node !== undefined; ) {
     // The visit may change mappings' trees no more than by removing this page's entries, which keeps nodes in place.
     const next = tree.next(node, first, first + npages - 1)
@@ -58,6 +58,13 @@ function rmapWalk(sys: System, pfn: Pfn, untilUnmapped: boolean, visit: RmapVisi
     if (untilUnmapped && !pages.isMapped(head)) return
     node = next
   }
+}
+
+/** The mappings that may map the page, by page offset; null if it has no identity. */
+function rmapTree(sys: System, head: Pfn): IntervalTree<Vma> | null {
+  const mapping = sys.mappings.get(sys.pages.mapping[head])
+  if (mapping === undefined) return null
+  return mapping instanceof AnonVma ? mapping.tree : mapping.iMmap
 }
 
 /** Where the page lies in the mapping; the first part of it that does, for a compound page. */
@@ -242,6 +249,10 @@ export function setMigrationEntry(sys: System, table: PteTable, i: number): bool
 /** Turns all migration entries of `from` into mappings of `to`, which may be the same page (MG-70 to MG-72). */
 export function removeMigrationPtes(sys: System, from: Pfn, to: Pfn): void {
   const { pages } = sys
+  if (!pages.isCompound(from) && !pages.isCompound(to)) {
+    removeSmallMigrationPtes(sys, from, to)
+    return
+  }
   const npages = pageFrames(sys, pages.head(from))
   const isHugetlb = (pages.flags[to] & PG_HUGETLB) !== 0
   rmapWalk(sys, to, false, (vma, addr) => {
@@ -262,6 +273,24 @@ export function removeMigrationPtes(sys: System, from: Pfn, to: Pfn): void {
     }
     return true
   })
+}
+
+/** The same for pages of one frame, without a visitor: it runs for each page of each migration. */
+function removeSmallMigrationPtes(sys: System, from: Pfn, to: Pfn): void {
+  const tree = rmapTree(sys, to)
+  if (tree === null) return
+  const pgoff = sys.pages.index[to]
+  for (let node = tree.first(pgoff, pgoff); node !== undefined; node = tree.next(node, pgoff, pgoff)) {
+    const vma = node.value
+    const addr = vmaAddress(vma, pgoff)
+    const table = vma.mm.pageTable.findPte(addr)
+    if (table === null) continue
+    const { words } = table
+    const i = pteIndex(addr)
+    if (words[2 * i] === from && pteKind(words[2 * i + 1]) === PTE_KIND_MIGRATION) {
+      restoreMigrationEntry(vma, addr, table, i, to)
+    }
+  }
 }
 
 function restoreMigrationEntry(vma: Vma, addr: Addr, table: PteTable, i: number, target: Pfn): void {
