@@ -155,19 +155,20 @@ class HmmWalk {
 
   /** Cuts `[last, end)` at the borders of mappings (RF-43). */
   run(): number {
-    const { mm, end } = this
+    const { end } = this
+    const { vmas } = this.mm
     let addr = this.last
-    let next = mm.findVma(addr)
+    let index = this.mm.vmaIndexAbove(addr)
     while (addr < end) {
+      const vma = index < vmas.length ? vmas[index] : null
       let result: number
       let partEnd: Addr
-      if (next === null || addr < next.start) {
-        partEnd = next === null || next.start > end ? end : next.start
+      if (vma === null || addr < vma.start) {
+        partEnd = vma === null || vma.start > end ? end : vma.start
         result = this.addressHole(addr, partEnd)
       } else {
-        const vma = next
         partEnd = vma.end < end ? vma.end : end
-        next = mm.findVma(vma.end)
+        index++
         result = this.isRefused(vma) ? this.refusedPart(addr, partEnd) : this.mappedPart(vma, addr, partEnd)
       }
       if (result !== 0) return result

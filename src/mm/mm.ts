@@ -57,7 +57,7 @@ export class Mm {
   findVma(addr: Addr): Vma | null {
     const last = this.lastFound
     if (last !== null && addr >= last.start && addr < last.end) return last
-    const i = this.indexAbove(addr)
+    const i = this.vmaIndexAbove(addr)
     if (i === this.vmas.length) return null
     const found = this.vmas[i]
     if (found.start <= addr) this.lastFound = found
@@ -77,12 +77,12 @@ export class Mm {
   }
 
   nextVma(vma: Vma): Vma | null {
-    const i = this.indexAbove(vma.start)
+    const i = this.vmaIndexAbove(vma.start)
     return i + 1 < this.vmas.length ? this.vmas[i + 1] : null
   }
 
   prevVma(vma: Vma): Vma | null {
-    const i = this.indexAbove(vma.start)
+    const i = this.vmaIndexAbove(vma.start)
     return i > 0 ? this.vmas[i - 1] : null
   }
 
@@ -111,7 +111,7 @@ export class Mm {
   }
 
   removeVma(vma: Vma): void {
-    const i = this.vmas.indexOf(vma, Math.max(0, this.indexAbove(vma.start) - 1))
+    const i = this.vmas.indexOf(vma, Math.max(0, this.vmaIndexAbove(vma.start) - 1))
     if (i >= 0) this.vmas.splice(i, 1)
     this.vmaChanged()
   }
@@ -121,8 +121,8 @@ export class Mm {
     this.lastFound = null
   }
 
-  /** Index of the first mapping whose end is above `addr`. */
-  private indexAbove(addr: Addr): number {
+  /** Index in `vmas` of the first mapping that ends above `addr`, `vmas.length` if none does. For walks. */
+  vmaIndexAbove(addr: Addr): number {
     const vmas = this.vmas
     let low = 0
     let high = vmas.length
