@@ -18,7 +18,7 @@ import {
 } from '../../src/mm/migrate-device.ts'
 import { allocPage } from '../../src/mm/page-alloc.ts'
 import type { Vma } from '../../src/mm/vma.ts'
-import { type Measure, timeNs } from '../harness.ts'
+import { cpuTimeNs, type Measure } from '../harness.ts'
 import { type Arena, type ArenaOptions, check, makePopulatedArena } from './arena.ts'
 import { BenchDevice } from './device.ts'
 import { subscribe } from './subscription.ts'
@@ -42,7 +42,7 @@ export function prepareMigration(options: ArenaOptions, { pagesPerRound = option
   return () => {
     if (at >= end) at = start
     const partEnd = Math.min(at + bytesPerRound, end)
-    const ns = timeNs(() => {
+    const ns = cpuTimeNs(() => {
       for (let i = 0; i < repeats; i++) {
         check(migrator.toDevice(at, partEnd) === pagesPerRound, 'the number of pages migrated to the device')
         check(migrator.toSystem(at, partEnd) === pagesPerRound, 'the number of pages migrated back')

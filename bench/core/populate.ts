@@ -1,6 +1,6 @@
 // Populating faults: write faults in ascending order over fresh anonymous memory, as a CPU raises them.
 
-import { type Measure, timeNs } from '../harness.ts'
+import { cpuTimeNs, type Measure } from '../harness.ts'
 import { Arena, type ArenaOptions } from './arena.ts'
 
 /**
@@ -13,7 +13,7 @@ export function preparePopulate(options: ArenaOptions, repeats = 1): Measure {
     let ns = 0
     for (let i = 0; i < repeats; i++) {
       arena.map()
-      ns += timeNs(() => arena.populate())
+      ns += cpuTimeNs(() => arena.populate())
       arena.unmap()
     }
     return ns / (repeats * arena.npages)

@@ -5,7 +5,7 @@ import { hmmRangeFault } from '../../src/hmm/hmm.ts'
 import { HMM_PFN_VALID, HMM_PFN_WRITE } from '../../src/hmm/hmm-pfn.ts'
 import type { HmmRange61 } from '../../src/hmm/hmm-range.ts'
 import { mmuIntervalReadBegin } from '../../src/mm/mmu-notifier.ts'
-import { type Measure, timeNs } from '../harness.ts'
+import { cpuTimeNs, type Measure } from '../harness.ts'
 import { type ArenaOptions, check, makePopulatedArena } from './arena.ts'
 import { subscribe } from './subscription.ts'
 
@@ -36,5 +36,5 @@ export function prepareSnapshot(options: ArenaOptions, repeats = 1): Measure {
   const writable = HMM_PFN_VALID | HMM_PFN_WRITE
   const npages = range.hmmPfns.reduce((sum, entry) => sum + ((entry & writable) === writable ? 1 : 0), 0)
   check(npages === arena.npages, 'the number of pages in the snapshot')
-  return () => timeNs(takeSnapshots) / (repeats * arena.npages)
+  return () => cpuTimeNs(takeSnapshots) / (repeats * arena.npages)
 }
