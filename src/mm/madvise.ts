@@ -13,6 +13,7 @@ import {
 import { EACCES, EINVAL, ENOMEM, EOPNOTSUPP } from '../base/errno.ts'
 import {
   MADV_COLD,
+  MADV_COLLAPSE,
   MADV_DODUMP,
   MADV_DOFORK,
   MADV_DONTDUMP,
@@ -34,6 +35,7 @@ import {
 import { checkVmaFlags, FOLL_GET, FOLL_HWPOISON, FOLL_WRITE, getUserPages } from './gup.ts'
 import { freeHugePmd, pageoutHugePmd, trySplitHugePage } from './huge-madvise.ts'
 import { HugetlbFile } from './hugetlb-file.ts'
+import { collapseRange } from './khugepaged.ts'
 import { memoryFailure } from './memory-failure.ts'
 import { MM_SWAPENTS, type Mm } from './mm.ts'
 import {
@@ -81,7 +83,8 @@ import { zapPageRangeSingle } from './zap.ts'
  * Advice about `[start, start + length)`. Mappings are handled in order; a hole is passed by and reported in the end.
  *
  * Returns 0, -EINVAL (unaligned, unknown advice, advice that the mapping does not take), -ENOMEM (a part is not mapped),
- * -EFAULT or -EHWPOISON (populate met a page that cannot be touched), -EBUSY (poison of a page in use).
+ * -EFAULT or -EHWPOISON (populate met a page that cannot be touched), -EBUSY (poison of a page in use), -EAGAIN (collapse of
+ * pages in use).
  */
 export function mmMadvise(mm: Mm, start: Addr, length: number, advice: number): number {
   if (!isValidAdvice(advice)) return -EINVAL
@@ -129,6 +132,7 @@ const ADVICE = [
   MADV_PAGEOUT,
   MADV_POPULATE_READ,
   MADV_POPULATE_WRITE,
+  MADV_COLLAPSE,
   MADV_HWPOISON,
 ]
 
@@ -150,6 +154,8 @@ function adviseVma(vma: Vma, prev: Vma | null, start: Addr, end: Addr, advice: n
     case MADV_POPULATE_READ:
     case MADV_POPULATE_WRITE:
       return populate(vma, start, end, advice === MADV_POPULATE_WRITE) || vma
+    case MADV_COLLAPSE:
+      return collapseRange(vma, start, end) || vma
     case MADV_REMOVE:
       return removeRange(vma, start, end) || vma
     case MADV_WILLNEED:
