@@ -55,7 +55,10 @@ export interface Mmu {
   copyFrame(dst: Pfn, src: Pfn): void
   clearFrame(pfn: Pfn): void
 
-  /** Makes `npages` translations visible: page i of the run maps frame `pfn + i`. Existing ones are replaced. */
+  /**
+   * Makes `npages` translations visible: page i of the run maps frame `pfn + i`. Existing ones are replaced, and what was
+   * written through them is still reported later.
+   */
   install(space: SpaceId, addr: Addr, pfn: Pfn, npages: number, writable: boolean): void
   /**
    * Takes the translations of `npages` pages away. When it returns, no CPU access goes through any of them, and
