@@ -4,7 +4,7 @@
 
 import type { Pfn } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
-import { EBUSY, EINVAL } from '../base/errno.ts'
+import { EBUSY, EINVAL, EOPNOTSUPP } from '../base/errno.ts'
 import { PG_ALLOCATED, PG_ANON, PG_ANON_EXCLUSIVE, PG_LOCKED, PG_UPTODATE } from './page.ts'
 import type { System } from './system.ts'
 import type { VmFault } from './vm-fault.ts'
@@ -23,6 +23,10 @@ export interface DevPagemapOps {
   /**
    * The CPU touched a page of private memory: `vmf.page`. The driver migrates it back (MG-91).
    * Returns 0 to have the access repeated, VM_FAULT_SIGBUS if it cannot, or VM_FAULT_RETRY with `sys.waitFor` set.
+   *
+   * A driver that has to wait for its device begins the migration here, takes a further read lock of mmapLock (`finishing`),
+   * returns VM_FAULT_RETRY, and goes on later. The reference that the fault held on the page ends with the return, so it sets
+   * `args.faultPage` to -1 before `migrateVmaPages`.
    */
   migrateToRam?(vmf: VmFault): number
 }
@@ -57,7 +61,10 @@ export class DevPagemap {
   }
 }
 
-/** Adds device frames. Returns the pagemap, or -EINVAL for a type without its callbacks or owner (DM-3). */
+/**
+ * Adds device frames. Returns the pagemap, -EINVAL for a type without its callbacks or owner (DM-3), or -EOPNOTSUPP for memory
+ * that the CPU can access on a backend that cannot map it: pages have home frames there.
+ */
 export function memremapPages(sys: System, request: DevPagemapRequest): DevPagemap | number {
   const { type, npages, ops, owner } = request
   if (!Number.isInteger(npages) || npages <= 0) return -EINVAL
@@ -65,6 +72,7 @@ export function memremapPages(sys: System, request: DevPagemapRequest): DevPagem
   const hasOwner = owner !== null && owner !== undefined
   if (type === MEMORY_DEVICE_PRIVATE && (!ops.migrateToRam || !ops.pageFree || !hasOwner)) return -EINVAL
   if (type === MEMORY_DEVICE_COHERENT && (!ops.pageFree || !hasOwner)) return -EINVAL
+  if (type !== MEMORY_DEVICE_PRIVATE && !sys.mmu.capabilities.anyFrame) return -EOPNOTSUPP
   const pfn = sys.mmu.addDeviceFrames(npages, type !== MEMORY_DEVICE_PRIVATE)
   sys.pages.grow(pfn + npages)
   let id = 1

@@ -93,7 +93,7 @@ export interface MigrateVma {
   pgmapOwner: unknown
   /** MIGRATE_VMA_SELECT_* */
   flags: number
-  /** Device page that `migrateToRam` was called for, -1 for none: it may have one more reference. */
+  /** Device page that `migrateToRam` was called for, -1 for none or once that has returned: it may have one more reference. */
   faultPage: Pfn
 }
 

@@ -9,7 +9,7 @@
 //           Subscriptions: start of an invalidation
 //               driver lock (taken by callbacks)
 
-import { type Addr, TASK_SIZE } from '../base/addr.ts'
+import { type Addr, PAGE_SIZE, TASK_SIZE } from '../base/addr.ts'
 import type { SpaceId } from '../mmu/mmu.ts'
 import { MmapLock } from './mmap-lock.ts'
 import type { Subscriptions } from './mmu-notifier.ts'
@@ -27,6 +27,8 @@ export class Mm {
   readonly sys: System
   /** What the MMU backend knows this address space by. */
   readonly space: SpaceId
+  /** End of the address space. Where a page has one home frame it is as large as memory: frame n is at home at page n. */
+  readonly taskSize: Addr
   readonly pageTable = new PageTable()
   readonly mmapLock = new MmapLock()
   /** Pages by kind, indexed by MM_*. */
@@ -45,12 +47,10 @@ export class Mm {
 
   constructor(sys: System) {
     this.sys = sys
+    const { capabilities, nframes } = sys.mmu
+    this.taskSize = capabilities.anyFrame ? TASK_SIZE : Math.min(TASK_SIZE, nframes * PAGE_SIZE)
     this.space = sys.mmu.attach()
     sys.mms.add(this)
-  }
-
-  get taskSize(): Addr {
-    return TASK_SIZE
   }
 
   /** First mapping that ends above `addr` (it may start above it too), or null. */

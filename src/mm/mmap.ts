@@ -60,7 +60,7 @@ export function protToVmFlags(prot: number): number {
  * Maps `length` bytes. Without MAP_FIXED the address is chosen (`addr` is only a hint); with it, what is mapped there goes.
  *
  * Returns the address, or -EINVAL (unaligned, no length, neither or both of MAP_SHARED and MAP_PRIVATE), -ENOMEM (no room),
- * or what the file's mmap answers.
+ * -EOPNOTSUPP (a file or shared memory where pages have home frames), or what the file's mmap answers.
  */
 export function mmMmap(
   mm: Mm,
@@ -118,7 +118,8 @@ function mmapRegion(
   pgoff: number,
   sharedAnonymous: boolean,
 ): number {
-  if (!mm.sys.mmu.capabilities.anyFrame && file !== null) return -EOPNOTSUPP
+  // Pages of a file have no home frame in an address space.
+  if (!mm.sys.mmu.capabilities.anyFrame && (file !== null || sharedAnonymous)) return -EOPNOTSUPP
   const end = addr + nbytes
   const unmapped = mmMunmap(mm, addr, nbytes)
   if (unmapped !== 0) return -ENOMEM
@@ -166,7 +167,7 @@ function expandNeighbour(mm: Mm, addr: Addr, end: Addr, flags: number, file: VmF
 
 /** A free stretch of `nbytes`, as high as possible; -ENOMEM if there is none. */
 function findUnmappedArea(mm: Mm, nbytes: number, align: number): number {
-  let top = MMAP_BASE
+  let top = Math.min(MMAP_BASE, mm.taskSize)
   for (let i = mm.vmas.length - 1; i >= -1; i--) {
     const floor = i >= 0 ? mm.vmas[i].end : PAGE_SIZE
     if (floor < top) {

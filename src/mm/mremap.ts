@@ -82,6 +82,7 @@ function mremapTo(mm: Mm, addr: Addr, oldLength: number, newAddr: Addr, newLengt
   if (!Number.isSafeInteger(newAddr) || !isPageAligned(newAddr) || newAddr < 0) return -EINVAL
   if (newLength > mm.taskSize || newAddr > mm.taskSize - newLength) return -EINVAL
   if (addr + oldLength > newAddr && newAddr + newLength > addr) return -EINVAL
+  if (!mm.sys.mmu.capabilities.anyFrame) return -EOPNOTSUPP
   if ((flags & MREMAP_FIXED) !== 0) {
     const err = mmMunmap(mm, newAddr, newLength)
     if (err !== 0) return err

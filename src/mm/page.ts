@@ -53,7 +53,7 @@ export class Pages {
   /** Page-table entries (present and device-private) that map exactly this frame; a PMD mapping counts in the compound. */
   mapcount: Int32Array
   flags: Uint32Array
-  /** Identity of the anon_vma or address space (key in `System.mappings`), 0 for none. Signed: a Map looks those up inline. */
+  /** Identity of the anon_vma or address space (key in `System.mappings`), 0 for none. Signed: a Map finds those faster. */
   mapping: Int32Array
   /** Position in the mapping, in pages: virtual page number for anonymous pages, page of the file otherwise. */
   index: Float64Array
@@ -163,6 +163,11 @@ export class Pages {
 
   setDirty(pfn: Pfn): void {
     this.flags[this.head(pfn)] |= PG_DIRTY
+  }
+
+  /** The contents are the same as those of a copy elsewhere (`ClearPageDirty`). */
+  clearDirty(pfn: Pfn): void {
+    this.flags[this.head(pfn)] &= ~PG_DIRTY
   }
 
   /** `folio_maybe_dma_pinned`: exact for compound pages, by the bias otherwise. */

@@ -28,13 +28,17 @@ export function tlbProtect(mm: Mm, start: Addr, end: Addr): void {
   mergeDirty(mm, start, end, dirty)
 }
 
-/** Hands the entry to the CPU after a fault. */
+/**
+ * Hands the entry to the CPU after a fault. Where nobody traps, nobody sees a store either: there a writable entry is handed
+ * over for reading until a write fault has made it dirty, as on hardware without dirty bits.
+ */
 export function tlbInstall(mm: Mm, addr: Addr, table: PteTable, index: number): void {
   const { mmu } = mm.sys
   if (mmu.capabilities.walksPageTable) return
   const flags = table.words[2 * index + 1]
   if ((flags & (PTE_PRESENT | PTE_PROTNONE)) !== PTE_PRESENT) return
-  mmu.install(mm.space, addr, table.words[2 * index], 1, (flags & PTE_WRITE) !== 0)
+  const writable = (flags & PTE_WRITE) !== 0 && (mmu.capabilities.traps || (flags & PTE_DIRTY) !== 0)
+  mmu.install(mm.space, addr, table.words[2 * index], 1, writable)
 }
 
 /** Hands a huge entry to the CPU; `start` is where its 2 MiB begin. */
