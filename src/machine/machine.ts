@@ -25,6 +25,8 @@ export interface MachineOptions {
   readonly swap?: Size
   /** Transparent huge pages for anonymous memory. Default 'never'. */
   readonly thp?: ThpMode
+  /** Raise the events with which Linux announces that a huge entry might be split, also without one. Default: if `thp` is on. */
+  readonly splitEvents?: boolean
   /** 2 MiB pages in the pool for `hugetlb` mappings. Default 0. */
   readonly hugetlbPages?: number
   /** Pages of a file that one read fault maps, a power of two. Default 16. */
@@ -56,6 +58,7 @@ export class Machine implements ProcessTable {
       swapPages: Math.floor(parseSize(swap, 'swap') / PAGE_SIZE),
       hugetlbPages,
       faultAroundPages,
+      ...(options.splitEvents !== undefined && { splitEvents: options.splitEvents }),
     })
   }
 

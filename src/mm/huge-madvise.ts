@@ -1,5 +1,5 @@
-// MADV_FREE, MADV_COLD and MADV_PAGEOUT on a huge entry. Advice about all of it treats the page as a whole; advice about a
-// part takes the page apart first, so that the rest keeps its standing. Follows `madvise_free_huge_pmd` of
+// MADV_FREE, MADV_COLD and MADV_PAGEOUT on a huge entry. Advice about all of it treats the page as a whole; advice
+// about a part takes the page apart first, so that the rest keeps its standing. Follows `madvise_free_huge_pmd` of
 // mm/huge_memory.c and `madvise_cold_or_pageout_pte_range` of mm/madvise.c, Linux 6.1.
 
 import { type Addr, type Pfn, PMD_SIZE } from '../base/addr.ts'
@@ -12,8 +12,8 @@ import type { System } from './system.ts'
 import type { Vma } from './vma.ts'
 
 /**
- * Locks and splits the transparent huge page around a frame, if nobody else uses it. The caller holds no reference. True if
- * the frame is a small page now.
+ * Locks and splits the transparent huge page around a frame, if nobody else uses it. The caller holds no reference.
+ * True if the frame is a small page now.
  */
 export function trySplitHugePage(sys: System, pfn: Pfn): boolean {
   getPage(sys, pfn)
@@ -28,8 +28,8 @@ export function trySplitHugePage(sys: System, pfn: Pfn): boolean {
 }
 
 /**
- * MADV_FREE of `[start, end)` of the 2 MiB. Pages that others map too are left alone. True if the entry was dealt with as a
- * whole; false if small entries may be there now.
+ * MADV_FREE of `[start, end)` of the 2 MiB. Pages that others map too are left alone. True if the entry was dealt with
+ * as a whole; false if small entries may be there now.
  */
 export function freeHugePmd(vma: Vma, pmd: PmdTable, slot: number, start: Addr, end: Addr): boolean {
   const { sys } = vma.mm
@@ -52,8 +52,8 @@ export function freeHugePmd(vma: Vma, pmd: PmdTable, slot: number, start: Addr, 
 }
 
 /**
- * MADV_COLD or, with `pageout`, MADV_PAGEOUT of `[start, end)` of the 2 MiB; a page that is to be reclaimed is isolated and
- * appended to `isolated`. True if the entry was dealt with as a whole; false if small entries are to be dealt with.
+ * MADV_COLD or, with `pageout`, MADV_PAGEOUT of `[start, end)` of the 2 MiB; a page that is to be reclaimed is isolated
+ * and appended to `isolated`. True if the entry was dealt with as a whole; false if small entries are to be dealt with.
  */
 export function pageoutHugePmd(
   vma: Vma,

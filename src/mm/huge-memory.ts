@@ -1,6 +1,6 @@
-// Faults where transparent huge pages come in: a whole aligned 2 MiB block of anonymous memory is filled at once, with a compound
-// page for a write and the huge zero page for a read. Follows mm/huge_memory.c of Linux 6.1 (spec CP-2, CP-3). What happens to
-// huge entries later is in huge-pmd.ts, how a huge page is taken apart in huge-split.ts.
+// Faults where transparent huge pages come in: a whole aligned 2 MiB block of anonymous memory is filled at once, with
+// a compound page for a write and the huge zero page for a read. Follows mm/huge_memory.c of Linux 6.1 (spec CP-2,
+// CP-3). What happens to huge entries later is in huge-pmd.ts, how a huge page is taken apart in huge-split.ts.
 
 import { type Addr, HPAGE_PMD_NR, type Pfn, PMD_ORDER, PMD_SIZE, pmdAlignDown } from '../base/addr.ts'
 import { anonVmaPrepare } from './anon-vma.ts'
@@ -98,8 +98,8 @@ function getHugeZeroPage(sys: System): Pfn {
 }
 
 /**
- * A write to a read-only huge entry (`do_huge_pmd_wp_page`): the page is taken over as a whole if the mapping is its only user;
- * otherwise the entry is split, and the small page is copied.
+ * A write to a read-only huge entry (`do_huge_pmd_wp_page`): the page is taken over as a whole if the mapping is its
+ * only user; otherwise the entry is split, and the small page is copied.
  */
 function doHugeWpPage(vma: Vma, addr: Addr, flags: number, pmd: PmdTable, slot: number): number {
   const { sys } = vma.mm

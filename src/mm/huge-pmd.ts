@@ -1,7 +1,7 @@
-// Huge entries: what happens to one middle-level entry that maps a transparent huge page, a compound page of 2 MiB, as a whole.
-// Follows mm/huge_memory.c of Linux 6.1 (spec T-23, T-24, MN-76, MN-90, CP-46, CP-76) for anonymous memory. An operation on a
-// part of the 2 MiB splits the entry first: 512 small entries then map the same pages, and the compound page stays one page
-// (huge-split.ts takes that apart).
+// Huge entries: what happens to one middle-level entry that maps a transparent huge page, a compound page of 2 MiB, as
+// a whole. Follows mm/huge_memory.c of Linux 6.1 (spec T-23, T-24, MN-76, MN-90, CP-46, CP-76) for anonymous memory. An
+// operation on a part of the 2 MiB splits the entry first: 512 small entries then map the same pages, and the compound
+// page stays one page (huge-split.ts takes that apart).
 //
 //   middle-level slot         compound page           after splitHugePmd      compound page
 //   [P] ───────────────────>  head, 511 tails         [table] ─> w w w ... ─> head, 511 tails
@@ -63,8 +63,8 @@ export interface SplitAddressOptions {
 }
 
 /**
- * Splits the huge entry around `addr`. Where the table above exists, the CLEAR event comes even if the slot holds no huge entry
- * at all (MN-90): unless `System.splitEvents` is off, the kernel's look is repeated event for event.
+ * Splits the huge entry around `addr`. Where the table above exists, the CLEAR event comes even if the slot holds no
+ * huge entry at all (MN-90): unless `System.splitEvents` is off, the kernel's look is repeated event for event.
  */
 export function splitHugePmdAddress(vma: Vma, addr: Addr, options: SplitAddressOptions = {}): void {
   const { mm } = vma
@@ -160,8 +160,8 @@ function migrationFlags(flags: PteFlags, exclusive: boolean): PteFlags {
 // ---- system calls ----
 
 /**
- * Zaps `[start, end)` of the 2 MiB; the caller has raised the event (`zap_huge_pmd`). True if that was the whole entry; false
- * if it was split and the small entries are to be zapped.
+ * Zaps `[start, end)` of the 2 MiB; the caller has raised the event (`zap_huge_pmd`). True if that was the whole entry;
+ * false if it was split and the small entries are to be zapped.
  */
 export function zapHugePmd(vma: Vma, pmd: PmdTable, slot: number, start: Addr, end: Addr): boolean {
   if (end - start !== PMD_SIZE) {
@@ -182,9 +182,9 @@ export function zapHugePmd(vma: Vma, pmd: PmdTable, slot: number, start: Addr, e
 }
 
 /**
- * Gives `[start, end)` of the 2 MiB the protection of the mapping (`change_huge_pmd`, CP-46). A huge entry never becomes
- * writable here: the next write fault does that. True if that was the whole entry; false if it was split and the small
- * entries are to be changed.
+ * Gives `[start, end)` of the 2 MiB the protection of the mapping (`change_huge_pmd`, CP-46). A huge entry never
+ * becomes writable here: the next write fault does that. True if that was the whole entry; false if it was split and
+ * the small entries are to be changed.
  */
 export function changeHugePmd(vma: Vma, pmd: PmdTable, slot: number, start: Addr, end: Addr): boolean {
   if (end - start !== PMD_SIZE) {
@@ -203,8 +203,8 @@ export function changeHugePmd(vma: Vma, pmd: PmdTable, slot: number, start: Addr
 }
 
 /**
- * Copies a huge entry to the child; both sides become read-only (`copy_huge_pmd`). True if done; false if the page may be
- * pinned: the entry was split then, and the small entries are to be copied.
+ * Copies a huge entry to the child; both sides become read-only (`copy_huge_pmd`). True if done; false if the page may
+ * be pinned: the entry was split then, and the small entries are to be copied.
  */
 export function copyHugePmd(dst: Vma, src: Vma, pmd: PmdTable, slot: number, addr: Addr): boolean {
   if (!dst.isAnonymous) return true

@@ -37,12 +37,12 @@ export function canSplitPage(sys: System, head: Pfn): boolean {
 }
 
 /**
- * Splits the transparent huge page around the frame `page`. The caller holds its lock and one reference; afterwards lock and
- * reference are those of the small page `page` alone. With `isolated` the other pages are left off the LRU and appended to
- * that list with a reference each.
+ * Splits the transparent huge page around the frame `page`. The caller holds its lock and one reference; afterwards
+ * lock and reference are those of the small page `page` alone. With `isolated` the other pages are left off the LRU and
+ * appended to that list with a reference each.
  *
- * Returns 0, or -EBUSY if somebody else holds the page, or for the huge zero page; nothing has changed then but that entries
- * may be small.
+ * Returns 0, or -EBUSY if somebody else holds the page, or for the huge zero page; nothing has changed then but that
+ * entries may be small.
  */
 export function splitHugePage(sys: System, page: Pfn, isolated: Pfn[] | null = null): number {
   const { pages } = sys

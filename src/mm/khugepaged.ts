@@ -1,5 +1,6 @@
-// Collapsing small pages into a huge one: MADV_COLLAPSE. Follows mm/khugepaged.c of Linux 6.1 for anonymous memory (spec
-// MN-75). It differs in that there is no daemon that does the same now and then: memory changes only when somebody asks.
+// Collapsing small pages into a huge one: MADV_COLLAPSE. Follows mm/khugepaged.c of Linux 6.1 for anonymous memory
+// (spec MN-75). It differs in that there is no daemon that does the same now and then: memory changes only when
+// somebody asks.
 //
 //   look      every page of the 2 MiB must be there or never touched, on the LRU, and held by its mappings alone; one writable
 //   fetch     what is swapped or on a device comes back
@@ -40,12 +41,13 @@ import { VM_HUGETLB, VM_NOHUGEPAGE, VM_SPECIAL, VM_WRITE } from './vm-flags.ts'
 import type { Vma } from './vma.ts'
 
 /**
- * Collapses every aligned 2 MiB of `[start, end)`, which lies in the mapping. Whether huge pages are switched on does not
- * matter. Blocks that cannot be collapsed are passed by.
+ * Collapses every aligned 2 MiB of `[start, end)`, which lies in the mapping. Whether huge pages are switched on does
+ * not matter. Blocks that cannot be collapsed are passed by.
  *
- * Returns 0 if all are huge now, or if the range has no aligned 2 MiB but touches where one begins; -EINVAL if it lies inside
- * one, or if the mapping takes no huge pages; or for the last block that could not be collapsed -EINVAL (nothing there, not
- * anonymous, or none writable), -EAGAIN (a page is in use; with `sys.waitFor` set: on its way) or -ENOMEM (no free 2 MiB).
+ * Returns 0 if all are huge now, or if the range has no aligned 2 MiB but touches where one begins; -EINVAL if it lies
+ * inside one, or if the mapping takes no huge pages; or for the last block that could not be collapsed -EINVAL (nothing
+ * there, not anonymous, or none writable), -EAGAIN (a page is in use; with `sys.waitFor` set: on its way) or -ENOMEM
+ * (no free 2 MiB).
  */
 export function collapseRange(vma: Vma, start: Addr, end: Addr): number {
   if (!canCollapse(vma) || pmdAlignUp(start) > pmdAlignDown(end)) return -EINVAL

@@ -1,6 +1,6 @@
-// Reverse mapping, the walks: from a frame to every entry that maps it, to unmap the page for migration, reclaim, poison or
-// exclusive use by a device, and to map it again. Follows mm/rmap.c and mm/migrate.c of Linux 6.1. An invalidation is raised
-// for every mapping that *may* map the page, before its entry is looked at (T-36).
+// Reverse mapping, the walks: from a frame to every entry that maps it, to unmap the page for migration, reclaim,
+// poison or exclusive use by a device, and to map it again. Follows mm/rmap.c and mm/migrate.c of Linux 6.1. An
+// invalidation is raised for every mapping that *may* map the page, before its entry is looked at (T-36).
 
 import { type Addr, PAGE_SIZE, type Pfn, pteIndex } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
@@ -187,8 +187,8 @@ function unmapEntry(sys: System, vma: Vma, table: PteTable, i: number, options: 
 }
 
 /**
- * Replaces every mapping of the page by a migration entry. The caller holds the page lock and a reference. With `splitPmd`
- * a huge entry is split on the way, as the split of the page itself needs it.
+ * Replaces every mapping of the page by a migration entry. The caller holds the page lock and a reference. With
+ * `splitPmd` a huge entry is split on the way, as the split of the page itself needs it.
  */
 export function tryToMigrate(sys: System, pfn: Pfn, splitPmd = false): void {
   rmapWalk(sys, pfn, true, (vma, addr) => tryToMigrateOne(sys, vma, addr, pfn, splitPmd))
@@ -316,8 +316,8 @@ function restoreMigrationEntry(vma: Vma, addr: Addr, table: PteTable, i: number,
 }
 
 /**
- * Replaces every mapping of an anonymous page by a device-exclusive entry (EX-4, EX-5), raising EXCLUSIVE with `owner` for
- * each mapping visited. The caller holds the page lock and a reference.
+ * Replaces every mapping of an anonymous page by a device-exclusive entry (EX-4, EX-5), raising EXCLUSIVE with `owner`
+ * for each mapping visited. The caller holds the page lock and a reference.
  *
  * Returns true if the mapping at `addr` of `mm` was converted and writable, and no mapping is left.
  */

@@ -1,6 +1,7 @@
-// Reverse mapping, the books: how often a frame is mapped, whose anonymous memory it is, and whether it is exclusive. Every
-// change of an entry goes through one of these functions. Follows mm/rmap.c of Linux 6.1. The `compound` ones are for a huge
-// entry, which maps a compound page as a whole; the others count one small entry of one frame, also inside a compound page.
+// Reverse mapping, the books: how often a frame is mapped, whose anonymous memory it is, and whether it is exclusive.
+// Every change of an entry goes through one of these functions. Follows mm/rmap.c of Linux 6.1. The `compound` ones are
+// for a huge entry, which maps a compound page as a whole; the others count one small entry of one frame, also inside a
+// compound page.
 
 import type { Addr, Pfn } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
@@ -33,8 +34,8 @@ function setAnonRmap(vma: Vma, pfn: Pfn, addr: Addr, exclusive: boolean): void {
 }
 
 /**
- * First mapping of a new anonymous page; it is exclusive and goes on the LRU (`page_add_new_anon_rmap`). A compound page is
- * mapped as a whole.
+ * First mapping of a new anonymous page; it is exclusive and goes on the LRU (`page_add_new_anon_rmap`). A compound
+ * page is mapped as a whole.
  */
 export function pageAddNewAnonRmap(vma: Vma, pfn: Pfn, addr: Addr): void {
   const { pages, lru } = vma.mm.sys

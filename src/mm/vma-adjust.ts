@@ -1,6 +1,6 @@
 // Splitting mappings, merging them, and moving the border between two of them. Follows `__vma_adjust`, `__split_vma`,
-// `vma_merge` and `vma_expand` of mm/mmap.c, Linux 6.1: which neighbours merge is visible in event ranges, in migration and in
-// mremap.
+// `vma_merge` and `vma_expand` of mm/mmap.c, Linux 6.1: which neighbours merge is visible in event ranges, in migration
+// and in mremap.
 
 import { type Addr, PAGE_SIZE, PMD_SIZE, pmdAlignDown } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
@@ -72,8 +72,8 @@ export function canVmaMergeAfter(
 }
 
 /**
- * Merges `[addr, end)` with its neighbours, if they agree: after mprotect and the like changed the flags of a part, or when
- * mremap puts a mapping beside another. `prev` is the mapping before `addr`, or the one that `addr` lies in.
+ * Merges `[addr, end)` with its neighbours, if they agree: after mprotect and the like changed the flags of a part, or
+ * when mremap puts a mapping beside another. `prev` is the mapping before `addr`, or the one that `addr` lies in.
  *
  * Returns the mapping that covers `[addr, end)` now, or null if nothing merged.
  */
@@ -116,8 +116,8 @@ export function vmaMerge(
 }
 
 /**
- * Moves the borders of `vma` to `[start, end)`. The mapping after it gives way or grows; `expand` is the one of the two that
- * grows in a merge, `insert` a part split off before. Mappings that are covered whole disappear.
+ * Moves the borders of `vma` to `[start, end)`. The mapping after it gives way or grows; `expand` is the one of the two
+ * that grows in a merge, `insert` a part split off before. Mappings that are covered whole disappear.
  */
 export function vmaAdjust(
   vma: Vma,
@@ -236,8 +236,8 @@ export function vmaExpand(vma: Vma, start: Addr, end: Addr, pgoff: number, next:
 }
 
 /**
- * Gives `[start, end)` of `vma` other flags: merges it with a neighbour that has them, or splits it off. `prev` is the mapping
- * before `start`, or `vma` itself if `start` lies inside it.
+ * Gives `[start, end)` of `vma` other flags: merges it with a neighbour that has them, or splits it off. `prev` is the
+ * mapping before `start`, or `vma` itself if `start` lies inside it.
  *
  * Returns the mapping that covers `[start, end)` now, or a negative errno.
  */

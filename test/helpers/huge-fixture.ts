@@ -1,6 +1,6 @@
-// A machine with transparent huge pages for tests of them: one process with an arena of pages that begins where a page table
-// of every level begins, a watcher over it, and short forms of what a test does and looks at. Every step ends with a check
-// of all invariants, with exact reference counts.
+// A machine with transparent huge pages for tests of them: one process with an arena of pages that begins where a page
+// table of every level begins, a watcher over it, and short forms of what a test does and looks at. Every step ends
+// with a check of all invariants, with exact reference counts.
 
 import { expect } from 'vitest'
 import { type Addr, PAGE_SIZE, type Pfn, pmdIndex, pteIndex } from '../../src/base/addr.ts'
