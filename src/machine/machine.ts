@@ -25,7 +25,7 @@ export interface MachineOptions {
   readonly swap?: Size
   /** Transparent huge pages for anonymous memory. Default 'never'. */
   readonly thp?: ThpMode
-  /** Raise the events with which Linux announces that a huge entry might be split, also without one. Default: if `thp` is on. */
+  /** Raise CLEAR where Linux does because a huge entry might be split, also without one (MN-90). Default: if `thp` is on. */
   readonly splitEvents?: boolean
   /** 2 MiB pages in the pool for `hugetlb` mappings. Default 0. */
   readonly hugetlbPages?: number
