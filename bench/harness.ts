@@ -1,12 +1,12 @@
 // How a benchmark is measured and judged. A case is a contest between two variants in one process: a candidate and its
-// baseline take turns, and each pair of rounds gives one ratio, so what disturbs both cancels out. The result is the median
-// of the ratios with its 95 % interval. Who goes first alternates, because the second finds other caches than the first.
+// baseline take turns, and each pair of rounds gives one ratio, so what disturbs both cancels out. The result is the
+// median of the ratios with its 95 % interval. Who goes first alternates: the second finds other caches than the first.
 //
 //   pair      0      1      2      3                        ratio = median of candidate / baseline
 //   rounds    c b    b c    c b    b c    ...               goal missed: the whole interval lies on the wrong side
 //
-// Every suite has a baseline for most of its cases. It is also measured against itself: what that ratio strays from 1 is
-// the noise of the machine in this very run.
+// Every suite has a baseline for most of its cases. It is also measured against itself: what that ratio strays from 1
+// is the noise of the machine in this very run.
 
 import { median, medianInterval } from './statistics.ts'
 
@@ -100,9 +100,9 @@ export async function runCase(suite: string, benchCase: BenchCase): Promise<Row>
 }
 
 /**
- * Processor time that a synchronous piece of work takes, in nanoseconds: what the neighbours get of the machine meanwhile
- * does not count, what the engine's helper threads do does. Counted in microseconds, so the work should take milliseconds;
- * Windows counts in steps of 16 ms, so there it is the time on the clock.
+ * Processor time that a synchronous piece of work takes, in nanoseconds: what the neighbours get of the machine
+ * meanwhile does not count, what the engine's helper threads do does. Counted in microseconds, so the work should take
+ * milliseconds; Windows counts in steps of 16 ms, so there it is the time on the clock.
  */
 export function cpuTimeNs(work: () => void): number {
   const start = cpuClockUs()

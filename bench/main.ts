@@ -1,6 +1,6 @@
-// `npm run bench -- [SUITE...] [--json]`: measures, prints ratios with their goals, and ends with 1 if a goal was missed.
-// Every case has a process of its own, so that what one case teaches the compiler or leaves on the heap does not reach the
-// next. `--case NAME` runs one case in this very process, which is also how to profile it:
+// `npm run bench -- [SUITE...] [--json]`: measures, prints ratios with their goals, and ends with 1 if one was missed.
+// Every case has a process of its own, so that what one case teaches the compiler or leaves on the heap does not reach
+// the next. `--case NAME` runs one case in this very process, which is also how to profile it:
 //
 //   node --cpu-prof dist/bench/main.js core --case fault
 

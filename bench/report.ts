@@ -45,11 +45,11 @@ export function describeCase({ name, summary, better, goal }: BenchCase): string
 }
 
 function columns(...cells: string[]): string {
-  const widths = [22, 19, 19, 9, 19, 0]
+  const widths = [22, 19, 19, 9, 20, 0]
   return `  ${cells.map((cell, i) => cell.padEnd(widths[i])).join('')}`.trimEnd()
 }
 
-/** Three digits, never with an exponent. */
+/** Three digits, and all of those before the point. */
 function short(x: number): string {
-  return String(Number(x.toPrecision(3)))
+  return Math.abs(x) >= 1000 ? x.toFixed(0) : String(Number(x.toPrecision(3)))
 }

@@ -1,5 +1,5 @@
-// Statistics that ask nothing of the distribution: medians, and their intervals from the order of the samples. Timings on a
-// shared machine have long tails and jumps, so a mean and its standard error would say more about the neighbours.
+// Statistics that ask nothing of the distribution: medians, and their intervals from the order of the samples. Timings
+// on a shared machine have long tails and jumps, so a mean and its standard error would say more about the neighbours.
 
 /** The middle of the samples; between the two middle ones if their number is even. Needs at least one. */
 export function median(samples: readonly number[]): number {
@@ -14,10 +14,10 @@ export interface Interval {
 }
 
 /**
- * An interval that holds the median of the distribution with a probability of at least `confidence`: from the k-th smallest
- * sample to the k-th largest. Fewer than k of n samples fall below the median with the probability that fewer than k of n
- * coins show heads, whatever the distribution is, so k is the largest for which both tails together stay improbable enough.
- * Throws a RangeError if there are too few samples for that (fewer than 6 at 0.95).
+ * An interval that holds the median of the distribution with a probability of at least `confidence`: from the k-th
+ * smallest sample to the k-th largest. Fewer than k of n samples fall below the median with the probability that fewer
+ * than k of n coins show heads, whatever the distribution is; so k is the largest for which both tails together stay
+ * improbable enough. Throws a RangeError if there are too few samples for that (fewer than 6 at 0.95).
  */
 export function medianInterval(samples: readonly number[], confidence = 0.95): Interval {
   const n = samples.length

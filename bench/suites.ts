@@ -1,4 +1,4 @@
-// The list of suites. Each is loaded when it is asked for: one may need a package or a machine that another does without.
+// The list of suites. Each is loaded when it is asked for: it may need a package or a machine that others do without.
 
 import type { Suite } from './harness.ts'
 

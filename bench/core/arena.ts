@@ -1,5 +1,5 @@
-// An address space with anonymous memory in one mapping or in many, for the core suite: mapped, populated by write faults
-// as the CPU raises them, and unmapped again.
+// An address space with anonymous memory in one mapping or in many, for the core suite: mapped, populated by write
+// faults as the CPU raises them, and unmapped again.
 //
 //   | mapping 0 ...... | hole of one page | mapping 1 ...... | hole | ... | mapping n - 1 ...... |
 //   START                                                                                   end

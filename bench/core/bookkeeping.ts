@@ -8,8 +8,8 @@ import type { Measure } from '../harness.ts'
 import { type Arena, type ArenaOptions, makePopulatedArena } from './arena.ts'
 
 /**
- * Rounds make a machine and populate an arena that takes up all of its memory. In bytes per present page, of all that came
- * into being with the machine: the frames of the allocator, the arrays of pages, page tables, mappings.
+ * Rounds make a machine and populate an arena that takes up all of its memory. In bytes per present page, of all that
+ * came into being with the machine: the frames of the allocator, the arrays of pages, page tables, mappings.
  */
 export function prepareBookkeeping(options: ArenaOptions): Measure {
   const collectGarbage = garbageCollector()
@@ -30,7 +30,7 @@ function usedBytes(): number {
   return heapUsed + external
 }
 
-/** The engine's own, which it gives only to those who ask. Buffers that one run finds unused are accounted for in the next. */
+/** The engine's own, given only to those who ask. What one run finds unused, the next takes off the account. */
 function garbageCollector(): () => void {
   setFlagsFromString('--expose-gc')
   const collect: () => void = runInNewContext('gc')

@@ -1,5 +1,5 @@
-// A device with private memory and a driver that does the least that a driver has to do: hand out frames, take them back.
-// Its memory has no contents, so migrations cost what mm costs.
+// A device with private memory and a driver that does the least that a driver has to do: hand out frames, take them
+// back. Its memory has no contents, so migrations cost what mm costs.
 
 import type { Pfn } from '../../src/base/addr.ts'
 import { MEMORY_DEVICE_PRIVATE, memremapPages, zoneDevicePageInit } from '../../src/mm/memremap.ts'

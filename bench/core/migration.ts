@@ -1,5 +1,5 @@
-// Migration to device memory and back by range, as the driver of a GPU does it: setup, destinations, pages, finalize, in
-// pieces of 2 MiB, with one notifier on the whole range. Everything but the copies.
+// Migration to device memory and back by range, as the driver of a GPU does it: setup, destinations, pages, finalize,
+// in pieces of 2 MiB, with one notifier on the whole range. Everything but the copies.
 
 import { type Addr, PAGE_SIZE, PMD_SIZE } from '../../src/base/addr.ts'
 import {
@@ -27,8 +27,8 @@ const BATCH_BYTES = PMD_SIZE
 const BATCH_PAGES = BATCH_BYTES / PAGE_SIZE
 
 /**
- * Rounds move `pagesPerRound` pages (default: all) of a populated arena to the device and back, `repeats` times; each round
- * takes the next part of the arena. In nanoseconds per page for both ways together.
+ * Rounds move `pagesPerRound` pages (default: all) of a populated arena to the device and back, `repeats` times; each
+ * round takes the next part of the arena. In nanoseconds per page for both ways together.
  */
 export function prepareMigration(options: ArenaOptions, { pagesPerRound = options.npages, repeats = 1 } = {}): Measure {
   const arena = makePopulatedArena(options)

@@ -1,4 +1,4 @@
-// Snapshots of a populated range: `hmmRangeFault` in the form of Linux 6.1 with no page requested, so that it only reads.
+// Snapshots of a populated range: `hmmRangeFault` in the form of Linux 6.1 with no page requested: it only reads.
 
 import { PAGE_SIZE } from '../../src/base/addr.ts'
 import { hmmRangeFault } from '../../src/hmm/hmm.ts'

@@ -1,0 +1,24 @@
+import { expect, test } from 'vitest'
+import { parseCommandLine } from './command-line.ts'
+
+test('parseCommandLine() takes suites and options in any order', () => {
+  expect(parseCommandLine(['--json', 'core', 'live'])).toEqual({
+    suites: ['core', 'live'],
+    json: true,
+    list: false,
+    help: false,
+    caseName: null,
+  })
+  expect(parseCommandLine(['core', '--case', 'fault', '--list'])).toMatchObject({ list: true, caseName: 'fault' })
+  expect(parseCommandLine([])).toMatchObject({ suites: [], json: false })
+  expect(parseCommandLine(['-h'])).toMatchObject({ help: true })
+})
+
+test.each([
+  [['--jsonl'], 'there is no option --jsonl'],
+  [['core', '--case'], '--case wants the name of a case'],
+  [['--case', 'fault'], '--case wants exactly one suite beside it'],
+  [['core', 'live', '--case', 'fault'], '--case wants exactly one suite beside it'],
+])('parseCommandLine() refuses %j', (argv, complaint) => {
+  expect(parseCommandLine(argv)).toEqual({ complaint })
+})
