@@ -3,9 +3,8 @@
 // through `pageFree` when the last reference goes.
 
 import type { Pfn } from '../base/addr.ts'
-import { assert } from '../base/assert.ts'
 import { EBUSY, EINVAL, EOPNOTSUPP } from '../base/errno.ts'
-import { PG_ALLOCATED, PG_ANON, PG_ANON_EXCLUSIVE, PG_LOCKED, PG_UPTODATE } from './page.ts'
+import { badFrame, PG_ALLOCATED, PG_ANON, PG_ANON_EXCLUSIVE, PG_LOCKED, PG_UPTODATE } from './page.ts'
 import type { System } from './system.ts'
 import type { VmFault } from './vm-fault.ts'
 
@@ -96,7 +95,7 @@ export function memunmapPages(sys: System, pagemap: DevPagemap): number {
 export function zoneDevicePageInit(sys: System, pfn: Pfn): void {
   const { pages } = sys
   const pagemap = pagemapOf(sys, pfn)
-  assert(pagemap !== null && pages.refcount[pfn] === 0, () => `frame ${pfn} is a free device frame`)
+  if (pagemap === null || pages.refcount[pfn] !== 0) badFrame(pfn, 'is no free device frame')
   pagemap.live++
   pages.refcount[pfn] = 1
   pages.flags[pfn] = PG_ALLOCATED | PG_LOCKED
@@ -106,7 +105,7 @@ export function zoneDevicePageInit(sys: System, pfn: Pfn): void {
 export function freeZoneDevicePage(sys: System, pfn: Pfn): void {
   const { pages } = sys
   const pagemap = pagemapOf(sys, pfn)
-  assert(pagemap !== null, () => `frame ${pfn} is a device frame`)
+  if (pagemap === null) badFrame(pfn, 'is no device frame')
   pages.flags[pfn] &= ~(PG_ANON | PG_ANON_EXCLUSIVE | PG_UPTODATE | PG_LOCKED)
   pages.mapping[pfn] = 0
   pagemap.ops.pageFree?.(pfn)
