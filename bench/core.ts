@@ -76,11 +76,11 @@ type Prepare = (arena: ArenaOptions, repeats?: number) => Measure
 /** Ranges of 256 MiB and of 16 GiB against one of 4 MiB, with which a round does the same `repeats` times. */
 function bySize(name: string, what: string, repeats: number, prepare: Prepare): BenchCase[] {
   const sizes = [
-    { size: '256MiB', npages: 256 * MIB },
-    { size: '16GiB', npages: 16 * GIB },
+    { size: '256 MiB', npages: 256 * MIB },
+    { size: '16 GiB', npages: 16 * GIB },
   ]
   return sizes.map(({ size, npages }) => ({
-    name: `${name}-${size}`,
+    name: `${name}-${size.replace(' ', '')}`,
     summary: `${capitalized(what)}, ${size} populated; against 4 MiB populated. Frames without contents.`,
     unit: 'ns/page',
     better: 'lower',
