@@ -19,7 +19,12 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'unit',
-          include: ['src/**/*.test.ts', 'conformance/**/*.test.ts', 'bench/**/*.test.ts', 'test/{unit,kernel}/**/*.test.ts'],
+          include: [
+            'src/**/*.test.ts',
+            'conformance/**/*.test.ts',
+            'bench/**/*.test.ts',
+            'test/{unit,kernel}/**/*.test.ts',
+          ],
           testTimeout: 20_000,
           hookTimeout: 20_000,
         },
