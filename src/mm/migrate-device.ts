@@ -273,7 +273,7 @@ function collect(args: MigrateVma, vma: Vma): void {
   const { pageTable } = mm
   const range = new MmuNotifierRange(MMU_NOTIFY_MIGRATE, vma, mm, args.start, args.end, args.pgmapOwner)
   mmuNotifierInvalidateRangeStart(range)
-  tlbUnmap(mm, args.start, args.end)
+  unmapSelected(args, vma)
   for (let addr = args.start; addr < args.end; ) {
     let next: Addr
     if (pageTable.findPud(addr) === null) {
@@ -293,6 +293,40 @@ function collect(args: MigrateVma, vma: Vma): void {
   }
   mmuNotifierInvalidateRangeEnd(range)
   args.end = args.start + args.npages * PAGE_SIZE
+}
+
+/** Takes the pages that are selected from the CPU and collects their dirty bits. The CPU goes on using the others. */
+function unmapSelected(args: MigrateVma, vma: Vma): void {
+  const { mm } = vma
+  const { sys, pageTable } = mm
+  if (sys.mmu.capabilities.walksPageTable) return
+  for (let addr = args.start; addr < args.end; ) {
+    const end = pmdAddrEnd(addr, args.end)
+    const table = pageTable.findPte(addr)
+    if (table === null) {
+      if (pageTable.hasHuge) tlbUnmap(mm, addr, end)
+      addr = end
+      continue
+    }
+    const isSelected = (at: Addr): boolean => isSelectedPage(sys, args.flags, table, pteIndex(at))
+    while (addr < end) {
+      if (!isSelected(addr)) {
+        addr += PAGE_SIZE
+        continue
+      }
+      const start = addr
+      while (addr < end && isSelected(addr)) addr += PAGE_SIZE
+      tlbUnmap(mm, start, addr)
+    }
+  }
+}
+
+/** The entry is present and of a kind of memory that `flags` selects. */
+function isSelectedPage(sys: System, flags: number, table: PteTable, i: number): boolean {
+  const entry = table.words[2 * i + 1]
+  if ((entry & PTE_PRESENT) === 0) return false
+  const isSystem = sys.pages.pagemap[table.words[2 * i]] === 0
+  return (flags & (isSystem ? MIGRATE_VMA_SELECT_SYSTEM : MIGRATE_VMA_SELECT_DEVICE_COHERENT)) !== 0
 }
 
 /** No table: fresh pages may be put there if the mapping is anonymous (MG-24). */
@@ -401,8 +435,10 @@ function collectTable(args: MigrateVma, vma: Vma, table: PteTable, start: Addr, 
         if (!selectCoherent || pagemapOf(sys, pfn)?.owner !== args.pgmapOwner) continue
       }
     }
-    if (pages.mapping[pfn] === 0 || pages.isCompound(pfn)) continue
-    if (!pages.trylock(pfn)) continue
+    if (pages.mapping[pfn] === 0 || pages.isCompound(pfn) || !pages.trylock(pfn)) {
+      tlbInstall(vma.mm, start + n * PAGE_SIZE, table, k)
+      continue
+    }
     getPage(sys, pfn)
     const anonExclusive = (pages.flags[pfn] & PG_ANON) !== 0 && pages.isAnonExclusive(pfn)
     if (anonExclusive && !pageTryShareAnonRmap(sys, pfn)) {
