@@ -23,7 +23,7 @@ export const MMU_NOTIFY_EXCLUSIVE = 7
 
 export const MMU_NOTIFIER_RANGE_BLOCKABLE = 1 << 0
 
-/** End of the whole address space as RELEASE and the exit UNMAP name it (2^64 in the kernel, exact here as a number). */
+/** End of everything, as RELEASE and the UNMAP of an exit name it: 2^64, where the kernel says 2^64 - 1 for want of a bit. */
 export const ADDR_MAX = 2 ** 64
 
 /** One invalidation of `[start, end)`. */
@@ -57,22 +57,22 @@ export interface MmuIntervalNotifierOps {
   invalidate(sub: MmuIntervalNotifier, range: MmuNotifierRange, curSeq: number): boolean
 }
 
-/** A driver's interest in the addresses `[start, last]` of one address space. */
+/** A driver's interest in the addresses `[start, end)` of one address space. */
 export class MmuIntervalNotifier {
   readonly mm: Mm
   readonly ops: MmuIntervalNotifierOps
   readonly start: Addr
-  /** Inclusive. */
-  readonly last: Addr
+  /** Exclusive, where the kernel keeps the last byte: 2^64 - 4096 is a number, the byte before it is not. */
+  readonly end: Addr
   /** Always odd (MN-2). */
   invalidateSeq = 0
   /** In the interval tree; null while only on the deferred list. */
   node: IntervalNode<MmuIntervalNotifier> | null = null
 
-  constructor(mm: Mm, start: Addr, last: Addr, ops: MmuIntervalNotifierOps) {
+  constructor(mm: Mm, start: Addr, end: Addr, ops: MmuIntervalNotifierOps) {
     this.mm = mm
     this.start = start
-    this.last = last
+    this.end = end
     this.ops = ops
   }
 }
@@ -90,12 +90,33 @@ export class Subscriptions {
   get hasInterval(): boolean {
     return this.tree.size > 0 || this.deferred.length > 0
   }
+
+  insert(sub: MmuIntervalNotifier): void {
+    sub.node = this.tree.insert(sub.start, lastBelow(sub.end), sub)
+  }
+
+  remove(sub: MmuIntervalNotifier): void {
+    if (sub.node === null) return
+    this.tree.remove(sub.node)
+    sub.node = null
+    sub.mm.count--
+  }
 }
 
 /**
- * Subscribes to `[start, start + length)`.
+ * The greatest number below an end. The tree compares inclusive bounds, and beyond 2^53 `end - 1` may be `end` again; a
+ * start lies below `end` exactly if it is not above this.
+ */
+function lastBelow(end: Addr): number {
+  return end * (1 - 2 ** -53)
+}
+
+/**
+ * Subscribes to `[start, start + length)`. While an event runs whose callbacks were already called, the subscription counts as
+ * being invalidated too (MN-13, MN-14), and `mmuIntervalReadBegin` waits for the end.
  *
- * Returns the subscription, or -EOVERFLOW for an empty or overflowing range, -EINVAL if the address space is dead.
+ * Returns the subscription, or -EOVERFLOW for a range that is empty, ends above 2^64, or is no range of exact numbers, -EINVAL
+ * if the address space is dead.
  */
 export function mmuIntervalNotifierInsert(
   mm: Mm,
@@ -105,52 +126,53 @@ export function mmuIntervalNotifierInsert(
 ): MmuIntervalNotifier | number {
   if (mm.subscriptions === null) mm.subscriptions = new Subscriptions()
   const subscriptions = mm.subscriptions
-  // Range ends are exact up to 2^53, and 2^64 - 4096 (a whole address space) is exact too.
-  if (!(length > 0) || !(start >= 0) || start + length > ADDR_MAX) return -EOVERFLOW
-  if (mm.users <= 0) return -EINVAL
-  const sub = new MmuIntervalNotifier(mm, start, start + length - 1, ops)
-  mm.count++
-  if (subscriptions.activeInvalidateRanges > 0) {
-    if ((subscriptions.invalidateSeq & 1) !== 0) {
-      subscriptions.deferred.push(sub)
-    } else {
-      subscriptions.invalidateSeq |= 1
-      sub.node = subscriptions.tree.insert(sub.start, sub.last, sub)
-    }
-    sub.invalidateSeq = subscriptions.invalidateSeq
-  } else {
-    sub.node = subscriptions.tree.insert(sub.start, sub.last, sub)
-    sub.invalidateSeq = subscriptions.invalidateSeq - 1
+  const end = start + length
+  if (!Number.isInteger(start) || !Number.isInteger(length) || start < 0 || length <= 0) return -EOVERFLOW
+  if (end > ADDR_MAX || end - start !== length || end - length !== start) return -EOVERFLOW
+  if (mm.users <= 0) {
+    mm.sys.warn('mmuIntervalNotifierInsert: the address space is dead')
+    return -EINVAL
   }
+  const sub = new MmuIntervalNotifier(mm, start, end, ops)
+  mm.count++
+  if (subscriptions.activeInvalidateRanges === 0) {
+    sub.invalidateSeq = subscriptions.invalidateSeq - 1
+    subscriptions.insert(sub)
+    return sub
+  }
+  if ((subscriptions.invalidateSeq & 1) !== 0) {
+    subscriptions.deferred.push(sub)
+  } else {
+    subscriptions.invalidateSeq |= 1
+    subscriptions.insert(sub)
+  }
+  sub.invalidateSeq = subscriptions.invalidateSeq
   return sub
 }
 
 /**
- * Ends a subscription. Must not be called from a callback.
+ * Ends a subscription; afterwards no callback of it runs any more (MN-17).
  *
  * Returns 0, or -EAGAIN while an invalidation that may still call it runs: the removal is queued, and complete when
- * `mm.subscriptions.wait` is woken (MN-16).
+ * `mm.subscriptions.wait` is woken (MN-16). So a callback may remove subscriptions, its own too, which the kernel forbids as
+ * it would wait for itself; but it must not count on silence before the event has ended.
  */
 export function mmuIntervalNotifierRemove(sub: MmuIntervalNotifier): number {
   const subscriptions = sub.mm.subscriptions
   if (subscriptions === null) return -EINVAL
   if ((subscriptions.invalidateSeq & 1) === 0) {
-    if (sub.node !== null) {
-      subscriptions.tree.remove(sub.node)
-      sub.node = null
-      sub.mm.count--
-    }
+    subscriptions.remove(sub)
     return 0
   }
+  const at = subscriptions.deferred.indexOf(sub)
   if (sub.node === null) {
-    const at = subscriptions.deferred.indexOf(sub)
     if (at >= 0) {
       subscriptions.deferred.splice(at, 1)
       sub.mm.count--
     }
     return 0
   }
-  if (!subscriptions.deferred.includes(sub)) subscriptions.deferred.push(sub)
+  if (at < 0) subscriptions.deferred.push(sub)
   return -EAGAIN
 }
 
@@ -200,9 +222,8 @@ export function mmuNotifierInvalidateRangeStart(range: MmuNotifierRange): number
   const subscriptions = range.mm.subscriptions
   if (subscriptions === null) return 0
   subscriptions.activeInvalidateRanges++
-  const last = range.end - 1
   const overlapping: MmuIntervalNotifier[] = []
-  subscriptions.tree.forEachOverlap(range.start, last, (node) => {
+  subscriptions.tree.forEachOverlap(range.start, lastBelow(range.end), (node) => {
     overlapping.push(node.value)
   })
   if (overlapping.length === 0) return 0
@@ -210,11 +231,12 @@ export function mmuNotifierInvalidateRangeStart(range: MmuNotifierRange): number
   const curSeq = subscriptions.invalidateSeq
   const blockable = (range.flags & MMU_NOTIFIER_RANGE_BLOCKABLE) !== 0
   for (const sub of overlapping) {
-    const accepted = sub.ops.invalidate(sub, range, curSeq)
-    if (!accepted && !blockable) {
+    if (sub.ops.invalidate(sub, range, curSeq)) continue
+    if (!blockable) {
       mmuNotifierInvalidateRangeEnd(range)
       return -EAGAIN
     }
+    range.mm.sys.warn(`a notifier callback refused event ${range.event}, which cannot be stopped`)
   }
   return 0
 }
@@ -229,13 +251,8 @@ export function mmuNotifierInvalidateRangeEnd(range: MmuNotifierRange): void {
   const deferred = subscriptions.deferred
   subscriptions.deferred = []
   for (const sub of deferred) {
-    if (sub.node === null) {
-      sub.node = subscriptions.tree.insert(sub.start, sub.last, sub)
-    } else {
-      subscriptions.tree.remove(sub.node)
-      sub.node = null
-      sub.mm.count--
-    }
+    if (sub.node === null) subscriptions.insert(sub)
+    else subscriptions.remove(sub)
   }
   subscriptions.wait.wake()
 }

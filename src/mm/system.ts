@@ -32,7 +32,12 @@ export interface SystemOptions {
   readonly faultAroundPages?: number
   /** 2 MiB pages in the hugetlb pool; it gets fewer if there is not as much memory. Default 0. */
   readonly hugetlbPages?: number
+  /** Takes warnings: what a driver must not do and what went on all the same. Default: they are kept in `warnings`. */
+  readonly onWarning?: (text: string) => void
 }
+
+/** Warnings that a machine without `onWarning` keeps, oldest dropped first. */
+const WARNINGS_MAX = 256
 
 export class System {
   readonly mmu: Mmu
@@ -58,6 +63,9 @@ export class System {
   readonly pageWaits = new Map<Pfn, WaitQueue>()
   /** The 2 MiB pages of hugetlb mappings. */
   readonly hugetlb: HugetlbPool
+  /** Latest warnings, if nobody else takes them. */
+  readonly warnings: string[] = []
+  private readonly onWarning: ((text: string) => void) | null
   private lastMappingId = 0
   private reclaiming = false
 
@@ -78,6 +86,17 @@ export class System {
       this.pages.flags[this.zeroPfn] = PG_ALLOCATED | PG_RESERVED | PG_UPTODATE
     }
     this.hugetlb = new HugetlbPool(mmu, this.pages, options.hugetlbPages ?? 0)
+    this.onWarning = options.onWarning ?? null
+  }
+
+  /** Reports what somebody did wrong without harm to the books (`WARN_ON`). */
+  warn(text: string): void {
+    if (this.onWarning !== null) {
+      this.onWarning(text)
+      return
+    }
+    if (this.warnings.length === WARNINGS_MAX) this.warnings.shift()
+    this.warnings.push(text)
   }
 
   /** Frees frames by writing cold pages to swap; returns how many. Does nothing while it is already running. */
