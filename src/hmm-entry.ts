@@ -61,7 +61,7 @@ export {
   unpinMigratedPage,
 } from './mm/migrate-device.ts'
 export * from './mm/migrate-pfn.ts'
-export { MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, MM_SWAPENTS, Mm, mmgetNotZero } from './mm/mm.ts'
+export { MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, MM_SWAPENTS, Mm, mmget, mmgetNotZero } from './mm/mm.ts'
 export * from './mm/mmu-notifier.ts'
 export * from './mm/page.ts'
 export { allocKernelPage, allocPage, getPage, putPage, unlockPage, waitForPage } from './mm/page-alloc.ts'
@@ -77,7 +77,7 @@ export { dumpAttr, dumpPagemap, dumpPte, formatMaps, samePages } from './mm/dump
 export { forkMm } from './mm/fork.ts'
 export { mmMadvise } from './mm/madvise.ts'
 export { mmMlock, mmMunlock } from './mm/mlock.ts'
-export { exitMmap, mmMmap, mmMunmap } from './mm/mmap.ts'
+export { mmMmap, mmMunmap, mmput } from './mm/mmap.ts'
 export { mmMprotect } from './mm/mprotect.ts'
 export { mmMremap } from './mm/mremap.ts'
 export { ShmemFile } from './mm/shmem.ts'

@@ -18,7 +18,7 @@ import {
 } from '../mm/migrate-device.ts'
 import { MIGRATE_PFN_MIGRATE, migratePfn } from '../mm/migrate-pfn.ts'
 import type { Mm } from '../mm/mm.ts'
-import { exitMmap } from '../mm/mmap.ts'
+import { mmput } from '../mm/mmap.ts'
 import { MMU_NOTIFY_CLEAR, MMU_NOTIFY_EXCLUSIVE, MMU_NOTIFY_MIGRATE } from '../mm/mmu-notifier.ts'
 import { mmMprotect } from '../mm/mprotect.ts'
 import { allocPage, putPage, unlockPage } from '../mm/page-alloc.ts'
@@ -116,7 +116,7 @@ describe('hmmRangeFault() after fork', () => {
     fixture.map(0, 3)
     fixture.touch(0, 3, 'write')
     const before = [0, 1, 2].map((page) => fixture.entryPfn(page))
-    exitMmap(fork(fixture))
+    mmput(fork(fixture))
     fixture.events.length = 0
     const answer = fixture.fault61(0, 3, { default: FW })
     expect([answer.result, tokens(fixture, answer)]).toEqual([0, 'VW:0 VW:1 VW:2'])

@@ -13,7 +13,7 @@ import { pinUserPages, unpinUserPage } from '../mm/gup.ts'
 import { mmMadvise } from '../mm/madvise.ts'
 import { mmMlock, mmMunlock } from '../mm/mlock.ts'
 import type { Mm } from '../mm/mm.ts'
-import { exitMmap, mmMmap, mmMunmap } from '../mm/mmap.ts'
+import { mmMmap, mmMunmap, mmput } from '../mm/mmap.ts'
 import { mmMprotect } from '../mm/mprotect.ts'
 import { mmMremap } from '../mm/mremap.ts'
 import type { VmFile } from '../mm/vma.ts'
@@ -187,7 +187,7 @@ export class Process {
     if (!this.#alive) return
     if (this.mm.mmapLock.isHeld) throw new WouldWait('exit', this.mm.mmapLock.released, this.mm.mmapLock)
     this.#alive = false
-    exitMmap(this.mm)
+    mmput(this.mm)
     this.unpinAll()
     this.#table.forget(this)
   }

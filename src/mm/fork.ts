@@ -9,7 +9,7 @@ import { restoreExclusiveEntry } from './fault.ts'
 import { copyHugePmd } from './huge-pmd.ts'
 import { copyHugetlbPageRange } from './hugetlb.ts'
 import { MM_SWAPENTS, Mm } from './mm.ts'
-import { exitMmap } from './mmap.ts'
+import { mmput } from './mmap.ts'
 import {
   MMU_NOTIFY_PROTECTION_PAGE,
   MmuNotifierRange,
@@ -67,7 +67,7 @@ export function forkMm(parent: Mm): Mm | number {
     vmaLink(copy)
     const err = copyPageRange(copy, vma)
     if (err !== 0) {
-      exitMmap(child)
+      mmput(child)
       return err
     }
   }

@@ -24,7 +24,7 @@ import { forkMm } from './fork.ts'
 import { mmMadvise } from './madvise.ts'
 import { MEMORY_DEVICE_COHERENT, MEMORY_DEVICE_PRIVATE, memremapPages } from './memremap.ts'
 import { Mm } from './mm.ts'
-import { exitMmap, mmMmap, mmMunmap } from './mmap.ts'
+import { mmMmap, mmMunmap, mmput } from './mmap.ts'
 import { mmMprotect } from './mprotect.ts'
 import { mmMremap } from './mremap.ts'
 import { PTE_DIRTY } from './pte.ts'
@@ -203,7 +203,7 @@ describe('mm with home frames', () => {
 
   it('the last user leaves nothing behind', () => {
     map(1, 8, MAP_POPULATE)
-    expect(exitMmap(mm)).toBe(0)
+    expect(mmput(mm)).toBe(0)
     check()
     expect([mmu.nfree, owners(1, 8)]).toEqual([NPAGES, '--------'])
     mm = new Mm(sys)

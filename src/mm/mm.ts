@@ -10,6 +10,7 @@
 //               driver lock (taken by callbacks)
 
 import { type Addr, PAGE_SIZE, TASK_SIZE } from '../base/addr.ts'
+import { assert } from '../base/assert.ts'
 import type { SpaceId } from '../mmu/mmu.ts'
 import { MmapLock } from './mmap-lock.ts'
 import type { Subscriptions } from './mmu-notifier.ts'
@@ -133,6 +134,12 @@ export class Mm {
     }
     return low
   }
+}
+
+/** Takes a user reference, of an address space that the caller knows to be alive (`mmget`). `mmput` gives it back. */
+export function mmget(mm: Mm): void {
+  assert(mm.users > 0, () => `address space ${mm.space} is alive`)
+  mm.users++
 }
 
 /** Takes a user reference (`mmget_not_zero`); false if the address space is dead. */

@@ -244,13 +244,17 @@ function unlinkVma(vma: Vma): void {
 }
 
 /**
- * The last user is gone: RELEASE and UNMAP over everything (MN-61), then all pages are freed. Subscriptions stay until
- * their drivers remove them. Returns 0, or -ENODEV if the address space is dead already.
+ * Drops a user reference. With the last one the address space dies: RELEASE and UNMAP over everything (MN-61), then all pages
+ * are freed. Subscriptions stay until their drivers remove them. Returns 0, or -ENODEV if it is dead already.
  */
-export function exitMmap(mm: Mm): number {
+export function mmput(mm: Mm): number {
   if (mm.users <= 0) return -ENODEV
   mm.users--
-  if (mm.users > 0) return 0
+  if (mm.users === 0) endAddressSpace(mm)
+  return 0
+}
+
+function endAddressSpace(mm: Mm): void {
   const release = new MmuNotifierRange(MMU_NOTIFY_RELEASE, null, mm, 0, ADDR_MAX)
   mmuNotifierInvalidateRangeStart(release)
   mmuNotifierInvalidateRangeEnd(release)
@@ -267,5 +271,6 @@ export function exitMmap(mm: Mm): number {
   }
   mm.sys.mms.delete(mm)
   mm.sys.mmu.detach(mm.space)
-  return 0
 }
+
+export { mmput as exitMmap }

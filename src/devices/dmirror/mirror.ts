@@ -7,6 +7,7 @@
 import { addrToVpn, PAGE_SIZE } from '../../base/addr.ts'
 import { assert } from '../../base/assert.ts'
 import { type Mm, mmgetNotZero } from '../../mm/mm.ts'
+import { mmput } from '../../mm/mmap.ts'
 import {
   ADDR_MAX,
   MMU_NOTIFIER_RANGE_BLOCKABLE,
@@ -63,10 +64,9 @@ export class Mirror {
     return mmgetNotZero(this.mm)
   }
 
-  /** Gives it back. Nothing else runs while a command does, so it is never the last one. */
+  /** Gives it back. */
   putMm(): void {
-    this.mm.users--
-    assert(this.mm.users > 0, 'the address space did not die during a command')
+    mmput(this.mm)
   }
 
   private invalidate(sub: MmuIntervalNotifier, range: MmuNotifierRange, curSeq: number): boolean {
