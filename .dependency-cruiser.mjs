@@ -13,17 +13,14 @@ const UAPI = ['^src/uapi/', ...BASE]
 const TRACE = ['^src/trace/', ...UAPI]
 const MMU = ['^src/mmu/mmu\\.ts$', ...TRACE]
 const MM = ['^src/mm/', ...MMU]
-const HMM = ['^src/hmm/(?!index\\.ts$)', ...MM]
+const HMM = ['^src/hmm/', ...MM]
 // What a program is made of. A policy is handed to a driver by the heap or the machine, so drivers do not import any.
 const PROGRAM = ['^src/mmu/', '^src/devices/', '^src/policies/', ...HMM]
 const PACKAGE = ['^src/(?!cli/)']
 
 const TESTS = ['\\.test\\.ts$', '^test/']
 
-/**
- * from: the files of a layer. to: all that they may import inside this repository.
- * hmm/index.ts is the entry point `hetmem/hmm`, which also exports the machine and dmirror; it is no part of hmm.
- */
+/** from: the files of a layer. to: all that they may import inside this repository. */
 const LAYERS = [
   { layer: 'base', from: '^src/base/', to: BASE },
   { layer: 'uapi', from: '^src/uapi/', to: UAPI },
@@ -31,13 +28,13 @@ const LAYERS = [
   { layer: 'mmu/mmu.ts', from: '^src/mmu/[^/]+\\.ts$', to: MMU },
   { layer: 'mmu/*', from: '^src/mmu/([^/]+)/', to: ['^src/mmu/$1/', ...MMU] },
   { layer: 'mm', from: '^src/mm/', to: MM },
-  { layer: 'hmm', from: '^src/hmm/(?!index\\.ts$)', to: HMM },
+  { layer: 'hmm', from: '^src/hmm/', to: HMM },
   { layer: 'devices/device.ts', from: '^src/devices/[^/]+\\.ts$', to: ['^src/devices/[^/]+\\.ts$', ...HMM] },
   { layer: 'devices/*', from: '^src/devices/([^/]+)/', to: ['^src/devices/$1/', '^src/devices/[^/]+\\.ts$', ...HMM] },
   { layer: 'policies', from: '^src/policies/', to: ['^src/policies/', ...HMM] },
   { layer: 'heap', from: '^src/heap/', to: ['^src/heap/', ...PROGRAM] },
   { layer: 'machine', from: '^src/machine/', to: ['^src/machine/', ...PROGRAM] },
-  { layer: 'entry points', from: '^src/([^/]+|hmm/index)\\.ts$', to: PACKAGE },
+  { layer: 'entry points', from: '^src/[^/]+\\.ts$', to: PACKAGE },
   { layer: 'cli', from: '^src/cli/', to: ['^src/'] },
   { layer: 'studio', from: '^studio/', to: ['^studio/', ...PACKAGE] },
   { layer: 'conformance', from: '^conformance/', to: ['^conformance/', ...PACKAGE] },
@@ -46,7 +43,7 @@ const LAYERS = [
 ]
 
 const OURS = '^(src|studio|conformance|bench|examples|test|scripts)/'
-const CORE = ['^src/(base|uapi|trace|mm|mmu/simulated)/', '^src/hmm/(?!index\\.ts$)', '^src/mmu/mmu\\.ts$']
+const CORE = ['^src/(base|uapi|trace|mm|mmu/simulated)/', '^src/hmm/', '^src/mmu/mmu\\.ts$']
 
 /** @type {import('dependency-cruiser').IConfiguration} */
 export default {

@@ -1,5 +1,6 @@
 // A driver written with nothing but the entry point.
 
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import {
   EAGAIN,
@@ -101,6 +102,11 @@ describe('hetmem/hmm', () => {
     expect([...driver.table.keys()]).toEqual([addr, addr + 2 * PAGE_SIZE, addr + 3 * PAGE_SIZE])
     process.exit()
     expect(driver.table.size).toBe(0)
+  })
+
+  it('is what the package exports under that name', () => {
+    const { exports } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+    expect(exports['./hmm']).toEqual({ types: './dist/src/hmm-entry.d.ts', default: './dist/src/hmm-entry.js' })
   })
 
   it('has the older designs under names of their own', () => {
