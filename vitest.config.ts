@@ -1,5 +1,5 @@
-// Two projects: unit (beside the code, and test/unit) and model (random programs, slower). Each runs alone with
-// `npm run unit` and `npm run model`; `npx vitest run PATH` finds a file in either.
+// Two projects: unit (beside the code, and test/unit, test/kernel, test/slice) and model (random programs, slower). Each
+// runs alone with `npm run unit` and `npm run model`; `npx vitest run PATH` finds a file in either.
 // Forks, not threads: tests map memory, set environment variables for native loaders and may end a process.
 import { defineConfig } from 'vitest/config'
 
@@ -23,7 +23,7 @@ export default defineConfig({
             'src/**/*.test.ts',
             'conformance/**/*.test.ts',
             'bench/**/*.test.ts',
-            'test/{unit,kernel}/**/*.test.ts',
+            'test/{unit,kernel,slice}/**/*.test.ts',
           ],
           testTimeout: 20_000,
           hookTimeout: 20_000,

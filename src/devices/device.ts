@@ -17,7 +17,9 @@
 // `mmuIntervalReadRetry` said under the driver's lock that nothing came in between. Who migrates with its own owner sees no
 // event for it, and updates its own table (MN-37, MN-45, MN-52 of the specification).
 //
-// Nothing in a driver of the core sleeps: where the kernel would, a call returns -EAGAIN and `sys.waitFor` says for what.
+// Nothing in a driver of the core sleeps: where the kernel would, a call returns -EAGAIN and `sys.waitFor` says for what. A real
+// device takes time, so what its driver does on its own initiative is asynchronous; what mm calls (`migrateToRam`, the
+// invalidation callback) is not, and begins work that ends later.
 
 import type { Mm } from '../mm/mm.ts'
 import type { System } from '../mm/system.ts'
@@ -33,7 +35,7 @@ export interface HmmDevice<Handle extends HmmDeviceHandle = HmmDeviceHandle> {
   /** Begins to mirror an address space. Returns the handle or a negative errno. */
   open(mm: Mm): Handle | number
   /** Moves every page that can be moved to system memory, whoever it belongs to. */
-  evictAll(): void
+  evictAll(): void | Promise<void>
 }
 
 /** A device's view of one address space. */
@@ -43,5 +45,5 @@ export interface HmmDeviceHandle {
    * Ends the mirroring. Returns 0, or -EAGAIN while an invalidation that may still call the handle is running: call again
    * after `mm.subscriptions.wait` was woken.
    */
-  close(): number
+  close(): number | Promise<number>
 }

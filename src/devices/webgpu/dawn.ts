@@ -9,17 +9,17 @@ export interface DawnAdapter {
 }
 
 /**
- * What `create` of Dawn returned. It must live as long as the process: when the collector takes it while a device is in use,
- * the process dies with SIGSEGV, and holding the adapter or the device is not enough. So it hangs on the global object, where
- * all copies of this module find it.
+ * What `create` of Dawn returned, by the driver below it. It must live as long as the process: when the collector takes it
+ * while a device is in use, the process dies with SIGSEGV, and holding the adapter or the device is not enough. So it hangs
+ * on the global object, where all copies of this module find it.
  */
-const instances: GPU[] = keptForever('hetmem.webgpu.dawn')
+const instances: Partial<Record<DawnAdapter['source'], GPU>> = keptForever('hetmem.webgpu.dawn')
 
-function keptForever(name: string): GPU[] {
-  const global = globalThis as Record<symbol, unknown>
+function keptForever(name: string): object {
+  const global = globalThis as Record<symbol, object | undefined>
   const key = Symbol.for(name)
-  global[key] ??= []
-  return global[key] as GPU[]
+  global[key] ??= {}
+  return global[key]
 }
 
 /** An adapter of Dawn, or null; each attempt that failed adds a sentence to `tried`. */
@@ -31,26 +31,25 @@ export async function findDawnAdapter(options: GPURequestAdapterOptions, tried: 
     tried.push(`the package webgpu cannot be loaded (npm install webgpu): ${firstLine(error)}`)
     return null
   }
-  // Dawn complains on standard error when there is no Vulkan at all, so it is only asked where there is.
-  if (process.platform !== 'linux' || (await canLoadSystemVulkan())) {
-    const adapter = await keep(create([])).requestAdapter(options)
-    if (adapter !== null) return { adapter, source: 'dawn' }
-    tried.push('the package webgpu finds no GPU')
-  } else tried.push('there is no Vulkan on this machine')
-  const failure = await loadSoftwareDriver()
-  if (failure !== null) {
-    tried.push(failure)
-    return null
+  if (instances['dawn-software'] === undefined) {
+    // Dawn complains on standard error when there is no Vulkan at all, so it is only asked where there is.
+    if (process.platform !== 'linux' || (await canLoadSystemVulkan())) {
+      instances.dawn ??= create([])
+      const adapter = await instances.dawn.requestAdapter(options)
+      if (adapter !== null) return { adapter, source: 'dawn' }
+      tried.push('the package webgpu finds no GPU')
+    } else tried.push('there is no Vulkan on this machine')
+    const failure = await loadSoftwareDriver()
+    if (failure !== null) {
+      tried.push(failure)
+      return null
+    }
+    instances['dawn-software'] = create([])
   }
-  const adapter = await keep(create([])).requestAdapter(options)
+  const adapter = await instances['dawn-software'].requestAdapter(options)
   if (adapter !== null) return { adapter, source: 'dawn-software' }
   tried.push('the package webgpu does not accept the software driver')
   return null
-}
-
-function keep(gpu: GPU): GPU {
-  instances.push(gpu)
-  return gpu
 }
 
 function firstLine(error: unknown): string {

@@ -1,0 +1,79 @@
+// Which frames of a pool are free, as runs of neighbours. Allocation is first fit: a range that is to be bound to a kernel
+// directly has to lie in one piece, and what is taken from the front leaves the largest piece at the back.
+
+import { assert } from '../../base/assert.ts'
+
+export class FreeRuns {
+  /** Frames that are free. */
+  nfree: number
+  /** First frame of each free run, ascending. Neighbouring runs are one run. */
+  private readonly starts: number[]
+  /** Frames of each run. */
+  private readonly lengths: number[]
+
+  /** Frames 0 to `nframes` - 1, all free. */
+  constructor(nframes: number) {
+    this.nfree = nframes
+    this.starts = nframes > 0 ? [0] : []
+    this.lengths = nframes > 0 ? [nframes] : []
+  }
+
+  /** Frames of the longest run. */
+  get longest(): number {
+    return this.lengths.reduce((most, length) => Math.max(most, length), 0)
+  }
+
+  /** Takes `npages` neighbouring frames. Returns the first, or -1 if no run is as long. */
+  alloc(npages: number): number {
+    assert(Number.isSafeInteger(npages) && npages > 0, () => `a run of ${npages} frames, wanted at least one`)
+    const { starts, lengths } = this
+    const at = lengths.findIndex((length) => length >= npages)
+    if (at < 0) return -1
+    const first = starts[at]
+    if (lengths[at] === npages) {
+      starts.splice(at, 1)
+      lengths.splice(at, 1)
+    } else {
+      starts[at] += npages
+      lengths[at] -= npages
+    }
+    this.nfree -= npages
+    return first
+  }
+
+  /** Gives frames back, all of them taken. */
+  free(first: number, npages: number): void {
+    const { starts, lengths } = this
+    const at = this.firstAfter(first)
+    const endsBefore = at > 0 && starts[at - 1] + lengths[at - 1] <= first
+    const beginsAfter = at < starts.length && starts[at] >= first + npages
+    assert((at === 0 || endsBefore) && (at === starts.length || beginsAfter), () => `frame ${first} is freed twice`)
+    const joinsPrevious = at > 0 && starts[at - 1] + lengths[at - 1] === first
+    const joinsNext = at < starts.length && starts[at] === first + npages
+    if (joinsPrevious && joinsNext) {
+      lengths[at - 1] += npages + lengths[at]
+      starts.splice(at, 1)
+      lengths.splice(at, 1)
+    } else if (joinsPrevious) lengths[at - 1] += npages
+    else if (joinsNext) {
+      starts[at] = first
+      lengths[at] += npages
+    } else {
+      starts.splice(at, 0, first)
+      lengths.splice(at, 0, npages)
+    }
+    this.nfree += npages
+  }
+
+  /** Index of the first run that begins after `frame`. */
+  private firstAfter(frame: number): number {
+    let low = 0
+    let high = this.starts.length
+    while (low < high) {
+      const mid = (low + high) >>> 1
+      if (this.starts[mid] <= frame) low = mid + 1
+      else high = mid
+    }
+    return low
+  }
+}

@@ -1,0 +1,171 @@
+// An explicit heap with a WebGPU device on it, put together by hand from mm, hmm and the driver: what tests of the driver
+// stand on. Every `check` holds all invariants against the machine as it is, also in the middle of migrations.
+
+import { type Addr, PAGE_SIZE, pteIndex } from '../../src/base/addr.ts'
+import { assert } from '../../src/base/assert.ts'
+import { mmapWriteLock } from '../../src/devices/edge.ts'
+import type { DirectCall, DirectKernel } from '../../src/devices/webgpu/direct-kernel.ts'
+import { sliceWgsl } from '../../src/devices/webgpu/direct-slice.wgsl.ts'
+import { WebGpuDevice, type WebGpuDeviceOptions, type WebGpuHandle } from '../../src/devices/webgpu/webgpu-driver.ts'
+import { hmmMirrorTranslations, validateHmmMirror } from '../../src/hmm/mirror/index.ts'
+import { dumpPte } from '../../src/mm/dump.ts'
+import { Mm } from '../../src/mm/mm.ts'
+import { mmMmap, mmMunmap, mmput } from '../../src/mm/mmap.ts'
+import { PTE_KIND_DEVICE_PRIVATE, PTE_KIND_MIGRATION, pteKind, ptePresent } from '../../src/mm/pte.ts'
+import { System } from '../../src/mm/system.ts'
+import { validateSystem } from '../../src/mm/validate.ts'
+import { ExplicitMmu } from '../../src/mmu/explicit/explicit-mmu.ts'
+import { type Counters, EventTracer } from '../../src/trace/index.ts'
+import { MAP_ANONYMOUS, MAP_FIXED, MAP_POPULATE, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../../src/uapi/mman.ts'
+
+export interface ExplicitMachineOptions extends Omit<WebGpuDeviceOptions, 'memory' | 'tracer'> {
+  /** Pages of the heap. */
+  readonly heapPages: number
+  /** Pages of device memory. */
+  readonly devicePages: number
+  /** A shared buffer, as a heap of several threads has. Default false. */
+  readonly shared?: boolean
+}
+
+export class ExplicitMachine {
+  readonly mmu: ExplicitMmu
+  readonly sys: System
+  readonly mm: Mm
+  readonly gpu: GPUDevice
+  readonly device: WebGpuDevice
+  readonly handle: WebGpuHandle
+  readonly tracer: EventTracer
+
+  static async create(gpu: GPUDevice, options: ExplicitMachineOptions): Promise<ExplicitMachine> {
+    const { heapPages, devicePages, shared = false } = options
+    const nbytes = heapPages * PAGE_SIZE
+    const mmu = new ExplicitMmu(shared ? new SharedArrayBuffer(nbytes) : new ArrayBuffer(nbytes))
+    const sys = new System(mmu)
+    const tracer = new EventTracer()
+    const device = await WebGpuDevice.create(sys, gpu, { ...options, memory: devicePages * PAGE_SIZE, tracer })
+    return new ExplicitMachine(mmu, sys, gpu, device, tracer)
+  }
+
+  private constructor(mmu: ExplicitMmu, sys: System, gpu: GPUDevice, device: WebGpuDevice, tracer: EventTracer) {
+    this.mmu = mmu
+    this.sys = sys
+    this.gpu = gpu
+    this.device = device
+    this.tracer = tracer
+    this.mm = new Mm(sys)
+    const handle = device.open(this.mm)
+    assert(typeof handle !== 'number', () => `open returned ${handle}`)
+    this.handle = handle
+  }
+
+  get counters(): Counters {
+    return this.tracer.counters.total
+  }
+
+  /** Memory that belongs to the CPU, as the heap gives it to a program. */
+  alloc(page: number, npages: number): Addr {
+    const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_POPULATE
+    const addr = mmMmap(this.mm, page * PAGE_SIZE, npages * PAGE_SIZE, PROT_READ | PROT_WRITE, flags)
+    assert(addr === page * PAGE_SIZE, () => `mmap returned ${addr}`)
+    return addr
+  }
+
+  /** The same without pages: nobody has touched it yet. */
+  reserve(page: number, npages: number): Addr {
+    const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED
+    const addr = mmMmap(this.mm, page * PAGE_SIZE, npages * PAGE_SIZE, PROT_READ | PROT_WRITE, flags)
+    assert(addr === page * PAGE_SIZE, () => `mmap returned ${addr}`)
+    return addr
+  }
+
+  /** What the program sees of a range. */
+  floats(addr: Addr, count: number): Float32Array {
+    return new Float32Array(this.mmu.buffer, addr, count)
+  }
+
+  /** munmap as the edge does it: after whatever holds the mappings. Returns what mmMunmap returns. */
+  async munmap(addr: Addr, nbytes: number): Promise<number> {
+    await mmapWriteLock(this.mm)
+    const result = mmMunmap(this.mm, addr, nbytes)
+    this.mm.mmapLock.unlockWrite()
+    return result
+  }
+
+  /** The page table, a character per page: `D` on the device, `M` migrating, `w` in system memory; small if read-only. */
+  pages(addr: Addr, npages: number): string {
+    return dumpPte(this.mm, addr, npages)
+  }
+
+  /** Whose the pages are, and how many: counts of entries by state. */
+  census(addr: Addr, npages: number): { present: number; device: number; migrating: number; empty: number } {
+    const counts = { present: 0, device: 0, migrating: 0, empty: 0 }
+    for (let at = addr; at < addr + npages * PAGE_SIZE; at += PAGE_SIZE) {
+      const table = this.mm.pageTable.findPte(at)
+      const flags = table === null ? 0 : table.words[2 * pteIndex(at) + 1]
+      if (flags === 0) counts.empty++
+      else if (ptePresent(flags)) counts.present++
+      else if (pteKind(flags) === PTE_KIND_DEVICE_PRIVATE) counts.device++
+      else if (pteKind(flags) === PTE_KIND_MIGRATION) counts.migrating++
+    }
+    return counts
+  }
+
+  /** All invariants. With `idle` nothing is in progress, and references are exact. */
+  check(idle = true): void {
+    const { sys, handle, device } = this
+    const translations = handle.mirror.registered ? hmmMirrorTranslations(handle.mirror) : []
+    const heldReferences = idle ? device.heldReferences() : undefined
+    validateSystem(sys, { level: 'full', translations, ...(heldReferences && { heldReferences }) })
+    if (handle.mirror.registered) validateHmmMirror(handle.mirror)
+    assert(device.context.uncaptured.length === 0, () => `GPU errors: ${device.context.uncaptured.join('; ')}`)
+    assert(device.mirrorDevice.warnings.length === 0, () => `warnings: ${device.mirrorDevice.warnings[0]?.message}`)
+    if (!idle) return
+    assert(!this.mm.mmapLock.isHeld && this.mm.mmapLock.waitingWriters === 0, 'nobody holds or wants mmapLock')
+  }
+
+  /** Takes everything down, and holds that nothing is left. */
+  async close(): Promise<void> {
+    const closed = await this.handle.close()
+    assert(closed === 0, () => `close of the handle returned ${closed}`)
+    this.check()
+    mmput(this.mm)
+    const removed = await this.device.close()
+    assert(removed === 0, () => `close of the device returned ${removed}`)
+    validateSystem(this.sys, { level: 'full', heldReferences: () => 0 })
+    assert(this.mmu.nfree === this.mmu.nframes, 'all frames are free')
+  }
+}
+
+/** `y[i] = a * x[i] + y[i]`. */
+export const SAXPY: DirectKernel = {
+  name: 'saxpy',
+  workgroupSize: 64,
+  args: [
+    { name: 'x', access: 'read', stride: 4 },
+    { name: 'y', access: 'readWrite', stride: 4 },
+  ],
+  uniformBytes: 4,
+  code: /* wgsl */ `
+    @group(0) @binding(0) var<storage, read_write> x: array<f32>;
+    @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+    ${sliceWgsl(2)}
+    struct Uniforms { a: f32 }
+    @group(0) @binding(3) var<uniform> u: Uniforms;
+
+    @compute @workgroup_size(64)
+    fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+      if (id.x >= hm.count) { return; }
+      let i = id.x + hm_skip(0u);
+      let j = id.x + hm_skip(1u);
+      y[j] = u.a * x[i] + y[j];
+    }`,
+}
+
+/** A call of SAXPY on `count` floats at each address. */
+export function saxpyCall(a: number, x: Addr, y: Addr, count: number): DirectCall {
+  const ranges = [
+    { addr: x, nbytes: 4 * count },
+    { addr: y, nbytes: 4 * count },
+  ]
+  return { ranges, count, uniforms: new Uint8Array(new Float32Array([a]).buffer) }
+}
