@@ -1,7 +1,7 @@
 // mmap, munmap and the end of an address space (mm/mmap.c of Linux 6.1).
 
 import { type Addr, isPageAligned, isPmdAligned, PAGE_SIZE, PMD_SIZE, pageAlignUp, pmdAlignUp } from '../base/addr.ts'
-import { EINVAL, ENODEV, ENOMEM, EOPNOTSUPP } from '../base/errno.ts'
+import { EBADF, EINVAL, ENODEV, ENOMEM, EOPNOTSUPP, EOVERFLOW } from '../base/errno.ts'
 import {
   MAP_ANONYMOUS,
   MAP_FIXED,
@@ -47,6 +47,9 @@ import { unmapSingleVma } from './zap.ts'
 /** Where mappings without a wanted address go, downwards from here. */
 const MMAP_BASE: Addr = 0x7fff_0000_0000
 
+/** Files end below 2^64 bytes. */
+const FILE_PAGES_MAX = 2 ** 52
+
 /** VM_READ, VM_WRITE and VM_EXEC of PROT_* bits. */
 export function protToVmFlags(prot: number): number {
   return (
@@ -60,7 +63,8 @@ export function protToVmFlags(prot: number): number {
  * Maps `length` bytes. Without MAP_FIXED the address is chosen (`addr` is only a hint); with it, what is mapped there goes.
  *
  * Returns the address, or -EINVAL (unaligned, no length, neither or both of MAP_SHARED and MAP_PRIVATE), -ENOMEM (no room),
- * -EOPNOTSUPP (a file or shared memory where pages have home frames), or what the file's mmap answers.
+ * -EBADF (no file, or one that is gone), -EOVERFLOW (`pgoff`, in pages, too far in the file), -EOPNOTSUPP (a file or shared
+ * memory where pages have home frames), or what the file's mmap answers.
  */
 export function mmMmap(
   mm: Mm,
@@ -74,7 +78,7 @@ export function mmMmap(
   if (!Number.isSafeInteger(addr) || !Number.isSafeInteger(length) || addr < 0 || length <= 0) return -EINVAL
   if (!Number.isSafeInteger(pgoff) || pgoff < 0) return -EINVAL
   const anonymous = (flags & MAP_ANONYMOUS) !== 0
-  if (!anonymous && file === null) return -EINVAL
+  if (!anonymous && !isUsableFile(mm, file)) return -EBADF
   const type = flags & (MAP_SHARED | MAP_PRIVATE)
   if (type !== MAP_SHARED && type !== MAP_PRIVATE) return -EINVAL
   const fileIsHugetlb = !anonymous && file?.mapping?.isHugetlb === true
@@ -82,6 +86,7 @@ export function mmMmap(
   const hugetlb = fileIsHugetlb || (flags & MAP_HUGETLB) !== 0
   const nbytes = hugetlb ? pmdAlignUp(length) : pageAlignUp(length)
   if (nbytes > mm.taskSize) return -ENOMEM
+  if (pgoff + nbytes / PAGE_SIZE > FILE_PAGES_MAX) return -EOVERFLOW
 
   let start = addr
   if ((flags & MAP_FIXED) !== 0) {
@@ -109,6 +114,12 @@ export function mmMmap(
   return ret
 }
 
+/** There is a file, and its page cache still exists. */
+function isUsableFile(mm: Mm, file: VmFile | null): boolean {
+  if (file === null) return false
+  return file.mapping === null || mm.sys.mappings.get(file.mapping.id) === file.mapping
+}
+
 function mmapRegion(
   mm: Mm,
   addr: Addr,
@@ -129,14 +140,15 @@ function mmapRegion(
 
   if (!sharedAnonymous && expandNeighbour(mm, addr, end, flags, file, pgoff)) return addr
 
-  let backing = file
-  if (sharedAnonymous) backing = makeSharedAnonymousFile(mm.sys, nbytes / PAGE_SIZE)
+  const nameless = sharedAnonymous ? makeSharedAnonymousFile(mm.sys, nbytes / PAGE_SIZE) : null
+  const backing = nameless ?? file
   const vma = new Vma(mm, addr, end, flags, pgoff, backing, backing === null ? null : DUMMY_VM_OPS)
   if (backing !== null) {
     const err = backing.mmap(vma)
     if (err !== 0) return err
   }
   vmaLink(vma)
+  nameless?.close() // from now on it lives as long as it is mapped
   return addr
 }
 
@@ -241,6 +253,7 @@ function freePageTables(mm: Mm, gone: Vma[], floor: Addr, ceiling: Addr): void {
 function unlinkVma(vma: Vma): void {
   unlinkAnonVmas(vma)
   vmaUnlinkFile(vma)
+  if (vma.file?.mapping?.iMmap.size === 0) vma.file.unmapped?.()
 }
 
 /**

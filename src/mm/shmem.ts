@@ -3,7 +3,7 @@
 
 import { PAGE_SIZE, type Pfn, pteIndex } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
-import { EINVAL, EIO, ENOMEM } from '../base/errno.ts'
+import { EBADF, EINVAL, EIO, ENOMEM } from '../base/errno.ts'
 import type { AddressSpace } from './address-space.ts'
 import { setFileEntry } from './fault.ts'
 import { PG_DIRTY, PG_HWPOISON, PG_LOCKED, PG_SWAPBACKED, PG_UPTODATE } from './page.ts'
@@ -21,11 +21,16 @@ import {
 } from './vm-fault.ts'
 import type { Vma, VmFile, VmOps } from './vma.ts'
 
-/** A file in memory that can be mapped. Sizes and offsets are in pages. */
+/**
+ * A file in memory that can be mapped. Sizes and offsets are in pages. It exists until whoever made it closes it and nobody
+ * maps it any more, like a file of tmpfs that was unlinked; from then on its calls return -EBADF.
+ */
 export class ShmemFile implements VmFile {
   readonly name: string
   readonly mapping: AddressSpace
   private readonly sys: System
+  private isOpen = true
+  private isGone = false
 
   constructor(sys: System, name: string, npages: number) {
     this.sys = sys
@@ -38,17 +43,24 @@ export class ShmemFile implements VmFile {
     return 0
   }
 
-  /** The page of the file, made if it is not there; without a reference for the caller. Returns -1 if there is no frame. */
+  /**
+   * The page of the file, made if it is not there; without a reference for the caller. Returns -ENOMEM if there is no frame,
+   * -EINVAL beyond the end.
+   */
   getPage(pgoff: number): Pfn {
+    const err = this.checkPage(pgoff)
+    if (err !== 0) return err
     const pfn = shmemGetPage(this.sys, this.mapping, pgoff)
-    if (pfn >= 0) putPage(this.sys, pfn)
+    if (pfn < 0) return -ENOMEM
+    putPage(this.sys, pfn)
     return pfn
   }
 
-  /** Writes bytes into one page of the file, as write(2) does. Returns 0 or a negative errno. */
+  /** Writes bytes into one page of the file, as write(2) does. Returns 0, -EINVAL (not one page of the file), -ENOMEM, -EIO (poisoned). */
   writePage(pgoff: number, bytes: Uint8Array, offset = 0): number {
-    if (pgoff < 0 || offset + bytes.length > PAGE_SIZE) return -EINVAL
-    if (pgoff >= this.mapping.npages) return -EINVAL
+    const err = this.checkPage(pgoff)
+    if (err !== 0) return err
+    if (!Number.isSafeInteger(offset) || offset < 0 || offset + bytes.length > PAGE_SIZE) return -EINVAL
     const pfn = shmemGetPage(this.sys, this.mapping, pgoff)
     if (pfn < 0) return -ENOMEM
     const poisoned = (this.sys.pages.flags[pfn] & PG_HWPOISON) !== 0
@@ -60,8 +72,12 @@ export class ShmemFile implements VmFile {
     return poisoned ? -EIO : 0
   }
 
-  /** Sets the size of the file. What lies beyond the end is unmapped twice, as the kernel does against late copies. */
+  /**
+   * Sets the size of the file. What lies beyond the end is unmapped twice, as the kernel does against late copies. Returns 0
+   * or -EINVAL.
+   */
   truncate(npages: number): number {
+    if (this.isGone) return -EBADF
     if (!Number.isSafeInteger(npages) || npages < 0) return -EINVAL
     const { mapping } = this
     const old = mapping.npages
@@ -73,12 +89,37 @@ export class ShmemFile implements VmFile {
     return 0
   }
 
-  /** Deallocates pages; the size stays and private copies live on (`fallocate` with PUNCH_HOLE). */
+  /** Deallocates pages; the size stays and private copies live on (`fallocate` with PUNCH_HOLE). Returns 0 or -EINVAL. */
   punchHole(pgoff: number, npages: number): number {
+    if (this.isGone) return -EBADF
     if (!Number.isSafeInteger(pgoff) || !Number.isSafeInteger(npages) || pgoff < 0 || npages <= 0) return -EINVAL
     unmapMappingRange(this.mapping, pgoff, npages, false)
     this.dropPages(pgoff, npages)
     return 0
+  }
+
+  /** Whoever made the file has no use for it any more: it goes with its last mapping. The second call does nothing. */
+  close(): void {
+    this.isOpen = false
+    this.releaseUnused()
+  }
+
+  unmapped(): void {
+    this.releaseUnused()
+  }
+
+  /** Without maker and mappings nobody can reach the contents: pages, swap slots and the page cache go. */
+  private releaseUnused(): void {
+    if (this.isOpen || this.isGone || this.mapping.iMmap.size > 0) return
+    this.isGone = true
+    this.dropPages(0, Number.POSITIVE_INFINITY)
+    this.sys.mappings.delete(this.mapping.id)
+  }
+
+  /** 0 if the page is one of the file. */
+  private checkPage(pgoff: number): number {
+    if (this.isGone) return -EBADF
+    return Number.isSafeInteger(pgoff) && pgoff >= 0 && pgoff < this.mapping.npages ? 0 : -EINVAL
   }
 
   private dropPages(first: number, npages: number): void {
@@ -96,7 +137,7 @@ export class ShmemFile implements VmFile {
   }
 }
 
-/** The memory behind a shared anonymous mapping: a file of its own, without a name (`shmem_zero_setup`). */
+/** The memory behind a shared anonymous mapping: a file of its own, without a name (`shmem_zero_setup`). Who maps it closes it. */
 export function makeSharedAnonymousFile(sys: System, npages: number): ShmemFile {
   return new ShmemFile(sys, 'shared anonymous', npages)
 }

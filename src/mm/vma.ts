@@ -17,6 +17,8 @@ export interface VmFile {
   readonly mapping: AddressSpace | null
   /** Called by mmap once the Vma is in place; may set `vma.ops` and `vma.flags`. Returns 0 or a negative errno. */
   mmap(vma: Vma): number
+  /** The last mapping is gone, of a file with a page cache: nobody refers to it but who made it (`fput`). */
+  unmapped?(): void
 }
 
 /** How a mapping that is not anonymous gets its pages. */
