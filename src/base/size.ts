@@ -9,17 +9,20 @@ export const KIB = 1024
 export const MIB = 1024 * KIB
 export const GIB = 1024 * MIB
 
-/** Bytes as a number, or a number with one of the units B, KiB, MiB, GiB, TiB: '1.5 GiB'. */
-export type Size = number | string
-
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const
+
+/** A number with a unit: '64 MiB', '1.5GiB'. The compiler refuses '64 MB'. */
+export type SizeText = `${number}${' ' | ''}${(typeof UNITS)[number]}`
+
+/** Bytes as a number, or a text with one of the units B, KiB, MiB, GiB, TiB. */
+export type Size = number | SizeText
 
 /**
  * The number of bytes that `size` stands for. `name` says what it is, for the message.
  *
  * Throws a TypeError for what is no size, a RangeError for one that is negative, not whole or above 2^53 - 1 bytes.
  */
-export function parseSize(size: Size, name: string): number {
+export function parseSize(size: Size | string, name: string): number {
   const nbytes = typeof size === 'number' ? size : parseText(size)
   if (Number.isNaN(nbytes)) {
     throw new TypeError(`${name} is ${JSON.stringify(size) ?? String(size)}, wanted bytes or a text like '64 MiB'`)

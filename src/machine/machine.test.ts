@@ -39,7 +39,7 @@ describe('Machine', () => {
   })
 
   test('refuses options that make no sense, by name', () => {
-    expect(() => new Machine({ memory: '64 MB' })).toThrow(TypeError)
+    expect(() => new Machine({ memory: '64 MB' as '64 MiB' })).toThrow(TypeError)
     expect(() => new Machine({ memory: 4095 })).toThrow('memory is 4095, wanted at least 4096 bytes')
     expect(() => new Machine({ swap: -1 })).toThrow(RangeError)
     expect(() => new Machine({ faultAroundPages: 3 })).toThrow('faultAroundPages is 3, wanted a power of two')
