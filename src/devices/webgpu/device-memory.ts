@@ -24,7 +24,7 @@ import {
 import { unpinMigratedPage } from '../../mm/migrate-device.ts'
 import type { Mm } from '../../mm/mm.ts'
 import type { System } from '../../mm/system.ts'
-import { FreeRuns } from './free-runs.ts'
+import { FreeRuns } from '../free-runs.ts'
 
 export const NO_COPY = -1
 export const ZEROES = -2

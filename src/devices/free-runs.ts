@@ -1,7 +1,7 @@
 // Which frames of a pool are free, as runs of neighbours. Allocation is first fit: a range that is to be bound to a kernel
 // directly has to lie in one piece, and what is taken from the front leaves the largest piece at the back.
 
-import { assert } from '../../base/assert.ts'
+import { assert } from '../base/assert.ts'
 
 export class FreeRuns {
   /** Frames that are free. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { AssertionError } from '../../base/assert.ts'
+import { AssertionError } from '../base/assert.ts'
 import { FreeRuns } from './free-runs.ts'
 
 describe('FreeRuns', () => {
