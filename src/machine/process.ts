@@ -9,7 +9,7 @@ import { AssertionError } from '../base/assert.ts'
 import { EAGAIN, EINVAL, ENOMEM, ESRCH, MmError, throwOnError } from '../base/errno.ts'
 import { type DeviceNumber, dumpAttr, dumpPagemap, dumpPte, formatMaps } from '../mm/dump.ts'
 import { forkMm } from '../mm/fork.ts'
-import { pinUserPages, unpinUserPage } from '../mm/gup.ts'
+import { type PinOptions, pinUserPages, unpinUserPage } from '../mm/gup.ts'
 import { mmMadvise } from '../mm/madvise.ts'
 import { mmMlock, mmMunlock } from '../mm/mlock.ts'
 import type { Mm } from '../mm/mm.ts'
@@ -194,8 +194,11 @@ export class Process {
 
   // ---- pins ----
 
-  /** Keeps pages in place as for DMA, faulting them in first. With `write` they become writable, and private copies. */
-  pin(addr: Addr, npages: number, options: { write: boolean }): PinnedPages {
+  /**
+   * Keeps pages in place as for DMA, faulting them in first. With `write` they become writable, and private copies; with
+   * `longterm` those in coherent device memory move to system memory.
+   */
+  pin(addr: Addr, npages: number, options: PinOptions): PinnedPages {
     checkWhole(addr, 'addr')
     checkCount(npages, 'npages')
     const pfns: Pfn[] = []

@@ -58,10 +58,11 @@ export function checkVmaFlags(vma: Vma, gupFlags: number): number {
  * Makes `npages` pages from `start` on present for the request, and collects them in `out` if that is not null (with a
  * reference or a pin each, as FOLL_GET or FOLL_PIN asks).
  *
- * Returns the number of pages, which may be less than asked for; a negative errno if the first page already failed, or
- * -EAGAIN with `sys.waitFor` set.
+ * Returns the number of pages, which may be less than asked for; a negative errno if the first page already failed, -EAGAIN
+ * with `sys.waitFor` set, or -EINVAL if `npages` is no number of pages.
  */
 export function getUserPages(mm: Mm, start: Addr, npages: number, gupFlags: number, out: Pfn[] | null): number {
+  if (!Number.isSafeInteger(npages) || npages < 0) return -EINVAL
   if ((gupFlags & FOLL_PIN) !== 0) mm.hasPinned = true
   let vma: Vma | null = null
   for (let i = 0; i < npages; i++) {
@@ -162,38 +163,50 @@ export function getUserPagesRemote(mm: Mm, start: Addr, npages: number, gupFlags
   return getUserPages(mm, start, npages, gupFlags | FOLL_GET | FOLL_REMOTE, out)
 }
 
+export interface PinOptions {
+  /** The device writes. */
+  readonly write: boolean
+  /** The pin may last: coherent device pages move to system memory first (DM-13). Default false. */
+  readonly longterm?: boolean
+}
+
 /**
- * Pins pages for DMA until `unpinUserPage`. With `longterm` coherent device pages move to system memory first (DM-13).
+ * Pins pages for DMA until `unpinUserPage`.
  *
- * Returns the number of pages pinned, which may be less than asked for, or a negative errno.
+ * Returns the number of pages pinned, which may be less than asked for; or with none pinned a negative errno of
+ * `getUserPages`, or with `longterm`
+ * - -EBUSY  a page cannot leave its device: somebody else holds it, or system memory is full
+ * - -EAGAIN a page is being migrated: wait for `sys.waitFor`, then pin again
  */
-export function pinUserPages(
-  mm: Mm,
-  start: Addr,
-  npages: number,
-  options: { readonly write: boolean; readonly longterm?: boolean },
-  out: Pfn[],
-): number {
-  if (!Number.isInteger(npages) || npages <= 0 || start % PAGE_SIZE !== 0) return -EINVAL
+export function pinUserPages(mm: Mm, start: Addr, npages: number, options: PinOptions, out: Pfn[]): number {
+  if (!Number.isSafeInteger(npages) || npages <= 0 || start % PAGE_SIZE !== 0) return -EINVAL
   const gupFlags = FOLL_PIN | (options.write ? FOLL_WRITE : 0)
   for (;;) {
     const pinned: Pfn[] = []
     const ret = getUserPages(mm, start, npages, gupFlags, pinned)
     if (ret < 0) return ret
-    const coherent = options.longterm === true ? pinned.filter((pfn) => isDeviceCoherentPage(mm.sys, pfn)) : []
-    if (coherent.length === 0) {
+    if (options.longterm !== true || !pinned.some((pfn) => isDeviceCoherentPage(mm.sys, pfn))) {
       out.push(...pinned)
       return ret
     }
-    for (const pfn of pinned) if (!coherent.includes(pfn)) unpinUserPage(mm.sys, pfn)
-    for (const pfn of coherent) {
-      // The pin becomes the reference that the migration needs.
-      getPage(mm.sys, pfn)
-      unpinUserPage(mm.sys, pfn)
-      const err = migrateDeviceCoherentPage(mm.sys, pfn)
-      if (err !== 0) return err
+    const err = leaveDevices(mm.sys, pinned)
+    if (err !== 0) return err
+  }
+}
+
+/** Gives all pins back and moves the coherent device pages among them to system memory. Stops moving at the first failure. */
+function leaveDevices(sys: System, pinned: readonly Pfn[]): number {
+  let err = 0
+  for (const pfn of pinned) {
+    if (err === 0 && isDeviceCoherentPage(sys, pfn)) {
+      getPage(sys, pfn) // for the migration, which takes it over
+      unpinUserPage(sys, pfn)
+      err = migrateDeviceCoherentPage(sys, pfn)
+    } else {
+      unpinUserPage(sys, pfn)
     }
   }
+  return err
 }
 
 /** Ends one pin of `pinUserPages`. */

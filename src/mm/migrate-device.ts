@@ -47,7 +47,7 @@ import {
   PG_UNEVICTABLE,
   PG_UPTODATE,
 } from './page.ts'
-import { allocKernelPage, getPage, putPage, unlockPage } from './page-alloc.ts'
+import { allocKernelPage, getPage, putPage, unlockPage, waitForPage } from './page-alloc.ts'
 import type { PmdTable, PteTable } from './pgtable.ts'
 import {
   PTE_DIRTY,
@@ -246,9 +246,17 @@ export function unpinMigratedPage(sys: System, pfn: Pfn): void {
   putPage(sys, pfn, GUP_PIN_COUNTING_BIAS + 1)
 }
 
-/** Moves one coherent device page to system memory, for a long-term pin (MG-102). Returns 0 or -EBUSY. */
+/**
+ * Moves one coherent device page to system memory, for a long-term pin (MG-102). Takes over a reference of the caller.
+ *
+ * Returns 0, -EBUSY if somebody else holds the page or memory is full, or -EAGAIN with `sys.waitFor` set while it is locked.
+ */
 export function migrateDeviceCoherentPage(sys: System, pfn: Pfn): number {
-  if (!sys.pages.trylock(pfn)) return -EBUSY
+  if (!sys.pages.trylock(pfn)) {
+    waitForPage(sys, pfn)
+    putPage(sys, pfn)
+    return -EAGAIN
+  }
   const src = new BigUint64Array([migratePfn(pfn, MIGRATE_PFN_MIGRATE)])
   const dst = new BigUint64Array(1)
   unmapCollected(sys, src, 1, -1)

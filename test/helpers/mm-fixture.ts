@@ -10,6 +10,7 @@ import { Machine, type MachineOptions } from '../../src/machine/machine.ts'
 import type { MmapOptions, Process } from '../../src/machine/process.ts'
 import { AddressSpace } from '../../src/mm/address-space.ts'
 import { handleMmFault } from '../../src/mm/fault.ts'
+import type { PinOptions } from '../../src/mm/gup.ts'
 import type { Mm } from '../../src/mm/mm.ts'
 import { GUP_PIN_COUNTING_BIAS } from '../../src/mm/page.ts'
 import type { System } from '../../src/mm/system.ts'
@@ -181,8 +182,8 @@ export class MmFixture {
   }
 
   /** Pins pages as for DMA until `unpin`, which is returned. */
-  pin(page: number, npages: number, write = true): () => void {
-    const pinned = this.process.pin(this.addr(page), npages, { write })
+  pin(page: number, npages: number, options: PinOptions = { write: true }): () => void {
+    const pinned = this.process.pin(this.addr(page), npages, options)
     for (const pfn of pinned.pfns) addTo(this.held, pfn, GUP_PIN_COUNTING_BIAS)
     this.validate()
     return () => {
