@@ -93,7 +93,7 @@ export class ExplicitMachine {
 
   /** The page table, a character per page: `D` on the device, `M` migrating, `w` in system memory; small if read-only. */
   pages(addr: Addr, npages: number): string {
-    return dumpPte(this.mm, addr, npages)
+    return dumpPte(this.mm, addr, npages, () => 0)
   }
 
   /** Whose the pages are, and how many: counts of entries by state. */

@@ -15,15 +15,21 @@ export class GpuContext {
   lostBecause: string | null = null
   /** Errors that no scope caught, oldest first: mistakes of this driver. */
   readonly uncaptured: string[] = []
+  private readonly onUncaptured = (event: GPUUncapturedErrorEvent): void => {
+    this.uncaptured.push(event.error.message)
+  }
 
   constructor(device: GPUDevice) {
     this.device = device
     void device.lost.then((info) => {
       this.lostBecause = info.message || info.reason || 'no reason given'
     })
-    device.addEventListener('uncapturederror', (event) => {
-      this.uncaptured.push(event.error.message)
-    })
+    device.addEventListener('uncapturederror', this.onUncaptured)
+  }
+
+  /** Stops listening. The device is the caller's. */
+  close(): void {
+    this.device.removeEventListener('uncapturederror', this.onUncaptured)
   }
 
   get isLost(): boolean {

@@ -11,7 +11,7 @@
 
 import { type Addr, PAGE_SIZE, type Pfn } from '../../base/addr.ts'
 import { assert } from '../../base/assert.ts'
-import { EACCES, EFAULT, EIO } from '../../base/errno.ts'
+import { EACCES, EFAULT, EIO, ENOMEM } from '../../base/errno.ts'
 import { hmmRangeFault } from '../../hmm/hmm.ts'
 import { HMM_PFN_VALID_HI, hmmPfnWords, hmmPfnWordsToPfn } from '../../hmm/hmm-pfn.ts'
 import {
@@ -139,15 +139,16 @@ export class Migrator {
     const args = makeMigrateVma(vma, start, end, this.options.owner, MIGRATE_VMA_SELECT_DEVICE_PRIVATE)
     args.faultPage = faultPage
     const err = migrateVmaSetup(args)
-    if (err !== 0) return { err, missed: false, done: null }
+    if (err !== 0) return { err, missed: true, done: null }
     if (mirror !== null) hmmMirrorRangeDiscard(mirror, args.start, args.end)
     const copies = this.chooseHomes(vma.mm, args.src, args.dst, args.npages)
-    const missed = this.isMissed(args, faultPage)
+    const stuck = this.withoutHome(args)
+    const missed = stuck.includes(faultPage)
     if (copies.length === 0) {
       this.endBack(args, args.src, args.dst, args.npages, move)
-      return { err: 0, missed, done: null }
+      return { err: stuck.length === 0 ? 0 : this.reasonToStay(), missed, done: null }
     }
-    return { err: 0, missed, done: this.copyBack(args, copies, move) }
+    return { err: 0, missed, done: this.copyBack(args, copies, stuck.length, move) }
   }
 
   /** Moves all pages of a block to system memory. Returns the number of pages that left. */
@@ -284,12 +285,13 @@ export class Migrator {
     return nleft
   }
 
-  private async copyBack(args: MigrateVma, copies: CopyList, move: Move): Promise<number> {
+  private async copyBack(args: MigrateVma, copies: CopyList, nstuck: number, move: Move): Promise<number> {
     const failure = await this.copyDown(copies, args.src, args.dst, args.npages)
     // The fault that began this has returned, and its reference on the page is gone.
     args.faultPage = -1
     this.endBack(args, args.src, args.dst, args.npages, move, failure === null ? copies.length : 0)
-    return failure === null ? 0 : errnoOf(failure)
+    if (failure !== null) return errnoOf(failure)
+    return nstuck === 0 ? 0 : this.reasonToStay()
   }
 
   /**
@@ -371,15 +373,21 @@ export class Migrator {
     return nmoved
   }
 
-  /** The page that the CPU touched is going to stay on the device. */
-  private isMissed(args: MigrateVma, faultPage: Pfn): boolean {
-    if (faultPage < 0) return false
+  /** Device pages that could leave, and have nowhere to go. */
+  private withoutHome(args: MigrateVma): Pfn[] {
     const src = migratePfnWords(args.src)
     const dst = migratePfnWords(args.dst)
+    const stuck: Pfn[] = []
     for (let i = 0; i < args.npages; i++) {
-      if (migratePfnAt(src, i) === faultPage) return migratePfnAt(dst, i) < 0
+      const spage = migratePfnAt(src, i)
+      if (spage >= 0 && migratePfnAt(dst, i) < 0) stuck.push(spage)
     }
-    return false
+    return stuck
+  }
+
+  /** -EIO if only the lost device has the contents, else -ENOMEM. */
+  private reasonToStay(): number {
+    return this.options.context.isLost ? -EIO : -ENOMEM
   }
 
   /** Entry `i` does not migrate after all: lets its destination go. */
@@ -417,11 +425,11 @@ export class Migrator {
 
 /** Of `Migrator.bringBack`. */
 export interface BringBack {
-  /** 0, or -EINVAL from setup. */
+  /** 0, -EINVAL from setup, or if everything is done -EIO or -ENOMEM for pages that had to stay (lost, no frame). */
   readonly err: number
-  /** The page of the fault stays on the device: no frame, or the device is lost. */
+  /** The page of the fault stays on the device. */
   readonly missed: boolean
-  /** Resolves to 0, or -EIO if the device failed. null if everything is done. */
+  /** Resolves to 0, -EIO or -ENOMEM. null if everything is done. */
   readonly done: Promise<number> | null
 }
 

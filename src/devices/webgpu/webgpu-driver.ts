@@ -37,7 +37,7 @@ import type { Mm } from '../../mm/mm.ts'
 import { GUP_PIN_COUNTING_BIAS } from '../../mm/page.ts'
 import { waitForPage } from '../../mm/page-alloc.ts'
 import type { System } from '../../mm/system.ts'
-import { VM_FAULT_RETRY, VM_FAULT_SIGBUS, type VmFault } from '../../mm/vm-fault.ts'
+import { VM_FAULT_OOM, VM_FAULT_RETRY, VM_FAULT_SIGBUS, type VmFault } from '../../mm/vm-fault.ts'
 import { NO_TRACE, type Tracer } from '../../trace/tracer.ts'
 import type { HmmDevice, HmmDeviceHandle } from '../device.ts'
 import { mmapReadLock, Serial, touchPages, waitForOther, withUser } from '../edge.ts'
@@ -183,6 +183,7 @@ export class WebGpuDevice implements HmmDevice<WebGpuHandle> {
     this.dispatcher.destroy()
     this.transfers.destroy()
     this.memory.pool.destroy()
+    this.context.close()
     return 0
   }
 
@@ -265,7 +266,7 @@ export class WebGpuDevice implements HmmDevice<WebGpuHandle> {
     }
     const move = { cause: 'fault', counts: makeMoveCounts() } as const
     const { err, missed, done } = this.migrator.bringBack(handle?.mirror ?? null, vma, start, end, vmf.page, move)
-    if (err !== 0 || missed) return VM_FAULT_SIGBUS
+    if (done === null && missed) return err === -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS
     if (done === null) return 0
     // The fault gives its lock back when it returns; the migration keeps one of its own.
     assert(mm.mmapLock.tryRead(true), 'a fault holds mmapLock for reading')
@@ -311,6 +312,7 @@ export class WebGpuHandle implements HmmDeviceHandle {
    */
   launch(kernel: DirectKernel, call: DirectCall): Promise<LaunchReceipt> {
     return this.run(() => {
+      this.device.context.checkAlive()
       const slices = planSlices(kernel, call, this.limits())
       const claim = this.claim(pagesOfCall(kernel, call))
       const launched = this.device.launches.run(() => this.runSlices(kernel, call, slices))
@@ -326,6 +328,7 @@ export class WebGpuHandle implements HmmDeviceHandle {
   prefetch(start: Addr, end: Addr, access: 'read' | 'readWrite' = 'readWrite'): Promise<MoveCounts> {
     return this.run(async () => {
       this.checkRange('prefetch', start, end)
+      this.device.context.checkAlive()
       const move = { cause: 'prefetch', counts: makeMoveCounts() } as const
       await this.whenResident([{ start, end, write: access === 'readWrite' }], move, () => {})
       return move.counts
@@ -336,7 +339,7 @@ export class WebGpuHandle implements HmmDeviceHandle {
    * Gives `[start, end)` to the CPU, for reading or for reading and writing, after the launches that use it.
    *
    * Rejects with an MmError: EFAULT if a page is not mapped or cannot be accessed like that, EIO if the device failed and
-   * only it had the contents. Returns what moved.
+   * only it had the contents of some page, ENOMEM. Returns what moved.
    */
   sync(start: Addr, end: Addr, access: 'read' | 'readWrite' = 'readWrite'): Promise<MoveCounts> {
     return this.run(async () => {
@@ -506,6 +509,7 @@ export class WebGpuHandle implements HmmDeviceHandle {
       await device.evictWhere(() => true, move)
       block = await device.reserve(mm, npages, move)
     }
+    device.context.checkAlive()
     if (block === null) {
       const detail = `${npages} pages in one piece, the device has ${device.memory.npages}`
       throw new MmError(-ENOMEM, 'launch', { addr: start, detail })
@@ -606,7 +610,6 @@ export class WebGpuHandle implements HmmDeviceHandle {
   /** Runs one operation of the public surface: the address space stays alive meanwhile. */
   private async run<T>(operation: () => Promise<T>): Promise<T> {
     if (this.closed) throw new MmError(-ENODEV, 'webgpu', { detail: 'the handle is closed' })
-    this.device.context.checkAlive()
     const result = await withUser(this.mm, operation)
     if (result === undefined) throw new MmError(-EINVAL, 'webgpu', { detail: 'the address space is gone' })
     return result
