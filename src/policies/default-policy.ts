@@ -1,0 +1,20 @@
+// The policy that devices get unless somebody chooses another one. To change a part, spread it:
+//
+//   const policy = { ...DEFAULT_POLICY, place: () => 'migrate' }
+
+import type { DevicePolicy } from '../hmm/policy.ts'
+import { nextWindow } from './fault-around.ts'
+import { evictColdest } from './lru-evict.ts'
+import { placeByRoom } from './placement.ts'
+import { isThrashing, MOVE_WINDOW, throttle } from './thrashing.ts'
+
+export const DEFAULT_POLICY: DevicePolicy = {
+  moveWindow: MOVE_WINDOW,
+  place: placeByRoom,
+  evict: evictColdest,
+  touch(counters) {
+    const thrashes = isThrashing(counters)
+    const npages = thrashes ? 1 : nextWindow(counters.window, counters.isSequential)
+    return { npages, isThrashing: thrashes, delay: throttle(counters) }
+  },
+}

@@ -1,0 +1,26 @@
+// Where pages go that a device needs. Reading gets a copy beside the system page, which the CPU may go on reading; writing
+// moves the page and keeps its frame, so that coming back needs no room and no copy of what the device left alone. Both hold
+// two frames for one page: as soon as system memory is scarce pages move and free theirs.
+
+import type { Placement, PlacementCounters } from '../hmm/policy.ts'
+
+/** Below this part of all frames free system memory is scarce. */
+const SCARCE_PART = 16
+
+export function placeByRoom(counters: PlacementCounters): Placement {
+  const { access, hint } = counters
+  if (hint !== undefined && (hint !== 'duplicate' || access === 'read')) return hint
+  if (systemIsScarce(counters)) return 'migrate'
+  if (access === 'read') return 'duplicate'
+  return pinsAreUsedUp(counters) ? 'migrate' : 'pin'
+}
+
+/** Few frames are free that an allocation may take. */
+export function systemIsScarce({ systemPages, systemFree, systemReserve }: PlacementCounters): boolean {
+  return systemFree - systemReserve < systemPages / SCARCE_PART
+}
+
+/** Pins may hold all of memory but the reserve, no more. */
+function pinsAreUsedUp({ npages, npinned, systemPages, systemReserve }: PlacementCounters): boolean {
+  return npinned + npages > systemPages - systemReserve
+}

@@ -1,0 +1,28 @@
+// Pages that both sides want. From three moves on it is called thrashing, and only the touched page comes back. If it goes on
+// while the device has work waiting, the CPU waits a little before each page, so that launches find their pages in place.
+
+import type { TouchCounters } from '../hmm/policy.ts'
+
+/** Microseconds that moves count for. */
+export const MOVE_WINDOW = 100_000
+
+/** Moves of 2 MiB within the window from which on it is thrashing. */
+export const THRASHING_MOVES = 3
+
+/** Moves from which on a touch waits. */
+export const THROTTLED_MOVES = 10
+
+/** The first wait in microseconds; it doubles with every further move. */
+const FIRST_DELAY = 50
+/** Far below what a person or a timeout notices. */
+const LONGEST_DELAY = 1_600
+
+export function isThrashing({ nmoves }: TouchCounters): boolean {
+  return nmoves >= THRASHING_MOVES
+}
+
+/** Microseconds that a touch waits. */
+export function throttle({ nmoves, nqueued }: TouchCounters): number {
+  if (nmoves < THROTTLED_MOVES || nqueued === 0) return 0
+  return Math.min(FIRST_DELAY * 2 ** (nmoves - THROTTLED_MOVES), LONGEST_DELAY)
+}
