@@ -110,6 +110,15 @@ export class ExplicitMachine {
     return counts
   }
 
+  /** Waits until some page of the range is on its way. */
+  async untilMigrating(addr: Addr, npages: number): Promise<void> {
+    for (let look = 1; this.census(addr, npages).migrating === 0; look++) {
+      assert(look < 10_000, () => `pages at ${addr} begin to migrate: ${this.pages(addr, npages)}`)
+      // Mostly steps of promises, so that no state is missed; now and then a turn of the event loop.
+      await (look % 100 === 0 ? new Promise(setImmediate) : Promise.resolve())
+    }
+  }
+
   /** All invariants. With `idle` nothing is in progress, and references are exact. */
   check(idle = true): void {
     const { sys, handle, device } = this

@@ -81,6 +81,10 @@ describe('thin slice', () => {
     expect(receipt.moved.npagesOut).toBeGreaterThanOrEqual(NPAGES)
     expect(receipt.moved.bytesDeviceToHost).toBeLessThanOrEqual((receipt.moved.npagesOut / 2) * PAGE_SIZE)
     expect(device.npagesUsed).toBeLessThanOrEqual(NPAGES)
+    const { pagesMigrated: byCause, bytesDeviceToHost: readBack } = machine.counters
+    expect(byCause).toMatchObject({ fault: 2 * NPAGES, eviction: receipt.moved.npagesOut })
+    expect(readBack).toMatchObject({ eviction: receipt.moved.bytesDeviceToHost, fault: 0 })
+    expect(readBack.eviction).toBeGreaterThan(0)
     const pages = [machine.census(x, NPAGES), machine.census(y, NPAGES)]
     expect(pages[0].device + pages[1].device).toBe(device.npagesUsed)
     expect(pages.map(({ migrating, empty }) => migrating + empty)).toEqual([0, 0])
@@ -175,7 +179,7 @@ describe('thin slice', () => {
     const { x, y, end } = makeArrays()
     const log: string[] = []
     const prefetched = handle.prefetch(x, end.x).then(() => log.push('prefetch is done'))
-    while (machine.census(x, NPAGES).migrating === 0) await Promise.resolve()
+    await machine.untilMigrating(x, NPAGES)
     machine.check(false)
     expect([mm.mmapLock.readers, mm.mmapLock.writer]).toEqual([1, false])
 

@@ -119,7 +119,20 @@ describe('launch', () => {
     m.check()
     const states = [...blocks, next].map((addr) => m.pages(addr, 8))
     expect(states).toEqual(['DDDDDDDD', 'DDDDDDDD', 'wwwwwwww', 'DDDDDDDD'])
-    expect(m.counters.bytesDeviceToHost.eviction).toBe(0)
+    expect(m.counters.pagesMigrated).toMatchObject({ prefetch: 32, eviction: 8, fault: 0 })
+    expect(sumByCause(m.counters.bytesDeviceToHost)).toBe(0)
+  })
+
+  it('waits for frames that somebody else is about to give back', async () => {
+    const m = await start({ devicePages: 16, staging: { npages: 2, count: 1 } })
+    const [x, y, z] = [filled(m, 1, 8), filled(m, 20, 8), filled(m, 40, 16)]
+    await m.handle.launch(SAXPY, saxpyCall(1, x, y, 8 * FLOATS))
+    const synced = m.handle.sync(y, page(28))
+    await m.untilMigrating(y, 8)
+    await Promise.all([m.handle.prefetch(z, page(56)), synced])
+    m.check()
+    expect([m.pages(x, 8), m.pages(y, 8), m.census(z, 16).device]).toEqual(['wwwwwwww', 'wwwwwwww', 16])
+    expect([...m.floats(y, 3)]).toEqual([0, 2, 4])
   })
 
   it('binds arguments that begin anywhere, also two in one page', async () => {
@@ -379,7 +392,7 @@ describe('the device', () => {
       () => 'done',
       (error: unknown) => error,
     )
-    while (m.census(y, 32).migrating === 0) await new Promise(setImmediate)
+    await m.untilMigrating(y, 32)
     lost.destroy()
     expect(await outcome).toBeInstanceOf(GpuError)
     m.check()

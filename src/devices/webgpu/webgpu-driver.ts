@@ -86,6 +86,9 @@ export interface LaunchReceipt {
   readonly moved: Readonly<MoveCounts>
 }
 
+/** What brings pages to the device, as errors name it. */
+type Operation = 'launch' | 'prefetch'
+
 /** A range that a launch in progress uses. */
 interface Claim {
   readonly ranges: readonly PageRange[]
@@ -203,22 +206,39 @@ export class WebGpuDevice implements HmmDevice<WebGpuHandle> {
    * Reserves neighbouring frames, evicting the coldest blocks until there are enough. The caller runs inside `preparing`
    * and holds no lock. Returns null if everything that can go is gone and there still is no run of that length.
    */
-  async reserve(mm: Mm, npages: number, move: Move): Promise<Block | null> {
-    const { memory } = this
+  async reserve(mm: Mm, npages: number, counts: MoveCounts): Promise<Block | null> {
+    const { memory, sys } = this
+    const move = { cause: 'eviction', counts } as const
     const evicted: Block[] = []
+    const release = (): void => {
+      for (const block of evicted.splice(0)) memory.release(block)
+    }
     try {
       for (;;) {
         const found = memory.allocBlock(mm, npages)
-        const coldest = found === null ? memory.coldest() : null
-        if (coldest === null) return found
-        // Held to the end: what could not leave is not asked a second time.
-        coldest.holds++
-        evicted.push(coldest)
-        await this.evictBlock(coldest, move)
+        if (found !== null) return found
+        const coldest = memory.coldest()
+        if (coldest !== null) {
+          // Held for now: what could not leave is not asked a second time.
+          coldest.holds++
+          evicted.push(coldest)
+          await this.evictBlock(coldest, move)
+          continue
+        }
+        // Pages that somebody else is bringing back will be gone soon.
+        const moving = evicted.flatMap((block) => memory.framesOf(block)).find((frame) => this.isMoving(frame))
+        if (moving === undefined) return null
+        release()
+        waitForPage(sys, memory.pfnOf(moving))
+        await waitForOther(sys)
       }
     } finally {
-      for (const block of evicted) memory.release(block)
+      release()
     }
+  }
+
+  private isMoving(frame: number): boolean {
+    return this.sys.pages.isLocked(this.memory.pfnOf(frame))
   }
 
   /** Evicts all blocks that nobody works with and `wanted` accepts. */
@@ -330,7 +350,7 @@ export class WebGpuHandle implements HmmDeviceHandle {
       this.checkRange('prefetch', start, end)
       this.device.context.checkAlive()
       const move = { cause: 'prefetch', counts: makeMoveCounts() } as const
-      await this.whenResident([{ start, end, write: access === 'readWrite' }], move, () => {})
+      await this.whenResident('prefetch', [{ start, end, write: access === 'readWrite' }], move, () => {})
       return move.counts
     })
   }
@@ -385,7 +405,7 @@ export class WebGpuHandle implements HmmDeviceHandle {
     const move = { cause: 'fault', counts: makeMoveCounts() } as const
     const compiled = await dispatcher.compile(kernel)
     for (const slice of slices) {
-      await this.whenResident(slice.pages, move, (frames) => {
+      await this.whenResident('launch', slice.pages, move, (frames) => {
         const offsets = slice.args.map(({ start }) => {
           const k = slice.pages.findIndex((range) => start >= range.start && start < range.end)
           return frames[k] * PAGE_SIZE + (start - slice.pages[k].start)
@@ -415,6 +435,7 @@ export class WebGpuHandle implements HmmDeviceHandle {
    * held, so that a waiting writer cannot take them away again before they were used.
    */
   private whenResident(
+    what: Operation,
     ranges: readonly PageRange[],
     move: Move,
     use: (frames: readonly number[]) => void,
@@ -440,14 +461,14 @@ export class WebGpuHandle implements HmmDeviceHandle {
         let missing = tryUse()
         for (let fruitless = 0; missing >= 0 && fruitless < FRUITLESS_ROUNDS_MAX; fruitless++) {
           const range = ranges[missing]
-          await this.bringIn(range, move, held, release, () => {
+          await this.bringIn(what, range, move, held, release, () => {
             missing = tryUse()
           })
           if (missing < 0 || ranges[missing] !== range) fruitless = 0
-          else if (await this.deviceFault(range)) fruitless = 0
+          else if (await this.deviceFault(what, range)) fruitless = 0
         }
         if (missing < 0) return
-        throw new MmError(-EBUSY, 'launch', { addr: ranges[missing].start, detail: 'pages do not move to the device' })
+        throw new MmError(-EBUSY, what, { addr: ranges[missing].start, detail: 'pages do not move to the device' })
       } finally {
         release()
       }
@@ -493,6 +514,7 @@ export class WebGpuHandle implements HmmDeviceHandle {
 
   /** One attempt to bring a range in; `look` runs before mmapLock is released. Throws an MmError if it cannot succeed. */
   private async bringIn(
+    what: Operation,
     range: PageRange,
     move: Move,
     held: Set<Block>,
@@ -502,17 +524,17 @@ export class WebGpuHandle implements HmmDeviceHandle {
     const { device, mm, mirror } = this
     const { start, end, write } = range
     const npages = (end - start) / PAGE_SIZE
-    let block = await device.reserve(mm, npages, move)
+    let block = await device.reserve(mm, npages, move.counts)
     if (block === null && held.size > 0) {
       // Free frames lie between the blocks of this very launch: begin again with an empty device.
       release()
-      await device.evictWhere(() => true, move)
-      block = await device.reserve(mm, npages, move)
+      await device.evictWhere(() => true, { cause: 'eviction', counts: move.counts })
+      block = await device.reserve(mm, npages, move.counts)
     }
     device.context.checkAlive()
     if (block === null) {
       const detail = `${npages} pages in one piece, the device has ${device.memory.npages}`
-      throw new MmError(-ENOMEM, 'launch', { addr: start, detail })
+      throw new MmError(-ENOMEM, what, { addr: start, detail })
     }
     held.add(block)
     const reserved = block
@@ -526,11 +548,11 @@ export class WebGpuHandle implements HmmDeviceHandle {
       device.memory.closeBlock(reserved)
     }
     device.context.checkAlive()
-    if (err !== 0) throw new MmError(err, 'launch', { addr: start })
+    if (err !== 0) throw new MmError(err, what, { addr: start })
   }
 
   /** Faults the range in as the device would, to learn what is in the way. Returns whether it waited for somebody. */
-  private async deviceFault({ start, end, write }: PageRange): Promise<boolean> {
+  private async deviceFault(what: Operation, { start, end, write }: PageRange): Promise<boolean> {
     const { sys } = this.device
     const event = new HmmEvent(start, end, write ? HMM_DEVICE_WFAULT : HMM_DEVICE_RFAULT)
     while (event.start < end) {
@@ -541,7 +563,7 @@ export class WebGpuHandle implements HmmDeviceHandle {
         return true
       }
       if (err === -EBUSY) return false
-      if (err !== 0) throw new MmError(err, 'launch', { addr: event.start })
+      if (err !== 0) throw new MmError(err, what, { addr: event.start })
       event.start = event.end
       event.end = end
     }
