@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { AssertionError } from './assert.ts'
-import { EAGAIN, EBUSY, EFAULT, EHWPOISON, errnoName, MmError, throwOnError } from './errno.ts'
+import { EAGAIN, EBUSY, EFAULT, EHWPOISON, EMFILE, errnoName, hasErrnoName, MmError, throwOnError } from './errno.ts'
 
 describe('errnoName()', () => {
   it('names a number as it is in errno.h and as functions return it', () => {
@@ -10,6 +10,10 @@ describe('errnoName()', () => {
 
   it('asserts that the number is known', () => {
     expect(() => errnoName(4095)).toThrow(AssertionError)
+  })
+
+  it('hasErrnoName() tells beforehand', () => {
+    expect([EMFILE, -EMFILE, 4095, 0].map(hasErrnoName)).toEqual([true, true, false, false])
   })
 })
 

@@ -25,6 +25,9 @@ export const EBUSY = 16
 export const EEXIST = 17
 export const ENODEV = 19
 export const EINVAL = 22
+export const ENFILE = 23
+export const EMFILE = 24
+export const ENOTTY = 25
 export const ENOSPC = 28
 export const ENOSYS = 38
 export const EOVERFLOW = 75
@@ -48,6 +51,9 @@ const ERRORS = {
   EEXIST: { errno: EEXIST, text: 'already exists' },
   ENODEV: { errno: ENODEV, text: 'no such device' },
   EINVAL: { errno: EINVAL, text: 'invalid argument' },
+  ENFILE: { errno: ENFILE, text: 'too many open files in the system' },
+  EMFILE: { errno: EMFILE, text: 'too many open files' },
+  ENOTTY: { errno: ENOTTY, text: 'no such operation on this file' },
   ENOSPC: { errno: ENOSPC, text: 'no space left' },
   ENOSYS: { errno: ENOSYS, text: 'not implemented' },
   EOVERFLOW: { errno: EOVERFLOW, text: 'value too large' },
@@ -60,6 +66,11 @@ export type ErrnoName = keyof typeof ERRORS
 const NAMES: ReadonlyMap<number, ErrnoName> = new Map(
   (Object.keys(ERRORS) as ErrnoName[]).map((name) => [ERRORS[name].errno, name]),
 )
+
+/** Whether this file knows the error number, given as in errno.h or negated. */
+export function hasErrnoName(errno: number): boolean {
+  return NAMES.has(Math.abs(errno))
+}
 
 /** Name of an error number of this file, given as in errno.h or negated as functions return it. */
 export function errnoName(errno: number): ErrnoName {

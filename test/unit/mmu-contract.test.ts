@@ -1,18 +1,23 @@
 // The contract of mmu/mmu.ts, held by every backend: what mm may rely on. A part that a backend's capabilities exclude is
-// skipped and names the capability. What only one backend does is tested beside it.
+// skipped and names the capability. What only one backend does is tested beside it. Stores are made where they are seen: on
+// the live backend by a thread of its own.
 
-import { describe, expect, test } from 'vitest'
+import { afterAll, afterEach, describe, expect, test } from 'vitest'
 import { HPAGE_PMD_NR, PAGE_SIZE, type Pfn } from '../../src/base/addr.ts'
 import { AssertionError } from '../../src/base/assert.ts'
 import { ExplicitMmu } from '../../src/mmu/explicit/explicit-mmu.ts'
 import type { Mmu, SpaceId } from '../../src/mmu/mmu.ts'
 import { SimulatedMmu } from '../../src/mmu/simulated/simulated-mmu.ts'
+import { findLiveMachine, LiveFixture, trackingsOf } from '../helpers/live-fixture.ts'
+import { ProgramThread } from '../helpers/program-thread.ts'
 
 interface Backend {
   readonly name: string
   make(nframes: number): Mmu
   /** Writes a byte as a program would, through the translation; where stores are not seen, being allowed to is enough. */
   store(mmu: Mmu, addr: number): void
+  /** Gives back what `make` took from the system. */
+  close?(mmu: Mmu): void
 }
 
 const BACKENDS: Backend[] = [
@@ -25,6 +30,35 @@ const BACKENDS: Backend[] = [
   },
 ]
 
+const machine = await findLiveMachine()
+if (typeof machine === 'string') test('Mmu contract: userfaultfd', (test) => test.skip(machine))
+else {
+  const thread = new ProgramThread()
+  afterAll(() => thread.end())
+  const fixtures = new Map<Mmu, LiveFixture>()
+  const get = (mmu: Mmu): LiveFixture => {
+    const fixture = fixtures.get(mmu)
+    if (fixture === undefined) throw new Error('made by this backend')
+    return fixture
+  }
+  // Without write tracking a page has to be touched again after every look, and somebody has to serve that: tested elsewhere.
+  for (const tracking of trackingsOf(machine).filter((tracking) => tracking !== 'none')) {
+    BACKENDS.push({
+      name: `userfaultfd, ${tracking}`,
+      make(nframes) {
+        const fixture = new LiveFixture(machine, tracking, nframes, thread)
+        fixtures.set(fixture.mmu, fixture)
+        return fixture.mmu
+      },
+      store: (mmu, addr) => get(mmu).store(addr, addr + 1),
+      close(mmu) {
+        get(mmu).close()
+        fixtures.delete(mmu)
+      },
+    })
+  }
+}
+
 /** The frame for page `vpn` of the space. */
 function alloc(mmu: Mmu, space: SpaceId, vpn: number): Pfn {
   const pfn = mmu.allocFrame(space, vpn * PAGE_SIZE, 0)
@@ -32,7 +66,17 @@ function alloc(mmu: Mmu, space: SpaceId, vpn: number): Pfn {
   return pfn
 }
 
-describe.each(BACKENDS)('Mmu contract: $name', ({ make, store }) => {
+describe.each(BACKENDS)('Mmu contract: $name', ({ make: makeMmu, store, close }) => {
+  const made: Mmu[] = []
+  const make = (nframes: number): Mmu => {
+    const mmu = makeMmu(nframes)
+    made.push(mmu)
+    return mmu
+  }
+  afterEach(() => {
+    for (const mmu of made.splice(0)) close?.(mmu)
+  })
+
   describe('frames', () => {
     test('allocFrame() hands out frames below nframes, each once, until nfree is 0', () => {
       const mmu = make(8)

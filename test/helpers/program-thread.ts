@@ -1,0 +1,76 @@
+// A thread that touches memory when it is told to, for tests of the live backend. The thread of the test must not: it would
+// wait for a page that only it can bring. So the touch happens in a worker, while the test serves faults in a loop, in
+// between looking whether the worker is done.
+
+import { Worker } from 'node:worker_threads'
+
+/** Longest time that a touch may take. */
+const TIMEOUT_MS = 5000
+
+const OPERATIONS = ['load', 'store', 'add'] as const
+type Operation = (typeof OPERATIONS)[number]
+
+// Words of the control buffer.
+const REQUEST = 0
+const DONE = 1
+const RESULT = 2
+
+const SOURCE = `
+  const { parentPort, receiveMessageOnPort, workerData } = require('node:worker_threads')
+  const control = new Int32Array(workerData)
+  for (let seen = 0; ; ) {
+    Atomics.wait(control, ${REQUEST}, seen)
+    seen = Atomics.load(control, ${REQUEST})
+    const { operation, buffer, offset, value } = receiveMessageOnPort(parentPort).message
+    const words = new Int32Array(buffer, offset, 1)
+    if (operation === 'load') control[${RESULT}] = words[0]
+    else if (operation === 'store') words[0] = value
+    else control[${RESULT}] = Atomics.add(words, 0, value)
+    Atomics.store(control, ${DONE}, seen)
+    Atomics.notify(control, ${DONE})
+  }
+`
+
+export class ProgramThread {
+  readonly #control = new Int32Array(new SharedArrayBuffer(12))
+  readonly #worker: Worker
+
+  constructor() {
+    this.#worker = new Worker(SOURCE, { eval: true, workerData: this.#control.buffer })
+    this.#worker.unref()
+  }
+
+  /** The word at a byte offset. `serve` is called again and again until the touch is done. */
+  load(buffer: SharedArrayBuffer, offset: number, serve: () => void): number {
+    return this.#perform('load', buffer, offset, 0, serve)
+  }
+
+  store(buffer: SharedArrayBuffer, offset: number, value: number, serve: () => void): void {
+    this.#perform('store', buffer, offset, value, serve)
+  }
+
+  /** Atomics.add: returns the word before. */
+  add(buffer: SharedArrayBuffer, offset: number, value: number, serve: () => void): number {
+    return this.#perform('add', buffer, offset, value, serve)
+  }
+
+  /** The thread must not be waiting for a page. */
+  async end(): Promise<void> {
+    await this.#worker.terminate()
+  }
+
+  #perform(operation: Operation, buffer: SharedArrayBuffer, offset: number, value: number, serve: () => void): number {
+    const control = this.#control
+    this.#worker.postMessage({ operation, buffer, offset, value })
+    const request = Atomics.add(control, REQUEST, 1) + 1
+    Atomics.notify(control, REQUEST)
+    const deadline = performance.now() + TIMEOUT_MS
+    for (let done = Atomics.load(control, DONE); done !== request; done = Atomics.load(control, DONE)) {
+      serve()
+      if (performance.now() > deadline)
+        throw new Error(`a ${operation} at ${offset} is not done after ${TIMEOUT_MS} ms`)
+      Atomics.wait(control, DONE, done, 1)
+    }
+    return control[RESULT]
+  }
+}
