@@ -33,6 +33,43 @@ describe('FreeRuns', () => {
     expect(runs.longest).toBe(8)
   })
 
+  it('alloc() aligns, counting from where the pages lie', () => {
+    const runs = new FreeRuns(64)
+    expect([runs.alloc(1, 8), runs.alloc(1, 8), runs.alloc(1), runs.alloc(1, 8, 7)]).toEqual([0, 8, 1, 7])
+    expect([runs.alloc(1, 8, 7), runs.alloc(40, 16), runs.alloc(41)]).toEqual([15, 16, -1])
+    expect([runs.nfree, runs.longest]).toEqual([64 - 45, 8])
+  })
+
+  it('alloc() finds an aligned run whenever there is one', () => {
+    const steps = fc.array(fc.tuple(fc.integer({ min: 1, max: 9 }), fc.constantFrom(1, 2, 4), fc.nat()), {
+      maxLength: 60,
+    })
+    fc.assert(
+      fc.property(steps, fc.nat(3), (program, phase) => {
+        const runs = new FreeRuns(50)
+        const used = new Array<boolean>(50).fill(false)
+        const taken: [number, number][] = []
+        const isFree = (first: number, npages: number) =>
+          first + npages <= 50 && used.slice(first, first + npages).every((is) => !is)
+        for (const [npages, align, which] of program) {
+          const places = used.map((_, page) => page).filter((page) => (page - phase + 4) % align === 0)
+          const wanted = places.find((page) => isFree(page, npages)) ?? -1
+          expect(runs.alloc(npages, align, phase)).toBe(wanted)
+          if (wanted >= 0) {
+            used.fill(true, wanted, wanted + npages)
+            taken.push([wanted, npages])
+          }
+          if (taken.length === 0 || which % 2 === 0) continue
+          const [[first, length]] = taken.splice(which % taken.length, 1)
+          runs.free(first, length)
+          used.fill(false, first, first + length)
+        }
+        for (const [first, npages] of taken) runs.free(first, npages)
+        expect(runs.longest).toBe(50)
+      }),
+    )
+  })
+
   it('never hands a frame out twice, and finds a run whenever there is one', () => {
     const steps = fc.array(fc.tuple(fc.integer({ min: 1, max: 9 }), fc.nat()), { maxLength: 60 })
     fc.assert(

@@ -1,5 +1,5 @@
-// Which frames of a pool are free, as runs of neighbours. Allocation is first fit: a range that is to be bound to a kernel
-// directly has to lie in one piece, and what is taken from the front leaves the largest piece at the back.
+// Which frames of a pool or pages of a segment are free, as runs of neighbours. Allocation is first fit: a range that is to be
+// bound to a kernel directly has to lie in one piece, and what is taken from the front leaves the largest piece at the back.
 
 import { assert } from '../base/assert.ts'
 
@@ -23,22 +23,35 @@ export class FreeRuns {
     return this.lengths.reduce((most, length) => Math.max(most, length), 0)
   }
 
-  /** Takes `npages` neighbouring frames. Returns the first, or -1 if no run is as long. */
-  alloc(npages: number): number {
+  /**
+   * Takes `npages` neighbouring frames. The first one is `phase` above a multiple of `align`. Returns it, or -1 if no run is as
+   * long.
+   */
+  alloc(npages: number, align = 1, phase = 0): number {
     assert(Number.isSafeInteger(npages) && npages > 0, () => `a run of ${npages} frames, wanted at least one`)
     const { starts, lengths } = this
-    const at = lengths.findIndex((length) => length >= npages)
-    if (at < 0) return -1
-    const first = starts[at]
-    if (lengths[at] === npages) {
-      starts.splice(at, 1)
-      lengths.splice(at, 1)
-    } else {
-      starts[at] += npages
-      lengths[at] -= npages
+    for (let at = 0; at < starts.length; at++) {
+      const before = alignGap(starts[at], align, phase)
+      const after = lengths[at] - before - npages
+      if (after < 0) continue
+      const first = starts[at] + before
+      if (before > 0) {
+        lengths[at] = before
+        if (after > 0) {
+          starts.splice(at + 1, 0, first + npages)
+          lengths.splice(at + 1, 0, after)
+        }
+      } else if (after > 0) {
+        starts[at] = first + npages
+        lengths[at] = after
+      } else {
+        starts.splice(at, 1)
+        lengths.splice(at, 1)
+      }
+      this.nfree -= npages
+      return first
     }
-    this.nfree -= npages
-    return first
+    return -1
   }
 
   /** Gives frames back, all of them taken. */
@@ -76,4 +89,10 @@ export class FreeRuns {
     }
     return low
   }
+}
+
+/** From `start` to the next number that is `phase` above a multiple of `align`. */
+function alignGap(start: number, align: number, phase: number): number {
+  const over = (start - phase) % align
+  return over <= 0 ? -over : align - over
 }
