@@ -7,7 +7,7 @@
 import { type Addr, addrToVpn, PAGE_SIZE, type Pfn, pageOffset } from '../base/addr.ts'
 import { AssertionError } from '../base/assert.ts'
 import { EAGAIN, EINVAL, ENOMEM, ESRCH, MmError, throwOnError } from '../base/errno.ts'
-import { type DeviceNumber, dumpAttr, dumpPagemap, dumpPte, formatMaps } from '../mm/dump.ts'
+import { type DeviceNumber, dumpAttr, dumpPagemap, dumpPte, dumpSoftDirty, formatMaps } from '../mm/dump.ts'
 import { forkMm } from '../mm/fork.ts'
 import { type PinOptions, pinUserPages, unpinUserPage } from '../mm/gup.ts'
 import { mmMadvise } from '../mm/madvise.ts'
@@ -16,6 +16,7 @@ import type { Mm } from '../mm/mm.ts'
 import { mmMmap, mmMunmap, mmput } from '../mm/mmap.ts'
 import { mmMprotect } from '../mm/mprotect.ts'
 import { mmMremap } from '../mm/mremap.ts'
+import { clearSoftDirty } from '../mm/soft-dirty.ts'
 import type { VmFile } from '../mm/vma.ts'
 import {
   MAP_ANONYMOUS,
@@ -170,6 +171,14 @@ export class Process {
     this.#change('munlock', addr, () => mmMunlock(this.mm, addr, length))
   }
 
+  /** Forgets which pages were written: from now on `dumpSoftDirty` shows those that are written after this. */
+  clearSoftDirty(): void {
+    this.#change('clearSoftDirty', undefined, () => {
+      clearSoftDirty(this.mm)
+      return 0
+    })
+  }
+
   /** A child with a copy of this address space; pages are shared until one of the two writes. */
   fork(name?: string): Process {
     let child: Mm | undefined
@@ -300,6 +309,11 @@ export class Process {
   /** Page-table entries, one character per page: see mm/dump.ts. */
   dumpPte(addr: Addr, npages: number, deviceNumber?: DeviceNumber): string {
     return dumpPte(this.mm, addr, npages, deviceNumber)
+  }
+
+  /** Which pages were written since `clearSoftDirty`. */
+  dumpSoftDirty(addr: Addr, npages: number): string {
+    return dumpSoftDirty(this.mm, addr, npages)
   }
 
   dumpAttr(addr: Addr, npages: number): string {

@@ -8,7 +8,7 @@
 import { PAGE_SIZE } from '../base/addr.ts'
 import { type IntervalNode, IntervalTree } from '../base/interval-tree.ts'
 import type { System } from './system.ts'
-import { VM_ACCESS_FLAGS } from './vm-flags.ts'
+import { VM_ACCESS_FLAGS, VM_SOFTDIRTY } from './vm-flags.ts'
 import type { Vma } from './vma.ts'
 
 /** Links one Vma to one AnonVma. */
@@ -134,7 +134,7 @@ function anonVmaCompatible(a: Vma, b: Vma): boolean {
   return (
     a.end === b.start &&
     a.file === b.file &&
-    ((a.flags ^ b.flags) & ~VM_ACCESS_FLAGS) === 0 &&
+    ((a.flags ^ b.flags) & ~(VM_ACCESS_FLAGS | VM_SOFTDIRTY)) === 0 &&
     b.pgoff === a.pgoff + (b.start - a.start) / PAGE_SIZE
   )
 }

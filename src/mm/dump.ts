@@ -23,13 +23,14 @@ import {
   PTE_KIND_SWAPIN_ERROR,
   PTE_PRESENT,
   PTE_PROTNONE,
+  PTE_SOFT_DIRTY,
   PTE_SPECIAL,
   PTE_WRITE,
   pteKind,
   pteNamesFrame,
 } from './pte.ts'
 import type { System } from './system.ts'
-import { VM_EXEC, VM_HUGETLB, VM_PFNMAP, VM_READ, VM_SHARED, VM_WRITE } from './vm-flags.ts'
+import { VM_EXEC, VM_HUGETLB, VM_PFNMAP, VM_READ, VM_SHARED, VM_SOFTDIRTY, VM_WRITE } from './vm-flags.ts'
 import type { Vma } from './vma.ts'
 
 /** Number of the device whose memory has this owner, which decides on its letter; undefined if it has none. */
@@ -57,6 +58,14 @@ export function dumpAttr(mm: Mm, start: Addr, npages: number): string {
  */
 export function dumpPagemap(mm: Mm, start: Addr, npages: number): string {
   return dump(mm, start, npages, (entry) => pagemapChar(mm.sys, entry))
+}
+
+/** Whether each page was written since soft-dirty bits were last cleared: `1` or a dot (pagemap bit 55, mm/soft-dirty.ts). */
+export function dumpSoftDirty(mm: Mm, start: Addr, npages: number): string {
+  return dump(mm, start, npages, ({ vma, flags }) => {
+    const isNew = vma !== null && (vma.flags & VM_SOFTDIRTY) !== 0
+    return isNew || (flags & PTE_SOFT_DIRTY) !== 0 ? '1' : '.'
+  })
 }
 
 /**

@@ -19,7 +19,6 @@ import {
 import { PG_HWPOISON, PG_LOCKED, PG_SWAPCACHE, PG_UPTODATE } from './page.ts'
 import { allocPage, allocZeroedPage, getPage, putPage, unlockPage, waitForPage } from './page-alloc.ts'
 import {
-  PTE_DIRTY,
   PTE_DUPLICATED,
   PTE_EXCLUSIVE,
   PTE_KIND_DEVICE_EXCLUSIVE,
@@ -27,7 +26,9 @@ import {
   PTE_KIND_HWPOISON,
   PTE_KIND_MIGRATION,
   PTE_KIND_SWAP,
+  PTE_MKDIRTY,
   PTE_PRESENT,
+  PTE_SOFT_DIRTY,
   PTE_SPECIAL,
   PTE_WRITE,
   PTE_YOUNG,
@@ -90,7 +91,7 @@ export function handleMmFault(vma: Vma, addr: Addr, flags: number): number {
   if ((entry & PTE_PRESENT) !== 0) {
     if ((flags & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE)) !== 0) {
       if ((entry & PTE_WRITE) === 0) return doWpPage(makeVmFault(vma, page, flags))
-      if ((flags & FAULT_FLAG_WRITE) !== 0) words[2 * i + 1] |= PTE_DIRTY
+      if ((flags & FAULT_FLAG_WRITE) !== 0) words[2 * i + 1] |= PTE_MKDIRTY
     }
     words[2 * i + 1] |= PTE_YOUNG
     tlbInstall(vma.mm, page, table, i)
@@ -127,8 +128,8 @@ export function vmNormalPage(flags: number, pfn: Pfn): Pfn {
 // ---- empty entries ----
 
 function doAnonymousPage(vma: Vma, addr: Addr, flags: number): number {
-  if ((vma.flags & VM_SHARED) !== 0) return VM_FAULT_SIGBUS
   const { mm } = vma
+  if ((vma.flags & VM_SHARED) !== 0 || mm.isUnstable) return VM_FAULT_SIGBUS
   const { sys, pageTable } = mm
   const table = pageTable.allocPte(addr)
   const i = pteIndex(addr)
@@ -143,7 +144,7 @@ function doAnonymousPage(vma: Vma, addr: Addr, flags: number): number {
   if (pfn < 0) return VM_FAULT_OOM
   sys.pages.flags[pfn] |= PG_UPTODATE
   let entry = vmaProtection(vma) | PTE_YOUNG
-  if ((vma.flags & VM_WRITE) !== 0) entry |= PTE_WRITE | PTE_DIRTY
+  if ((vma.flags & VM_WRITE) !== 0) entry |= PTE_WRITE | PTE_MKDIRTY
   mm.rss[MM_ANONPAGES]++
   pageAddNewAnonRmap(vma, pfn, addr)
   table.words[2 * i] = pfn
@@ -162,7 +163,8 @@ function doFault(vma: Vma, addr: Addr, flags: number): number {
 
 function doReadFault(vmf: VmFault): number {
   const { vma } = vmf
-  if (vma.ops?.mapPages !== undefined && vma.mm.sys.faultAroundPages > 1) {
+  const { mm } = vma
+  if (vma.ops?.mapPages !== undefined && mm.sys.faultAroundPages > 1 && !mm.isUnstable) {
     if ((doFaultAround(vmf) & VM_FAULT_NOPAGE) !== 0) return 0
   }
   return faultAndMap(vmf)
@@ -226,7 +228,8 @@ function callFault(vmf: VmFault): number {
 }
 
 function finishFault(vmf: VmFault, pfn: Pfn): number {
-  const { mm } = vmf.vma
+  const { mm, flags } = vmf.vma
+  if (mm.isUnstable && (flags & VM_SHARED) === 0) return VM_FAULT_SIGBUS
   vmf.table = mm.pageTable.allocPte(vmf.address)
   if (!entryUnchanged(vmf)) return VM_FAULT_NOPAGE
   setFileEntry(vmf, pfn, vmf.address)
@@ -241,7 +244,7 @@ export function setFileEntry(vmf: VmFault, pfn: Pfn, addr: Addr): void {
   const write = (vmf.flags & FAULT_FLAG_WRITE) !== 0
   let entry = vmaProtection(vma) | PTE_YOUNG
   if (write) {
-    entry |= PTE_DIRTY
+    entry |= PTE_MKDIRTY
     if ((vma.flags & VM_WRITE) !== 0) entry |= PTE_WRITE
   }
   if (write && (vma.flags & VM_SHARED) === 0) {
@@ -328,7 +331,7 @@ function wpPageReuse(vmf: VmFault): void {
     dropDuplicate(vma, vmf.address)
     table.words[2 * i + 1] &= ~PTE_DUPLICATED
   }
-  table.words[2 * i + 1] |= PTE_YOUNG | PTE_DIRTY
+  table.words[2 * i + 1] |= PTE_YOUNG | PTE_MKDIRTY
   if ((vma.flags & VM_WRITE) !== 0) table.words[2 * i + 1] |= PTE_WRITE
   tlbInstall(vma.mm, vmf.address, table, i)
 }
@@ -358,8 +361,10 @@ function wpPageCopy(vmf: VmFault, unshare: boolean): number {
       mm.rss[MM_ANONPAGES]++
     }
     let entry = vmaProtection(vma) | PTE_YOUNG
-    if (!unshare) {
-      entry |= PTE_DIRTY
+    if (unshare) {
+      entry |= vmf.origFlags & PTE_SOFT_DIRTY
+    } else {
+      entry |= PTE_MKDIRTY
       if ((vma.flags & VM_WRITE) !== 0) entry |= PTE_WRITE
     }
     tlbUnmap(mm, vmf.address, vmf.address + PAGE_SIZE)
@@ -438,12 +443,12 @@ function doSwapIn(vmf: VmFault): number {
   mm.rss[MM_ANONPAGES]++
   mm.rss[MM_SWAPENTS]--
 
-  let entry = vmaProtection(vma) | PTE_YOUNG
+  let entry = vmaProtection(vma) | PTE_YOUNG | (vmf.origFlags & PTE_SOFT_DIRTY)
   let becomesExclusive = false
   let writeDone = false
   if (exclusive || pages.refcount[found] === 1) {
     if (write) {
-      entry |= PTE_DIRTY
+      entry |= PTE_MKDIRTY
       if ((vma.flags & VM_WRITE) !== 0) entry |= PTE_WRITE
       writeDone = true
     }
@@ -492,9 +497,9 @@ export function restoreExclusiveEntry(vma: Vma, addr: Addr): void {
   const i = pteIndex(addr)
   const pfn = table.words[2 * i]
   const old = table.words[2 * i + 1]
-  let entry = vmaProtection(vma)
+  let entry = vmaProtection(vma) | (old & PTE_SOFT_DIRTY)
   if ((old & PTE_WRITE) !== 0) {
-    entry |= PTE_DIRTY
+    entry |= PTE_MKDIRTY
     if ((vma.flags & VM_WRITE) !== 0) entry |= PTE_WRITE
   }
   // The entry kept its reference, so none is taken.

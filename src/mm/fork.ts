@@ -26,6 +26,7 @@ import {
   PTE_KIND_DEVICE_PRIVATE,
   PTE_KIND_MIGRATION,
   PTE_KIND_SWAP,
+  PTE_MKDIRTY,
   PTE_PRESENT,
   PTE_SPECIAL,
   PTE_WRITE,
@@ -182,7 +183,7 @@ function copyPinnedPage(dst: Vma, pfn: number, to: PteTable, i: number, addr: Ad
   pageAddNewAnonRmap(dst, copy, addr)
   mm.rss[rssKind(sys, copy)]++
   to.words[2 * i] = copy
-  to.words[2 * i + 1] = vmaProtection(dst) | PTE_DIRTY | ((dst.flags & VM_WRITE) !== 0 ? PTE_WRITE : 0)
+  to.words[2 * i + 1] = vmaProtection(dst) | PTE_MKDIRTY | ((dst.flags & VM_WRITE) !== 0 ? PTE_WRITE : 0)
 }
 
 function copyNonPresent(dst: Vma, src: Vma, from: PteTable, to: PteTable, i: number): void {

@@ -9,11 +9,11 @@ import { MM_ANONPAGES } from './mm.ts'
 import { PG_RESERVED, PG_UPTODATE } from './page.ts'
 import { allocCompoundPage, waitForPage } from './page-alloc.ts'
 import type { PmdTable } from './pgtable.ts'
-import { PTE_DIRTY, PTE_PRESENT, PTE_SPECIAL, PTE_WRITE, PTE_YOUNG } from './pte.ts'
+import { PTE_MKDIRTY, PTE_PRESENT, PTE_SPECIAL, PTE_WRITE, PTE_YOUNG } from './pte.ts'
 import { pageAddNewAnonRmap, pageMoveAnonRmap } from './rmap.ts'
 import type { System } from './system.ts'
 import { tlbInstallHuge } from './tlb.ts'
-import { FAULT_FLAG_UNSHARE, FAULT_FLAG_WRITE, VM_FAULT_FALLBACK, VM_FAULT_RETRY } from './vm-fault.ts'
+import { FAULT_FLAG_UNSHARE, FAULT_FLAG_WRITE, VM_FAULT_FALLBACK, VM_FAULT_RETRY, VM_FAULT_SIGBUS } from './vm-fault.ts'
 import { VM_HUGEPAGE, VM_HUGETLB, VM_NOHUGEPAGE, VM_SPECIAL, VM_WRITE } from './vm-flags.ts'
 import type { Vma } from './vma.ts'
 
@@ -58,6 +58,7 @@ export function doHugePmdFault(vma: Vma, addr: Addr, flags: number, pmd: PmdTabl
 function doHugeAnonymousPage(vma: Vma, start: Addr, flags: number, pmd: PmdTable, slot: number): number {
   const { mm } = vma
   const { sys } = mm
+  if (mm.isUnstable) return VM_FAULT_SIGBUS
   // Also for the huge zero page, unlike the small one: fork copies the mapping then.
   anonVmaPrepare(vma)
   if ((flags & FAULT_FLAG_WRITE) === 0 && sys.zeroPfn >= 0) {
@@ -69,7 +70,7 @@ function doHugeAnonymousPage(vma: Vma, start: Addr, flags: number, pmd: PmdTable
     if (head < 0) return VM_FAULT_FALLBACK
     pageAddNewAnonRmap(vma, head, start)
     const writable = (vma.flags & VM_WRITE) !== 0 ? PTE_WRITE : 0
-    pmd.setHuge(slot, hugeProtection(vma) | PTE_YOUNG | PTE_DIRTY | writable, head)
+    pmd.setHuge(slot, hugeProtection(vma) | PTE_YOUNG | PTE_MKDIRTY | writable, head)
     mm.rss[MM_ANONPAGES] += HPAGE_PMD_NR
   }
   mm.pageTable.hasHuge = true
@@ -132,7 +133,7 @@ function takeOverHugePage(vma: Vma, head: Pfn): boolean {
 function setHugeAccessed(vma: Vma, addr: Addr, flags: number, pmd: PmdTable, slot: number): void {
   let huge = pmd.hugeFlags(slot) | PTE_YOUNG
   if ((flags & FAULT_FLAG_WRITE) !== 0) {
-    huge |= PTE_DIRTY
+    huge |= PTE_MKDIRTY
     if ((vma.flags & VM_WRITE) !== 0) huge |= PTE_WRITE
   }
   pmd.setHuge(slot, huge, pmd.hugePfn(slot))

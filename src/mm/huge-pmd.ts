@@ -26,8 +26,10 @@ import {
   PTE_EXCLUSIVE,
   PTE_HUGE,
   PTE_KIND_MIGRATION,
+  PTE_MKDIRTY,
   PTE_PRESENT,
   PTE_PROTNONE,
+  PTE_SOFT_DIRTY,
   PTE_SPECIAL,
   PTE_WRITE,
   PTE_YOUNG,
@@ -122,7 +124,7 @@ function fillZero(vma: Vma, table: PteTable): void {
 function splitPresent(vma: Vma, table: PteTable, head: Pfn, flags: PteFlags): void {
   const { sys } = vma.mm
   const { pages } = sys
-  let small = (vmaProtection(vma) & ~PTE_WRITE) | (flags & (PTE_YOUNG | PTE_DIRTY))
+  let small = (vmaProtection(vma) & ~PTE_WRITE) | (flags & (PTE_YOUNG | PTE_MKDIRTY))
   if ((flags & PTE_WRITE) !== 0 && (vma.flags & VM_WRITE) !== 0) small |= PTE_WRITE
   if ((flags & PTE_DIRTY) !== 0) pages.setDirty(head)
   fill(table, head, small)
@@ -151,7 +153,7 @@ function splitFrozen(vma: Vma, table: PteTable, head: Pfn, flags: PteFlags): voi
 
 /** Kind of the migration entry that takes the place of a present entry (T-25). */
 function migrationFlags(flags: PteFlags, exclusive: boolean): PteFlags {
-  let entry = PTE_KIND_MIGRATION | (flags & (PTE_YOUNG | PTE_DIRTY))
+  let entry = PTE_KIND_MIGRATION | (flags & (PTE_YOUNG | PTE_MKDIRTY))
   if ((flags & PTE_WRITE) !== 0) entry |= PTE_WRITE
   else if (exclusive) entry |= PTE_EXCLUSIVE
   return entry
@@ -267,8 +269,8 @@ export function removeHugeMigrationEntry(vma: Vma, addr: Addr, from: Pfn, to: Pf
   const old = pmd.hugeFlags(slot)
   if (pteKind(old) !== PTE_KIND_MIGRATION || pmd.hugePfn(slot) !== from) return false
   getPage(sys, to)
-  let flags = hugeProtection(vma) | (old & PTE_YOUNG)
-  if ((old & PTE_DIRTY) !== 0 && (sys.pages.flags[to] & PG_DIRTY) !== 0) flags |= PTE_DIRTY
+  let flags = hugeProtection(vma) | (old & (PTE_YOUNG | PTE_SOFT_DIRTY))
+  if ((old & PTE_DIRTY) !== 0 && (sys.pages.flags[to] & PG_DIRTY) !== 0) flags |= PTE_MKDIRTY
   if ((old & PTE_WRITE) !== 0 && (vma.flags & VM_WRITE) !== 0) flags |= PTE_WRITE
   compoundAddAnonRmap(vma, to, addr, (old & (PTE_WRITE | PTE_EXCLUSIVE)) !== 0)
   pmd.setHuge(slot, flags, to)

@@ -32,7 +32,7 @@ import {
 import { PG_LRU, PG_SWAPCACHE, PG_UPTODATE } from './page.ts'
 import { allocCompoundPage, putPage } from './page-alloc.ts'
 import type { PmdTable, PteTable } from './pgtable.ts'
-import { PTE_DIRTY, PTE_PRESENT, PTE_SPECIAL, PTE_WRITE, PTE_YOUNG } from './pte.ts'
+import { PTE_MKDIRTY, PTE_PRESENT, PTE_SPECIAL, PTE_WRITE, PTE_YOUNG } from './pte.ts'
 import { pageAddNewAnonRmap, pageRemoveRmap } from './rmap.ts'
 import { freeSwapCache } from './swap.ts'
 import { tlbInstallHuge, tlbUnmap } from './tlb.ts'
@@ -93,7 +93,7 @@ function collapseBlock(vma: Vma, start: Addr): number {
   sys.pages.flags[head] |= PG_UPTODATE
   pageAddNewAnonRmap(vma, head, start)
   const writable = (vma.flags & VM_WRITE) !== 0 ? PTE_WRITE : 0
-  pmd.setHuge(slot, hugeProtection(vma) | PTE_YOUNG | PTE_DIRTY | writable, head)
+  pmd.setHuge(slot, hugeProtection(vma) | PTE_YOUNG | PTE_MKDIRTY | writable, head)
   pageTable.hasHuge = true
   tlbInstallHuge(mm, start, pmd, slot)
   return 0

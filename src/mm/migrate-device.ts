@@ -55,7 +55,9 @@ import {
   PTE_HUGE,
   PTE_KIND_DEVICE_PRIVATE,
   PTE_KIND_MIGRATION,
+  PTE_MKDIRTY,
   PTE_PRESENT,
+  PTE_SOFT_DIRTY,
   PTE_SPECIAL,
   PTE_WRITE,
   PTE_YOUNG,
@@ -456,7 +458,7 @@ function collectTable(args: MigrateVma, vma: Vma, table: PteTable, start: Addr, 
       continue
     }
     args.cpages++
-    let entry = PTE_KIND_MIGRATION
+    let entry = PTE_KIND_MIGRATION | (flags & PTE_SOFT_DIRTY)
     if ((flags & PTE_WRITE) !== 0) entry |= PTE_WRITE
     else if (anonExclusive) entry |= PTE_EXCLUSIVE
     if ((flags & PTE_PRESENT) !== 0) {
@@ -637,6 +639,7 @@ function insertIntoHole(vma: Vma, addr: Addr, pfn: Pfn): boolean {
   const k = pteIndex(addr)
   const old = table.words[2 * k + 1]
   if (old !== 0 && ((old & PTE_PRESENT) === 0 || table.words[2 * k] !== sys.zeroPfn)) return false
+  if (mm.isUnstable) return false
   const writable = (vma.flags & VM_WRITE) !== 0
   tlbUnmap(mm, addr, addr + PAGE_SIZE)
   mm.rss[MM_ANONPAGES]++
@@ -645,6 +648,6 @@ function insertIntoHole(vma: Vma, addr: Addr, pfn: Pfn): boolean {
   table.words[2 * k] = pfn
   table.words[2 * k + 1] = isPrivate
     ? PTE_KIND_DEVICE_PRIVATE | (writable ? PTE_WRITE : 0)
-    : vmaProtection(vma) | (writable ? PTE_WRITE | PTE_DIRTY : 0)
+    : vmaProtection(vma) | (writable ? PTE_WRITE | PTE_MKDIRTY : 0)
   return true
 }

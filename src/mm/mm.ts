@@ -42,6 +42,8 @@ export class Mm {
   count = 1
   /** Somebody pinned pages here once; fork then looks at each page (`MMF_HAS_PINNED`). */
   hasPinned = false
+  /** The OOM reaper took private memory: a fault must not put zeroes where data was (`MMF_UNSTABLE`). */
+  isUnstable = false
   /** Mappings in ascending order of address. */
   readonly vmas: Vma[] = []
   private lastFound: Vma | null = null

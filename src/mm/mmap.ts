@@ -37,6 +37,7 @@ import {
   VM_NORESERVE,
   VM_READ,
   VM_SHARED,
+  VM_SOFTDIRTY,
   VM_SPECIAL,
   VM_WRITE,
 } from './vm-flags.ts'
@@ -134,7 +135,7 @@ function mmapRegion(
   const end = addr + nbytes
   const unmapped = mmMunmap(mm, addr, nbytes)
   if (unmapped !== 0) return -ENOMEM
-  let flags = requested
+  let flags = requested | VM_SOFTDIRTY
   const isHugetlb = file?.mapping?.isHugetlb === true
   if (!isHugetlb) flags |= accountFlags(flags)
 
@@ -174,6 +175,7 @@ function expandNeighbour(mm: Mm, addr: Addr, end: Addr, flags: number, file: VmF
   }
   if (grow === null) return false
   vmaExpand(grow, mergeStart, mergeEnd, mergePgoff, next)
+  grow.flags |= VM_SOFTDIRTY
   return true
 }
 

@@ -32,13 +32,23 @@ import {
   PTE_KIND_MIGRATION,
   PTE_PRESENT,
   PTE_PROTNONE,
+  PTE_SOFT_DIRTY,
   PTE_SPECIAL,
   PTE_WRITE,
   type PteFlags,
   pteKind,
 } from './pte.ts'
 import { tlbUnmap } from './tlb.ts'
-import { VM_ACCESS_FLAGS, VM_ACCOUNT, VM_HUGETLB, VM_LOCKED, VM_NORESERVE, VM_SHARED, VM_WRITE } from './vm-flags.ts'
+import {
+  VM_ACCESS_FLAGS,
+  VM_ACCOUNT,
+  VM_HUGETLB,
+  VM_LOCKED,
+  VM_NORESERVE,
+  VM_SHARED,
+  VM_SOFTDIRTY,
+  VM_WRITE,
+} from './vm-flags.ts'
 import { linearPageIndex, type Vma, vmaProtection } from './vma.ts'
 import { changeVmaFlags } from './vma-adjust.ts'
 
@@ -153,8 +163,10 @@ function changePteRange(vma: Vma, table: PteTable, start: Addr, end: Addr): void
 /** The entry with the protection of the mapping, writable at once where a write fault would do nothing else (CP-41). */
 export function presentWithProtection(vma: Vma, flags: PteFlags, pfn: number): PteFlags {
   const changed = (flags & ~(PTE_WRITE | PTE_PROTNONE)) | vmaProtection(vma)
-  if ((vma.flags & (VM_WRITE | VM_SHARED)) !== VM_WRITE) return changed
+  if ((vma.flags & VM_WRITE) === 0) return changed
   if ((changed & (PTE_DIRTY | PTE_SPECIAL)) !== PTE_DIRTY) return changed
+  if ((vma.flags & VM_SOFTDIRTY) === 0 && (changed & PTE_SOFT_DIRTY) === 0) return changed
+  if ((vma.flags & VM_SHARED) !== 0) return changed | PTE_WRITE
   const { pages } = vma.mm.sys
   return pages.isAnon(pfn) && pages.isAnonExclusive(pfn) ? changed | PTE_WRITE : changed
 }

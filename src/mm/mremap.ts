@@ -26,6 +26,7 @@ import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
 } from './mmu-notifier.ts'
+import { PTE_SOFT_DIRTY } from './pte.ts'
 import { tlbUnmap } from './tlb.ts'
 import { VM_ACCOUNT, VM_DONTEXPAND, VM_HUGETLB, VM_PFNMAP, VM_SHARED } from './vm-flags.ts'
 import { linearPageIndex, type Vma, vmaDup, vmaLink } from './vma.ts'
@@ -231,7 +232,7 @@ function moveBlock(vma: Vma, from: Addr, newVma: Vma, to: Addr, nbytes: number):
   const huge = oldPmd.hugeFlags(slot)
   if (huge !== 0) {
     if (wholeBlock) {
-      newPmd.setHuge(newSlot, huge, oldPmd.hugePfn(slot))
+      newPmd.setHuge(newSlot, huge | PTE_SOFT_DIRTY, oldPmd.hugePfn(slot))
       oldPmd.setHuge(slot, 0, 0)
       return
     }
@@ -252,7 +253,7 @@ function moveBlock(vma: Vma, from: Addr, newVma: Vma, to: Addr, nbytes: number):
     const j = 2 * (newFirst + k)
     if (table.words[i + 1] === 0) continue
     target.words[j] = table.words[i]
-    target.words[j + 1] = table.words[i + 1]
+    target.words[j + 1] = table.words[i + 1] | PTE_SOFT_DIRTY
     table.words[i] = 0
     table.words[i + 1] = 0
   }

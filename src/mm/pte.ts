@@ -26,6 +26,13 @@ export const PTE_HUGE = 1 << 6
 export const PTE_EXCLUSIVE = 1 << 7
 /** Extension (mm/share.ts): a device holds a read duplicate beside this present entry. Never set in a conformance run. */
 export const PTE_DUPLICATED = 1 << 12
+/**
+ * The page was written, mapped or moved here since soft-dirty bits were last cleared (mm/soft-dirty.ts). mm sets it with the
+ * dirty bit, the CPU does not; it survives cleaning and stays in entries of every other kind.
+ */
+export const PTE_SOFT_DIRTY = 1 << 13
+/** What a write fault leaves in the entry (`pte_mkdirty`). */
+export const PTE_MKDIRTY = PTE_DIRTY | PTE_SOFT_DIRTY
 
 const KIND_SHIFT = 8
 const KIND_MASK = 0xf << KIND_SHIFT

@@ -27,7 +27,9 @@ import {
   PTE_KIND_HWPOISON,
   PTE_KIND_MIGRATION,
   PTE_KIND_SWAP,
+  PTE_MKDIRTY,
   PTE_PRESENT,
+  PTE_SOFT_DIRTY,
   PTE_WRITE,
   PTE_YOUNG,
   pteKind,
@@ -176,7 +178,7 @@ function unmapEntry(sys: System, vma: Vma, table: PteTable, i: number, options: 
       mm.rss[MM_ANONPAGES]--
       mm.rss[MM_SWAPENTS]++
       words[2 * i] = slot
-      words[2 * i + 1] = PTE_KIND_SWAP | (anonExclusive ? PTE_EXCLUSIVE : 0)
+      words[2 * i + 1] = PTE_KIND_SWAP | (anonExclusive ? PTE_EXCLUSIVE : 0) | (flags & PTE_SOFT_DIRTY)
     }
   } else {
     mm.rss[rssKind(sys, subpage)]--
@@ -229,7 +231,7 @@ export function setMigrationEntry(sys: System, table: PteTable, i: number): bool
   const flags = words[2 * i + 1]
   const anonExclusive = pages.isAnon(subpage) && pages.isAnonExclusive(subpage)
   if (anonExclusive && !pageTryShareAnonRmap(sys, subpage)) return false
-  let entry = PTE_KIND_MIGRATION
+  let entry = PTE_KIND_MIGRATION | (flags & PTE_SOFT_DIRTY)
   if ((flags & PTE_WRITE) !== 0) entry |= PTE_WRITE
   else if (anonExclusive) entry |= PTE_EXCLUSIVE
   if ((flags & PTE_PRESENT) !== 0) {
@@ -299,14 +301,14 @@ function restoreMigrationEntry(vma: Vma, addr: Addr, table: PteTable, i: number,
   const words = table.words
   const old = words[2 * i + 1]
   getPage(sys, target)
-  let flags = vmaProtection(vma) & ~PTE_WRITE
+  let flags = (vmaProtection(vma) & ~PTE_WRITE) | (old & PTE_SOFT_DIRTY)
   if ((old & PTE_YOUNG) !== 0) flags |= PTE_YOUNG
-  if ((old & PTE_DIRTY) !== 0 && (pages.flags[pages.head(target)] & PG_DIRTY) !== 0) flags |= PTE_DIRTY
+  if ((old & PTE_DIRTY) !== 0 && (pages.flags[pages.head(target)] & PG_DIRTY) !== 0) flags |= PTE_MKDIRTY
   if ((old & PTE_WRITE) !== 0) {
     if ((vma.flags & VM_WRITE) !== 0) flags |= PTE_WRITE
   }
   if (isDevicePrivatePage(sys, target)) {
-    flags = PTE_KIND_DEVICE_PRIVATE | (flags & PTE_WRITE)
+    flags = PTE_KIND_DEVICE_PRIVATE | (flags & PTE_WRITE) | (old & PTE_SOFT_DIRTY)
   }
   const readable = (old & (PTE_WRITE | PTE_EXCLUSIVE)) === 0
   if (pages.isAnon(target)) pageAddAnonRmap(vma, target, addr, !readable)
@@ -352,7 +354,7 @@ export function pageMakeDeviceExclusive(
       if ((flags & PTE_DIRTY) !== 0) pages.setDirty(subpage)
       const writable = (flags & PTE_WRITE) !== 0
       if (vma.mm === mm && at === addr && writable) valid = true
-      table.words[2 * i + 1] = PTE_KIND_DEVICE_EXCLUSIVE | (writable ? PTE_WRITE : 0)
+      table.words[2 * i + 1] = PTE_KIND_DEVICE_EXCLUSIVE | (flags & (PTE_WRITE | PTE_SOFT_DIRTY))
       pageRemoveRmap(sys, subpage)
     }
     mmuNotifierInvalidateRangeEnd(range)

@@ -23,6 +23,8 @@ export const VM_ACCOUNT = 0x100000
 export const VM_NORESERVE = 0x200000
 export const VM_HUGETLB = 0x400000
 export const VM_DONTDUMP = 0x4000000
+/** All of it counts as written since soft-dirty bits were last cleared: it is newer, or has grown. */
+export const VM_SOFTDIRTY = 0x8000000
 /** May mix ordinary pages and raw frame numbers. */
 export const VM_MIXEDMAP = 0x10000000
 export const VM_HUGEPAGE = 0x20000000

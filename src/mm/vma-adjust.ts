@@ -7,7 +7,7 @@ import { assert } from '../base/assert.ts'
 import { type AnonVma, anonVmaClone, anonVmaTreePostUpdate, anonVmaTreePreUpdate, unlinkAnonVmas } from './anon-vma.ts'
 import { splitHugePmdAddress } from './huge-pmd.ts'
 import type { Mm } from './mm.ts'
-import { VM_SPECIAL } from './vm-flags.ts'
+import { VM_SOFTDIRTY, VM_SPECIAL } from './vm-flags.ts'
 import { type Vma, type VmFile, vmaDup, vmaLink, vmaLinkFile, vmaPages, vmaUnlinkFile } from './vma.ts'
 
 /**
@@ -44,7 +44,8 @@ function anonVmasMerge(a: AnonVma | null, b: AnonVma | null, vma: Vma | null): b
 }
 
 function isMergeableVma(vma: Vma, file: VmFile | null, flags: number): boolean {
-  return vma.flags === flags && vma.file === file && vma.ops?.close === undefined
+  // Who merges two that differ in VM_SOFTDIRTY sees to the bit.
+  return ((vma.flags ^ flags) & ~VM_SOFTDIRTY) === 0 && vma.file === file && vma.ops?.close === undefined
 }
 
 /** The mapping may grow downwards by something with these attributes. */

@@ -9,7 +9,7 @@ import type { AnonVma, AnonVmaChain } from './anon-vma.ts'
 import type { Mm } from './mm.ts'
 import { PTE_PRESENT, PTE_PROTNONE, PTE_WRITE, type PteFlags } from './pte.ts'
 import type { VmFault } from './vm-fault.ts'
-import { VM_ACCESS_FLAGS, VM_ACCOUNT, VM_NORESERVE, VM_SHARED, VM_WRITE } from './vm-flags.ts'
+import { VM_ACCESS_FLAGS, VM_ACCOUNT, VM_HUGETLB, VM_NORESERVE, VM_SHARED, VM_SOFTDIRTY, VM_WRITE } from './vm-flags.ts'
 
 /** What a mapping can map. `mapping` is null for device files without a page cache. */
 export interface VmFile {
@@ -98,11 +98,15 @@ export function vmaAddress(vma: Vma, pgoff: number): Addr {
   return addr < vma.end ? addr : -1
 }
 
-/** Flags of a new present entry of the mapping (`vm_page_prot`): private pages start read-only (T-6). */
+/**
+ * Flags of a new present entry of the mapping (`vm_page_prot`): private pages start read-only (T-6), and shared ones too
+ * where the first write has to be noticed (`vma_wants_writenotify`).
+ */
 export function vmaProtection(vma: Vma): PteFlags {
   const { flags } = vma
   if ((flags & VM_ACCESS_FLAGS) === 0) return PTE_PRESENT | PTE_PROTNONE
-  return (flags & (VM_SHARED | VM_WRITE)) === (VM_SHARED | VM_WRITE) ? PTE_PRESENT | PTE_WRITE : PTE_PRESENT
+  if ((flags & (VM_SHARED | VM_WRITE)) !== (VM_SHARED | VM_WRITE)) return PTE_PRESENT
+  return (flags & (VM_SOFTDIRTY | VM_HUGETLB)) !== 0 ? PTE_PRESENT | PTE_WRITE : PTE_PRESENT
 }
 
 export function vmaDup(vma: Vma, mm: Mm = vma.mm): Vma {
