@@ -12,11 +12,11 @@
 import { type Addr, PAGE_SIZE, type Pfn, pgdAddrEnd, pmdAddrEnd, pmdIndex, pteIndex, pudAddrEnd } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
 import { EAGAIN, EBUSY, EINVAL } from '../base/errno.ts'
-import { AddressSpace } from './address-space.ts'
 import { anonVmaPrepare } from './anon-vma.ts'
 import { splitHugePmd } from './huge-pmd.ts'
 import { splitHugePage } from './huge-split.ts'
 import { isDeviceCoherentPage, isDevicePrivatePage, isZoneDevicePage, pagemapOf } from './memremap.ts'
+import { idleReferences, isInCache, moveIdentity } from './migrate-mapping.ts'
 import {
   MIGRATE_PFN_MIGRATE,
   MIGRATE_PFN_PIN,
@@ -35,18 +35,7 @@ import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
 } from './mmu-notifier.ts'
-import {
-  GUP_PIN_COUNTING_BIAS,
-  PG_ACTIVE,
-  PG_ANON,
-  PG_DIRTY,
-  PG_LRU,
-  PG_REFERENCED,
-  PG_SWAPBACKED,
-  PG_SWAPCACHE,
-  PG_UNEVICTABLE,
-  PG_UPTODATE,
-} from './page.ts'
+import { GUP_PIN_COUNTING_BIAS, PG_ANON, PG_LRU, PG_UPTODATE } from './page.ts'
 import { allocKernelPage, getPage, putPage, unlockPage, waitForPage } from './page-alloc.ts'
 import type { PmdTable, PteTable } from './pgtable.ts'
 import {
@@ -531,16 +520,8 @@ function hasExtraReferences(sys: System, pfn: Pfn, faultPage: Pfn): boolean {
   let allowed = 1
   if (pfn === faultPage) allowed++
   if (pages.pagemap[pfn] !== 0) allowed++
-  if (pageMapping(sys, pfn) !== 0) allowed++
+  if (isInCache(sys, pfn)) allowed++
   return pages.refcount[pfn] - allowed > pages.mapcount[pfn]
-}
-
-/** 1 for a page of a file, 2 for an anonymous page in the swap cache, else 0 (`page_mapping`). */
-function pageMapping(sys: System, pfn: Pfn): number {
-  const flags = sys.pages.flags[pfn]
-  if ((flags & PG_SWAPCACHE) !== 0) return 2
-  if ((flags & PG_ANON) !== 0) return 0
-  return sys.mappings.get(sys.pages.mapping[pfn]) instanceof AddressSpace ? 1 : 0
 }
 
 // ---- moving ----
@@ -585,40 +566,16 @@ function declineEntry(sys: System, srcWords: Uint32Array, i: number, page: Pfn):
   srcWords[2 * i] = flags & ~(MIGRATE_PFN_MIGRATE | MIGRATE_PFN_PIN)
 }
 
-/** Moves what makes `page` what it is to `newPage`; its contents are the driver's task. Returns 0 or -EAGAIN. */
+/** Moves what makes `page` what it is to `newPage`; its contents are the driver's task. Returns 0 or -EAGAIN (MG-52, MG-53). */
 function movePage(sys: System, page: Pfn, newPage: Pfn, extraRefs: number, pin: boolean): number {
-  const { pages, swap } = sys
-  const mapping = pageMapping(sys, page)
+  const inCache = isInCache(sys, page)
   const toDevice = isZoneDevicePage(sys, newPage)
-  if (toDevice && (mapping !== 0 || !(isDevicePrivatePage(sys, newPage) || isDeviceCoherentPage(sys, newPage)))) {
+  if (toDevice && (inCache || !(isDevicePrivatePage(sys, newPage) || isDeviceCoherentPage(sys, newPage)))) {
     return -EAGAIN
   }
-  if (pin && mapping !== 0) return -EAGAIN
-  const expected = 1 + (mapping !== 0 ? 1 : 0) + extraRefs
-  if (!pin && pages.refcount[page] !== expected) return -EAGAIN
-
-  pages.index[newPage] = pages.index[page]
-  pages.mapping[newPage] = pages.mapping[page]
-  const moved = PG_SWAPBACKED | PG_ANON | PG_REFERENCED | PG_UPTODATE | PG_ACTIVE | PG_UNEVICTABLE | PG_DIRTY
-  pages.flags[newPage] |= pages.flags[page] & moved
-  if (mapping === 1) {
-    const cache = sys.mappings.get(pages.mapping[page])
-    assert(cache instanceof AddressSpace, 'the page belongs to a file')
-    cache.pages.set(pages.index[page], newPage)
-    pages.refcount[newPage]++
-    pages.mapping[page] = 0
-    pages.flags[page] &= ~PG_DIRTY
-    putPage(sys, page)
-  } else if (mapping === 2) {
-    assert(swap !== null, 'a page in the swap cache implies a swap area')
-    const slot = pages.swap[page]
-    swap.cache.set(slot, newPage)
-    pages.swap[newPage] = slot
-    pages.flags[newPage] |= PG_SWAPCACHE
-    pages.flags[page] &= ~(PG_SWAPCACHE | PG_DIRTY)
-    pages.refcount[newPage]++
-    putPage(sys, page)
-  }
+  if (pin && inCache) return -EAGAIN
+  if (!pin && sys.pages.refcount[page] !== idleReferences(sys, page) + extraRefs) return -EAGAIN
+  moveIdentity(sys, page, newPage)
   return 0
 }
 
