@@ -1,16 +1,18 @@
-// Memory and MMU of an explicit heap: one buffer, and nobody who traps the CPU. It works in a browser, on any system and in
+// Memory and MMU of an explicit heap: buffers, and nobody who traps the CPU. It works in a browser, on any system and in
 // any container; the program says what it is going to touch (`heap.sync`) where elsewhere the hardware would fault.
 //
 //   heap page    0      1      2      3   ...             the frame number of a page is its number in the heap, so a page
-//   frame        0      1      2      3   ...  nframes    has one place, and addresses are byte offsets in the buffer
+//   frame        0      1      2      3   ...  nframes    has one place; each segment of frames is one buffer
 //
 // A page belongs to the CPU or to the devices. `install` hands it to the CPU, for reading or for writing; `unmap` takes it
 // back. What the CPU did meanwhile nobody saw, so a page that was handed out for writing counts as dirty when it is taken
-// back. Touching a page that one does not own is a mistake of the program, which this backend cannot see.
+// back. Touching a page that one does not own is a mistake of the program, which only a guard (page-guard.ts) finds, later.
 
 import { type Addr, addrToVpn, HPAGE_PMD_NR, PAGE_SIZE, type Pfn } from '../../base/addr.ts'
 import { AssertionError, assert, formatAddr } from '../../base/assert.ts'
 import type { Mmu, MmuCapabilities, SpaceId } from '../mmu.ts'
+import { HeapMemory } from './heap-memory.ts'
+import { PageGuard, type PageOwner } from './page-guard.ts'
 
 /** What the CPU may do with a page at the moment. */
 export const CPU_ACCESS = ['none', 'read', 'write'] as const
@@ -31,10 +33,19 @@ interface DeviceFrames {
   readonly npages: number
 }
 
+export interface ExplicitMmuOptions {
+  /** Pages that the heap may grow to, by `addSegment`. */
+  readonly nframes: number
+  /** To whom an allocated page belongs: find out when the CPU touches what is not its own. Default: nobody looks. */
+  readonly guardOwners?: ((pfn: Pfn) => PageOwner) | undefined
+}
+
 export class ExplicitMmu implements Mmu {
   readonly capabilities: MmuCapabilities = { anyFrame: false, walksPageTable: false, traps: false, hugePages: false }
   readonly nframes: number
-  readonly buffer: ArrayBuffer | SharedArrayBuffer
+  /** Looks after the pages that the CPU does not own; null if nobody does. */
+  readonly guard: PageGuard | null
+  readonly #memory = new HeapMemory()
   readonly #state: Uint8Array
   /** Device memory by ascending frame number. */
   readonly #devices: DeviceFrames[] = []
@@ -42,16 +53,39 @@ export class ExplicitMmu implements Mmu {
   /** There is one address space: two would have the same home frames. */
   #attached = false
 
-  /** `buffer` is all zeroes and belongs to the heap from now on; its size is a multiple of 4096 bytes. */
-  constructor(buffer: ArrayBuffer | SharedArrayBuffer) {
-    const nframes = buffer.byteLength / PAGE_SIZE
+  /**
+   * With a buffer: a heap that is exactly that, whole pages of zeroes which belong to it from now on. With options: a heap
+   * without memory, to which segments are added.
+   */
+  constructor(memory: ArrayBufferLike | ExplicitMmuOptions) {
+    const nframes = 'byteLength' in memory ? memory.byteLength / PAGE_SIZE : memory.nframes
     if (!Number.isInteger(nframes) || nframes < 1 || nframes > 0x7fff_ffff) {
-      throw new RangeError(`heap of ${buffer.byteLength} bytes, wanted 1 to ${0x7fff_ffff} pages of ${PAGE_SIZE}`)
+      throw new RangeError(`heap of ${nframes * PAGE_SIZE} bytes, wanted 1 to ${0x7fff_ffff} pages of ${PAGE_SIZE}`)
     }
-    this.buffer = buffer
     this.nframes = nframes
     this.#state = new Uint8Array(nframes)
-    this.#nfree = nframes
+    this.#nfree = 0
+    const guardOwners = 'byteLength' in memory ? undefined : memory.guardOwners
+    this.guard = guardOwners === undefined ? null : new PageGuard(this.#memory, nframes, guardOwners)
+    if ('byteLength' in memory) this.addSegment(0, memory)
+  }
+
+  /** Puts a buffer of whole pages, all zero, at the address `addr` of the heap. It belongs to the heap from now on. */
+  addSegment(addr: Addr, buffer: ArrayBufferLike): void {
+    const npages = buffer.byteLength / PAGE_SIZE
+    const first = addrToVpn(addr)
+    if (!Number.isInteger(npages) || npages < 1 || addr % PAGE_SIZE !== 0 || first + npages > this.nframes) {
+      throw new RangeError(
+        `segment of ${buffer.byteLength} bytes at ${formatAddr(addr)}, wanted whole pages in the heap`,
+      )
+    }
+    this.#memory.add(first, buffer)
+    this.#nfree += npages
+  }
+
+  /** The buffer of the first segment. */
+  get buffer(): ArrayBufferLike {
+    return this.#memory.segments[0].buffer
   }
 
   /** What the CPU may do with the page at `addr`. */
@@ -80,7 +114,7 @@ export class ExplicitMmu implements Mmu {
   allocFrame(space: SpaceId, addr: Addr, order: number): Pfn {
     if (space !== 1 || order !== 0 || !(addr >= 0 && addr < this.nframes * PAGE_SIZE)) return -1
     const pfn = addrToVpn(addr)
-    if ((this.#state[pfn] & TAKEN) !== 0) return -1
+    if ((this.#state[pfn] & TAKEN) !== 0 || this.#memory.find(pfn) === null) return -1
     this.#state[pfn] |= TAKEN
     this.#nfree--
     return pfn
@@ -92,6 +126,21 @@ export class ExplicitMmu implements Mmu {
     assert((this.#state[pfn] & READ) === 0, () => `frame ${pfn} was taken from the CPU before it is freed`)
     this.#state[pfn] &= TOUCHED
     this.#nfree++
+    this.guard?.drop(pfn)
+  }
+
+  /**
+   * Makes pages that nobody has new: zero, and the CPU's to use without a word to anybody. A heap hands out memory like that,
+   * so what the program stores there before mm hears of the page is its contents: `clearFrame` leaves it alone.
+   */
+  renew(addr: Addr, npages: number): void {
+    const first = addrToVpn(addr)
+    for (let pfn = first; pfn < first + npages; pfn++) {
+      assert((this.#state[pfn] & TAKEN) === 0, () => `frame ${pfn} is free`)
+      this.#state[pfn] = 0
+      this.guard?.reset(pfn)
+    }
+    this.#memory.clear(first, npages)
   }
 
   addDeviceFrames(npages: number, cpuAccessible: boolean): Pfn {
@@ -116,7 +165,7 @@ export class ExplicitMmu implements Mmu {
   bytes(pfn: Pfn): Uint8Array {
     this.#checkTaken(pfn)
     this.#state[pfn] |= TOUCHED
-    return this.#view(pfn)
+    return this.#contents(pfn)
   }
 
   copyFrame(dst: Pfn, src: Pfn): void {
@@ -126,7 +175,7 @@ export class ExplicitMmu implements Mmu {
   /** A frame that nobody has had yet is all zeroes, and is not written: the system gives memory at the first touch. */
   clearFrame(pfn: Pfn): void {
     this.#checkTaken(pfn)
-    if ((this.#state[pfn] & TOUCHED) !== 0) this.#view(pfn).fill(0)
+    if ((this.#state[pfn] & TOUCHED) !== 0) this.#contents(pfn).fill(0)
   }
 
   /** Hands pages to the CPU. */
@@ -136,20 +185,27 @@ export class ExplicitMmu implements Mmu {
       pfn === addrToVpn(addr),
       () => `frame ${pfn} at ${formatAddr(addr)}, where frame ${addrToVpn(addr)} is at home`,
     )
+    const { guard } = this
     for (let i = pfn; i < pfn + npages; i++) {
       this.#checkTaken(i)
       // A page that the CPU had for writing stays dirty until that was collected.
       const kept = this.#state[i] & (TAKEN | DIRTY)
       this.#state[i] = kept | TOUCHED | (writable ? READ | WRITE | DIRTY : READ)
+      if (guard === null) continue
+      guard.give(i)
+      if (writable) guard.unseal(i)
+      else guard.seal(i)
     }
   }
 
   /** Takes pages back from the CPU. */
   unmap(space: SpaceId, addr: Addr, npages: number, dirty: Uint8Array): void {
+    this.#guardTaking(addr, npages)
     this.#collect(space, addr, npages, dirty, READ | WRITE | DIRTY)
   }
 
   protect(space: SpaceId, addr: Addr, npages: number, dirty: Uint8Array): void {
+    this.#guardSealing(addr, npages)
     this.#collect(space, addr, npages, dirty, WRITE | DIRTY)
   }
 
@@ -170,8 +226,25 @@ export class ExplicitMmu implements Mmu {
     }
   }
 
-  #view(pfn: Pfn): Uint8Array {
-    return new Uint8Array(this.buffer, pfn * PAGE_SIZE, PAGE_SIZE)
+  /** Pages that the CPU had are taken from it. */
+  #guardTaking(addr: Addr, npages: number): void {
+    const { guard } = this
+    if (guard === null) return
+    const first = addrToVpn(addr)
+    for (let pfn = first; pfn < first + npages; pfn++) if ((this.#state[pfn] & READ) !== 0) guard.take(pfn)
+  }
+
+  /** Pages that the CPU could write may only be read from now on. */
+  #guardSealing(addr: Addr, npages: number): void {
+    const { guard } = this
+    if (guard === null) return
+    const first = addrToVpn(addr)
+    for (let pfn = first; pfn < first + npages; pfn++) if ((this.#state[pfn] & WRITE) !== 0) guard.seal(pfn)
+  }
+
+  /** What is in a frame, wherever the guard has put it. */
+  #contents(pfn: Pfn): Uint8Array {
+    return this.guard?.isTaken(pfn) === true ? this.guard.bytes(pfn) : this.#memory.bytes(pfn)
   }
 
   #checkRange(space: SpaceId, addr: Addr, npages: number): void {
