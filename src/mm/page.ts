@@ -68,17 +68,18 @@ export class Pages {
   readonly zoneDeviceData = new Map<Pfn, unknown>()
   readonly compound = new Map<Pfn, Compound>()
 
-  constructor(nframes: number) {
+  /** `capacity`: frames that there may be later without a copy of everything that is known by then. */
+  constructor(nframes: number, capacity = nframes) {
     this.nframes = nframes
-    this.refcount = new Int32Array(nframes)
-    this.mapcount = new Int32Array(nframes)
-    this.flags = new Uint32Array(nframes)
-    this.mapping = new Int32Array(nframes)
-    this.index = new Float64Array(nframes)
-    this.swap = new Uint32Array(nframes)
-    this.lruNext = new Int32Array(nframes)
-    this.lruPrev = new Int32Array(nframes)
-    this.pagemap = new Uint16Array(nframes)
+    this.refcount = new Int32Array(capacity)
+    this.mapcount = new Int32Array(capacity)
+    this.flags = new Uint32Array(capacity)
+    this.mapping = new Int32Array(capacity)
+    this.index = new Float64Array(capacity)
+    this.swap = new Uint32Array(capacity)
+    this.lruNext = new Int32Array(capacity)
+    this.lruPrev = new Int32Array(capacity)
+    this.pagemap = new Uint16Array(capacity)
   }
 
   /** Makes room for device frames. The arrays are replaced: nobody keeps one across memremap. */

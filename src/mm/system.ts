@@ -32,6 +32,8 @@ export interface SystemOptions {
   readonly faultAroundPages?: number
   /** 2 MiB pages in the hugetlb pool; it gets fewer if there is not as much memory. Default 0. */
   readonly hugetlbPages?: number
+  /** Frames of device memory that are going to be added: their books need not grow then. Default 0. */
+  readonly devicePages?: number
   /** Takes warnings: what a driver must not do and what went on all the same. Default: they are kept in `warnings`. */
   readonly onWarning?: (text: string) => void
 }
@@ -71,7 +73,7 @@ export class System {
 
   constructor(mmu: Mmu, options: SystemOptions = {}) {
     this.mmu = mmu
-    this.pages = new Pages(mmu.nframes)
+    this.pages = new Pages(mmu.nframes, mmu.nframes + (options.devicePages ?? 0))
     this.thp = options.thp ?? 'never'
     this.splitEvents = options.splitEvents ?? this.thp !== 'never'
     this.faultAroundPages = options.faultAroundPages ?? 16
