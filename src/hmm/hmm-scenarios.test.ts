@@ -84,11 +84,22 @@ class Device {
     const start = this.fixture.addr(page)
     const args = makeMigrateVma(vma, start, start + PAGE_SIZE, this.owner, select)
     args.faultPage = faultPage
+    expect(vma.mm.mmapLock.tryRead(true)).toBe(true)
     expect(migrateVmaSetup(args)).toBe(0)
     if ((args.src[0] & BigInt(MIGRATE_PFN_MIGRATE)) !== 0n) args.dst[0] = migratePfn(alloc())
     migrateVmaPages(args)
     migrateVmaFinalize(args)
+    vma.mm.mmapLock.unlockRead()
   }
+}
+
+/** Exclusive access to page 0: its frame, locked and with a reference. */
+function takeExclusive({ mm }: HmmFixture): Pfn[] {
+  const pages: Pfn[] = []
+  expect(mm.mmapLock.tryRead()).toBe(true)
+  expect(makeDeviceExclusiveRange(mm, BASE, BASE + PAGE_SIZE, pages, 'me')).toBe(1)
+  mm.mmapLock.unlockRead()
+  return pages
 }
 
 function fork(fixture: HmmFixture): Mm {
@@ -194,8 +205,7 @@ describe('hmmRangeFault() over device-exclusive pages (RF-66)', () => {
     const fixture = new HmmFixture()
     fixture.map(0, 1)
     fixture.touch(0, 1, 'write')
-    const pages: Pfn[] = []
-    expect(makeDeviceExclusiveRange(fixture.mm, fixture.addr(0), fixture.addr(1), pages, 'me')).toBe(1)
+    const pages = takeExclusive(fixture)
     unlockPage(fixture.sys, pages[0])
     putPage(fixture.sys, pages[0])
     expect(fixture.fault61(0, 1).entries).toEqual([0n])
@@ -210,8 +220,7 @@ describe('hmmRangeFault() over device-exclusive pages (RF-66)', () => {
     const fixture = new HmmFixture()
     fixture.map(0, 1)
     fixture.touch(0, 1, 'write')
-    const pages: Pfn[] = []
-    makeDeviceExclusiveRange(fixture.mm, fixture.addr(0), fixture.addr(1), pages, 'me')
+    const pages = takeExclusive(fixture)
     expect(fixture.fault61(0, 1, { default: F }).result).toBe(-EAGAIN)
     let woken = 0
     fixture.sys.waitFor?.add(() => woken++)

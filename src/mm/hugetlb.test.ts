@@ -439,7 +439,9 @@ describe('makeDeviceExclusiveRange() of hugetlb pages', () => {
     f.map(0, 2)
     const watcher = watch(f.process)
     const pages: number[] = []
+    f.process.mm.mmapLock.tryRead()
     expect(makeDeviceExclusiveRange(f.process.mm, small(511), small(514), pages, null)).toBe(3)
+    f.process.mm.mmapLock.unlockRead()
     expect(pages).toEqual([-1, -1, -1])
     expect(f.state(2)).toEqual(['PP', '77', '99'])
     expect(watcher.takeEvents()).toEqual(NO_EVENTS)

@@ -125,11 +125,14 @@ export function migrateVmaSetup(args: MigrateVma): number {
   const { vma, start, end } = args
   if (vma === null || (vma.flags & (VM_HUGETLB | VM_SPECIAL)) !== 0) return -EINVAL
   if (!(npages > 0) || start < vma.start || start >= vma.end || end <= vma.start || end > vma.end) return -EINVAL
-  if (args.src.length < npages || args.dst.length < npages) return -EINVAL
+  // An unaligned range may cover one page more than its length says.
+  const ncovered = (end - start) / PAGE_SIZE
+  if (args.src.length < ncovered || args.dst.length < ncovered) return -EINVAL
   if (args.faultPage >= 0 && !isDevicePrivatePage(vma.mm.sys, args.faultPage)) return -EINVAL
+  assert(vma.mm.mmapLock.isHeld, 'migrateVmaSetup: the mmapLock is not held')
 
   const src = migratePfnWords(args.src)
-  for (let i = 0; i < npages; i++) {
+  for (let i = 0; i < ncovered; i++) {
     src[2 * i] &= MIGRATE_PFN_PIN
     src[2 * i + 1] = 0
   }
@@ -149,16 +152,28 @@ export function migrateVmaPages(args: MigrateVma): void {
   moveAll(vma.mm.sys, args.src, args.dst, args.npages, args)
 }
 
-/** Ends the migration: every migration entry becomes a mapping again, of the destination or of the source. */
+/**
+ * Ends the migration: every migration entry becomes a mapping again, of the destination or of the source. What was not
+ * migrated lets its destination go, with the driver's reference; but a page that was to come back with UNPIN is only unlocked:
+ * the driver still owns it, with its pin, and its device page still stands for it. A driver may give up before the pages step
+ * if it leaves dst empty.
+ */
 export function migrateVmaFinalize(args: MigrateVma): void {
   const { vma } = args
   assert(vma !== null, 'setup succeeded')
   migrateDeviceFinalize(vma.mm.sys, args.src, args.dst, args.npages)
 }
 
-/** Setup for `npages` device frames from `pfn` on, wherever they are mapped: eviction (MG-100). Returns 0. */
+/**
+ * Setup for `npages` device frames from `pfn` on, wherever they are mapped: eviction (MG-100). No lock is needed.
+ *
+ * Returns 0, or -EINVAL if they are not frames of one device, or src is too short.
+ */
 export function migrateDeviceRange(sys: System, src: BigUint64Array, pfn: Pfn, npages: number): number {
   const { pages } = sys
+  const pagemap = pagemapOf(sys, pfn) ?? null
+  if (pagemap === null || !Number.isInteger(npages) || npages < 0 || src.length < npages) return -EINVAL
+  if (pfn + npages > pagemap.pfn + pagemap.npages) return -EINVAL
   const words = migratePfnWords(src)
   for (let i = 0; i < npages; i++) {
     words[2 * i] = 0
@@ -185,22 +200,24 @@ export function migrateDeviceFinalize(sys: System, src: BigUint64Array, dst: Big
   for (let i = 0; i < npages; i++) {
     const page = migratePfnAt(srcWords, i)
     const newPage = migratePfnAt(dstWords, i)
-    if (page < 0) {
-      if (newPage >= 0) {
-        unlockPage(sys, newPage)
-        putPage(sys, newPage)
-      }
+    if (page >= 0 && newPage >= 0 && (srcWords[2 * i] & MIGRATE_PFN_MIGRATE) !== 0) {
+      finishMigrated(sys, page, newPage, srcWords[2 * i], dstWords[2 * i])
       continue
     }
-    const migrated = (srcWords[2 * i] & MIGRATE_PFN_MIGRATE) !== 0 && newPage >= 0
-    if (!migrated && newPage >= 0) {
+    if (newPage >= 0) {
       unlockPage(sys, newPage)
       // A pinned page that was to come back stays with its driver: the reference is that of the isolation.
-      if ((dstWords[2 * i] & MIGRATE_PFN_UNPIN) === 0) putPage(sys, newPage)
+      if (!unpins(sys, newPage, dstWords[2 * i])) putPage(sys, newPage)
     }
-    if (migrated) finishMigrated(sys, page, newPage, srcWords[2 * i], dstWords[2 * i])
-    else putBack(sys, page)
+    if (page < 0) continue
+    declineEntry(sys, srcWords, i, page) // if there was no pages step, the pin of setup is still there
+    putBack(sys, page)
   }
+}
+
+/** The destination is a system page that PIN left in place; for device pages the bit means nothing. */
+function unpins(sys: System, newPage: Pfn, dstFlags: number): boolean {
+  return (dstFlags & MIGRATE_PFN_UNPIN) !== 0 && sys.pages.pagemap[newPage] === 0
 }
 
 /** The source stays: its migration entries map it again (MG-61). */
@@ -213,9 +230,8 @@ function putBack(sys: System, page: Pfn): void {
 
 function finishMigrated(sys: System, page: Pfn, newPage: Pfn, srcFlags: number, dstFlags: number): void {
   const { pages } = sys
-  const unpin = (dstFlags & MIGRATE_PFN_UNPIN) !== 0
   const isDevice = isZoneDevicePage(sys, newPage)
-  if (unpin && !isDevice) pages.refcount[newPage] -= GUP_PIN_COUNTING_BIAS
+  if (unpins(sys, newPage, dstFlags)) pages.refcount[newPage] -= GUP_PIN_COUNTING_BIAS
   if (!isDevice && (pages.flags[newPage] & PG_LRU) === 0) sys.lru.add(newPage)
   removeMigrationPtes(sys, page, newPage)
   unlockPage(sys, page)
@@ -227,7 +243,8 @@ function finishMigrated(sys: System, page: Pfn, newPage: Pfn, srcFlags: number, 
 
 /**
  * A page that PIN left in place is not needed any more, as its device page was freed without a fault (munmap, exit): drops
- * the pin and the reference of its isolation (PN-11).
+ * the pin and the reference of its isolation (PN-11). For `pageFree`; a page that comes back with UNPIN the driver forgets
+ * before `migrateVmaFinalize`, which ends the pin itself and then frees the device page.
  */
 export function unpinMigratedPage(sys: System, pfn: Pfn): void {
   const { pages } = sys
@@ -458,7 +475,8 @@ function collectTable(args: MigrateVma, vma: Vma, table: PteTable, start: Addr, 
     pageRemoveRmap(sys, pfn)
     putPage(sys, pfn)
     const write = (flags & PTE_WRITE) !== 0 ? MIGRATE_PFN_WRITE : 0
-    const pin = src[2 * i] & MIGRATE_PFN_PIN
+    // PIN means nothing for a device page.
+    const pin = pages.pagemap[pfn] === 0 ? src[2 * i] & MIGRATE_PFN_PIN : 0
     setMigratePfn(src, i, pfn, MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE | write | pin)
   }
 }
@@ -490,7 +508,7 @@ function unmapCollected(sys: System, src: BigUint64Array, npages: number, faultP
       putPage(sys, pfn)
     }
     if (pages.isMapped(pfn)) tryToMigrate(sys, pfn)
-    const pin = (words[2 * i] & MIGRATE_PFN_PIN) !== 0 && !isDevice
+    const pin = (words[2 * i] & MIGRATE_PFN_PIN) !== 0
     const busy = pages.isMapped(pfn) || (pin ? pages.maybeDmaPinned(pfn) : hasExtraReferences(sys, pfn, faultPage))
     if (busy) {
       if (!isDevice) sys.lru.add(pfn)
@@ -545,13 +563,16 @@ function moveAll(sys: System, src: BigUint64Array, dst: BigUint64Array, npages: 
         notified = new MmuNotifierRange(MMU_NOTIFY_MIGRATE, args.vma, args.vma.mm, addr, args.end, args.pgmapOwner)
         mmuNotifierInvalidateRangeStart(notified)
       }
-      const inserted = insertIntoHole(args.vma, addr, newPage)
+      // A page that was left in place can only take the place of its device page.
+      const inserted = !unpins(sys, newPage, dstWords[2 * i]) && insertIntoHole(args.vma, addr, newPage)
       srcWords[2 * i] = inserted ? MIGRATE_PFN_MIGRATE : srcWords[2 * i] & ~MIGRATE_PFN_MIGRATE
       continue
     }
     if ((srcWords[2 * i] & MIGRATE_PFN_MIGRATE) === 0) continue
-    // PIN means nothing for a device page.
-    const pin = (srcWords[2 * i] & MIGRATE_PFN_PIN) !== 0 && sys.pages.pagemap[page] === 0
+    if (unpins(sys, newPage, dstWords[2 * i])) {
+      assert(sys.pages.refcount[newPage] > GUP_PIN_COUNTING_BIAS, () => `frame ${newPage} is pinned in place`)
+    }
+    const pin = (srcWords[2 * i] & MIGRATE_PFN_PIN) !== 0
     const moved = movePage(sys, page, newPage, args !== null && args.faultPage === page ? 1 : 0, pin)
     if (moved !== 0) declineEntry(sys, srcWords, i, page)
   }
@@ -562,7 +583,7 @@ function moveAll(sys: System, src: BigUint64Array, dst: BigUint64Array, npages: 
 function declineEntry(sys: System, srcWords: Uint32Array, i: number, page: Pfn): void {
   const flags = srcWords[2 * i]
   const pinned = (flags & (MIGRATE_PFN_MIGRATE | MIGRATE_PFN_PIN)) === (MIGRATE_PFN_MIGRATE | MIGRATE_PFN_PIN)
-  if (pinned && page >= 0 && sys.pages.pagemap[page] === 0) sys.pages.refcount[page] -= GUP_PIN_COUNTING_BIAS
+  if (pinned && page >= 0) sys.pages.refcount[page] -= GUP_PIN_COUNTING_BIAS
   srcWords[2 * i] = flags & ~(MIGRATE_PFN_MIGRATE | MIGRATE_PFN_PIN)
 }
 

@@ -58,8 +58,9 @@ function allocFrame(sys: System, space: number, addr: Addr, fromReserve: boolean
   return pfn
 }
 
-/** A compound page of 2^order frames, contents undefined; -1 if there is none. */
+/** A compound page of 2^order frames, contents undefined; -1 if there is none outside the reserve for eviction. */
 export function allocCompoundPage(sys: System, space: number, addr: Addr, order: number): Pfn {
+  if (sys.mmu.nfree - (1 << order) < sys.reservePages) return -1
   const head = sys.mmu.allocFrame(space, addr, order)
   if (head < 0) return -1
   const { pages } = sys

@@ -173,6 +173,7 @@ describe('validateSystem()', () => {
   it('is in order in the middle of a migration and after it', () => {
     const zoo = new Zoo()
     const args = makeMigrateVma(zoo.vma(RW), zoo.addr(RW), zoo.addr(EMPTY + 1), null, MIGRATE_VMA_SELECT_SYSTEM)
+    expect(zoo.process.mm.mmapLock.tryRead()).toBe(true)
     expect(migrateVmaSetup(args)).toBe(0)
     expect(pteKind(zoo.flagsAt(FORKED))).toBe(PTE_KIND_MIGRATION)
     validateSystem(zoo.sys, { level: 'full' })
@@ -862,6 +863,7 @@ describe('validateMm()', () => {
 describe('validateMigrateVma() (INV-13)', () => {
   function setup(zoo: Zoo) {
     const args = makeMigrateVma(zoo.vma(RW), zoo.addr(RW), zoo.addr(RW + 4), null, MIGRATE_VMA_SELECT_SYSTEM)
+    expect(zoo.process.mm.mmapLock.tryRead()).toBe(true)
     expect(migrateVmaSetup(args)).toBe(0)
     return args
   }

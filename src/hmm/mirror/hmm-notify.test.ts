@@ -272,7 +272,9 @@ describe('the owner filter (MN-51, MN-53)', () => {
     const { process, mm, addr, mirror, events, gpu } = setUp(4, { owner, filterOwnEvents })
     const seq = mirror.hmm.notifier?.invalidateSeq
     const pages: number[] = []
+    mm.mmapLock.tryRead()
     expect(makeDeviceExclusiveRange(mm, addr, addr + PAGE_SIZE, pages, owner)).toBe(1)
+    mm.mmapLock.unlockRead()
     unlockPage(mm.sys, pages[0])
     putPage(mm.sys, pages[0])
     expect(events()).toEqual(filterOwnEvents ? [] : ['MIGRATE 0-1'])
@@ -293,7 +295,9 @@ describe('the owner filter (MN-51, MN-53)', () => {
     other.store(second, addr, 1)
     other.takeLog()
     const pages: number[] = []
+    mm.mmapLock.tryRead()
     makeDeviceExclusiveRange(mm, addr, addr + PAGE_SIZE, pages, owner)
+    mm.mmapLock.unlockRead()
     unlockPage(mm.sys, pages[0])
     putPage(mm.sys, pages[0])
     expect(events()).toEqual([])
