@@ -27,7 +27,7 @@ export * as hmm2015 from './hmm/mirror/index.ts'
 
 export { makeDeviceExclusiveRange } from './mm/exclusive.ts'
 export { handleMmFault } from './mm/fault.ts'
-export { pinUserPages, unpinUserPage } from './mm/gup.ts'
+export { type PinOptions, pinUserPages, unpinUserPage } from './mm/gup.ts'
 export { insertPage, insertPfnMixed, remapPfnRange } from './mm/insert.ts'
 export {
   DevPagemap,
@@ -73,14 +73,17 @@ export { Vma, type VmFile, type VmOps } from './mm/vma.ts'
 
 // ---- mm: system calls, state as text, invariants ----
 
-export { dumpAttr, dumpPagemap, dumpPte, formatMaps, samePages } from './mm/dump.ts'
+export { dumpAttr, dumpPagemap, dumpPte, dumpSoftDirty, formatMaps, samePages } from './mm/dump.ts'
 export { forkMm } from './mm/fork.ts'
 export { mmMadvise } from './mm/madvise.ts'
+export { type MovePagesOptions, migratePage, movePages } from './mm/migrate.ts'
 export { mmMlock, mmMunlock } from './mm/mlock.ts'
 export { mmMmap, mmMunmap, mmput } from './mm/mmap.ts'
 export { mmMprotect } from './mm/mprotect.ts'
 export { mmMremap } from './mm/mremap.ts'
+export { oomReapMm } from './mm/oom-reaper.ts'
 export { ShmemFile } from './mm/shmem.ts'
+export { clearSoftDirty } from './mm/soft-dirty.ts'
 export {
   VALIDATE_LEVELS,
   type ValidateLevel,
@@ -90,6 +93,7 @@ export {
   validateSystem,
 } from './mm/validate.ts'
 export type { DeviceTranslation } from './mm/validate-devices.ts'
+export { clearPageDirtyForIo, pageMkclean } from './mm/writeback.ts'
 
 // ---- a machine to run on, and the kernel's test driver ----
 

@@ -11,6 +11,7 @@ import { type DeviceNumber, dumpAttr, dumpPagemap, dumpPte, dumpSoftDirty, forma
 import { forkMm } from '../mm/fork.ts'
 import { type PinOptions, pinUserPages, unpinUserPage } from '../mm/gup.ts'
 import { mmMadvise } from '../mm/madvise.ts'
+import { type MovePagesOptions, movePages } from '../mm/migrate.ts'
 import { mmMlock, mmMunlock } from '../mm/mlock.ts'
 import type { Mm } from '../mm/mm.ts'
 import { mmMmap, mmMunmap, mmput } from '../mm/mmap.ts'
@@ -156,6 +157,18 @@ export class Process {
     if (to !== undefined) checkWhole(to, 'to')
     const flags = (mayMove || to !== undefined ? MREMAP_MAYMOVE : 0) | (to !== undefined ? MREMAP_FIXED : 0)
     return this.#change('mremap', addr, () => mmMremap(this.mm, addr, oldLength, newLength, flags, to ?? 0))
+  }
+
+  /**
+   * Moves pages to other frames of system memory. Returns for each page 0 or a negative errno that says why it stayed, see
+   * mm/migrate.ts. With `all` also pages that other processes map.
+   */
+  movePages(addr: Addr, npages: number, options: MovePagesOptions = {}): Int32Array {
+    checkWhole(addr, 'addr')
+    checkWhole(npages, 'npages')
+    const status = new Int32Array(npages)
+    this.#read('movePages', addr, () => movePages(this.mm, addr, npages, status, options))
+    return status
   }
 
   /** Brings the pages in and keeps them from being swapped out. */

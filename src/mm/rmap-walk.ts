@@ -41,10 +41,10 @@ import { VM_LOCKED, VM_WRITE } from './vm-flags.ts'
 import { type Vma, vmaAddress, vmaProtection } from './vma.ts'
 
 /** Called for each mapping that may map the page, with the page's address there. Returns false to stop the walk. */
-type RmapVisitor = (vma: Vma, addr: Addr) => boolean
+export type RmapVisitor = (vma: Vma, addr: Addr) => boolean
 
-/** Visits every mapping that may map the page, until `visit` says false or the page is not mapped any more. */
-function rmapWalk(sys: System, pfn: Pfn, untilUnmapped: boolean, visit: RmapVisitor): void {
+/** Visits every mapping that may map the page, until `visit` says false or, if asked to, the page is not mapped any more. */
+export function rmapWalk(sys: System, pfn: Pfn, untilUnmapped: boolean, visit: RmapVisitor): void {
   const { pages } = sys
   const head = pages.head(pfn)
   const first = pages.index[head]
