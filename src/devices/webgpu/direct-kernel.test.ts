@@ -55,6 +55,19 @@ describe('planSlices()', () => {
     expect(first).toBe(count)
   })
 
+  it('makes do with a page per argument, and cuts where pages end', () => {
+    const call = { ranges: [range(1, 6 * PAGE_SIZE, 1000), range(20, 6 * PAGE_SIZE)], count: 3000 }
+    const slices = planSlices(kernel(4, 4), call, { ...LIMITS, npages: 2 })
+    expect(slices.map(({ count }) => count)).toEqual([774, 250, 774, 250, 774, 178])
+    expect(slices.every(({ pages: [x, y] }) => x.end - x.start === PAGE_SIZE && y.end - y.start === PAGE_SIZE)).toBe(
+      true,
+    )
+    const aligned = { ranges: [range(1, 6 * PAGE_SIZE), range(20, 6 * PAGE_SIZE)], count: 6000 }
+    expect(planSlices(kernel(4, 4), aligned, { ...LIMITS, npages: 9 }).map(({ count }) => count)).toEqual([
+      2048, 2048, 1904,
+    ])
+  })
+
   it('takes all of an argument into each slice that every invocation may use', () => {
     const count = 64 * 1024
     const call = { ranges: [range(1, 4 * count), range(100, 10 * PAGE_SIZE)], count }
@@ -93,11 +106,11 @@ describe('planSlices()', () => {
   it('uses all of the memory where half is too little, and names what is missing where all is', () => {
     const call = { ranges: [range(1, 50 * PAGE_SIZE), range(100, 40 * PAGE_SIZE)], count: 40 * 1024 }
     const slices = planSlices(kernel(0, 4), call, LIMITS)
-    expect([slices[0].count, slices.reduce((sum, { count }) => sum + count, 0)]).toEqual([12288, call.count])
+    expect([slices[0].count, slices.reduce((sum, { count }) => sum + count, 0)]).toEqual([14 * 1024, call.count])
     const large = { ranges: [range(1, 64 * PAGE_SIZE), range(100, 4)], count: 1 }
     expect(() => planSlices(kernel(0, 4), large, LIMITS)).toThrow(MmError)
     expect(() => planSlices(kernel(0, 4), large, LIMITS)).toThrow(
-      'ENOMEM: out of memory, launch: one invocation of test needs 65 pages, the device has 64',
+      'ENOMEM: out of memory, launch: invocation 0 of test needs 65 pages, the device has 64',
     )
   })
 

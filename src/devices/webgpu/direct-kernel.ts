@@ -87,10 +87,11 @@ export function planSlices(kernel: DirectKernel, call: DirectCall, limits: Direc
   if (count === 0) return []
   const whole = makeSlice(kernel, call, 0, count)
   if (fits(kernel, whole, limits, limits.npages)) return [whole]
-  const step = invocationsPerSlice(kernel, call, limits)
   const slices: Slice[] = []
-  for (let first = 0; first < count; first += step) {
-    slices.push(makeSlice(kernel, call, first, Math.min(step, count - first)))
+  for (let first = 0; first < count; ) {
+    const slice = largestSlice(kernel, call, first, limits)
+    slices.push(slice)
+    first += slice.count
   }
   return slices
 }
@@ -100,35 +101,25 @@ export function pagesOfCall(kernel: DirectKernel, call: DirectCall): readonly Pa
   return makeSlice(kernel, call, 0, call.count).pages
 }
 
-/** Half of the memory for each slice: while one is computed, the next one is brought in. */
-function invocationsPerSlice(kernel: DirectKernel, call: DirectCall, limits: DirectLimits): number {
-  const { args, workgroupSize, name } = kernel
-  let most = limits.workgroups * workgroupSize
-  for (const { stride } of args) {
-    if (stride > 0) most = Math.min(most, Math.floor((limits.bindingBytes - BINDING_ALIGN) / stride))
-  }
+/**
+ * The largest slice from an invocation on: of half of the memory, so that the next one is brought in while it is computed, or
+ * of all of it where half is too little for one invocation.
+ */
+function largestSlice(kernel: DirectKernel, call: DirectCall, first: number, limits: DirectLimits): Slice {
   for (const npages of [Math.floor(limits.npages / 2), limits.npages]) {
-    let step = Math.min(most, call.count, estimate(kernel, call, npages))
-    // Whole pages of every argument, where there are enough.
-    if (step > PAGE_SIZE) step -= step % PAGE_SIZE
-    if (step > 0 && fits(kernel, makeSlice(kernel, call, 0, step), limits, npages)) return step
+    // Invocations that fit, and that do not.
+    let enough = 0
+    let tooMany = call.count - first + 1
+    while (tooMany - enough > 1) {
+      const middle = Math.floor((enough + tooMany) / 2)
+      if (fits(kernel, makeSlice(kernel, call, first, middle), limits, npages)) enough = middle
+      else tooMany = middle
+    }
+    if (enough > 0) return makeSlice(kernel, call, first, enough)
   }
-  const needed = countPages(makeSlice(kernel, call, 0, 1))
-  const detail = `one invocation of ${name} needs ${needed} pages, the device has ${limits.npages}`
+  const needed = countPages(makeSlice(kernel, call, first, 1))
+  const detail = `invocation ${first} of ${kernel.name} needs ${needed} pages, the device has ${limits.npages}`
   throw new MmError(-ENOMEM, 'launch', { detail })
-}
-
-/** Invocations for which `npages` pages certainly are enough. */
-function estimate(kernel: DirectKernel, call: DirectCall, npages: number): number {
-  let left = npages
-  let stride = 0
-  kernel.args.forEach((arg, k) => {
-    const { addr, nbytes } = call.ranges[k]
-    // A part of an argument may begin and end in the middle of a page.
-    left -= arg.stride > 0 ? 1 : (pageAlignUp(addr + nbytes) - pageAlignDown(addr)) / PAGE_SIZE
-    stride += arg.stride
-  })
-  return stride === 0 ? call.count : Math.max(0, Math.floor((left * PAGE_SIZE) / stride))
 }
 
 function fits(kernel: DirectKernel, slice: Slice, limits: DirectLimits, npages: number): boolean {

@@ -62,8 +62,11 @@ const FAULT_AROUND_BYTES = 16 * PAGE_SIZE
 /** Pages that one migration back holds mmapLock for: 4 MiB. */
 const BRING_BACK_PAGES = 1024
 
-/** Rounds of bringing a range in that may end without effect and without anybody to wait for. */
-const FRUITLESS_ROUNDS_MAX = 16
+/**
+ * Rounds of bringing a range in. One is enough where nobody interferes, and after each that was not, whoever did has been
+ * waited for; more than a few mean pages that never move.
+ */
+const ROUNDS_MAX = 64
 
 export interface WebGpuDeviceOptions {
   /** In events and labels. Default `webgpu`. */
@@ -394,7 +397,7 @@ export class WebGpuHandle implements HmmDeviceHandle {
 
   /** A launch uses some of the range. */
   isClaimed(start: Addr, end: Addr): boolean {
-    return this.claimOn(start, end) !== null
+    return !this.faulting && this.claimOn(start, end) !== null
   }
 
   // ---- launches ----
@@ -459,13 +462,13 @@ export class WebGpuHandle implements HmmDeviceHandle {
       }
       try {
         let missing = tryUse()
-        for (let fruitless = 0; missing >= 0 && fruitless < FRUITLESS_ROUNDS_MAX; fruitless++) {
+        for (let round = 0; missing >= 0 && round < ROUNDS_MAX * ranges.length; round++) {
           const range = ranges[missing]
           await this.bringIn(what, range, move, held, release, () => {
             missing = tryUse()
           })
-          if (missing < 0 || ranges[missing] !== range) fruitless = 0
-          else if (await this.deviceFault(what, range)) fruitless = 0
+          // Not as it has to be: somebody else moves some of it, or it lacks a permission.
+          if (missing >= 0 && this.residentFrame(range) < 0) await this.deviceFault(what, range)
         }
         if (missing < 0) return
         throw new MmError(-EBUSY, what, { addr: ranges[missing].start, detail: 'pages do not move to the device' })
@@ -551,8 +554,11 @@ export class WebGpuHandle implements HmmDeviceHandle {
     if (err !== 0) throw new MmError(err, what, { addr: start })
   }
 
-  /** Faults the range in as the device would, to learn what is in the way. Returns whether it waited for somebody. */
-  private async deviceFault(what: Operation, { start, end, write }: PageRange): Promise<boolean> {
+  /**
+   * Faults the range in as the device would: waits for whoever moves its pages, and has the CPU's entries get the permission
+   * that is missing. Afterwards the pages are somewhere, and can be brought in.
+   */
+  private async deviceFault(what: Operation, { start, end, write }: PageRange): Promise<void> {
     const { sys } = this.device
     const event = new HmmEvent(start, end, write ? HMM_DEVICE_WFAULT : HMM_DEVICE_RFAULT)
     while (event.start < end) {
@@ -560,14 +566,13 @@ export class WebGpuHandle implements HmmDeviceHandle {
       const err = this.faultIn(event)
       if (err === -EBUSY && sys.waitFor !== null) {
         await waitForOther(sys)
-        return true
+        continue
       }
-      if (err === -EBUSY) return false
+      if (err === -EBUSY) return // without anybody to wait for: another round
       if (err !== 0) throw new MmError(err, what, { addr: event.start })
       event.start = event.end
       event.end = end
     }
-    return false
   }
 
   private faultIn(event: HmmEvent): number {
