@@ -306,12 +306,11 @@ describe.each(trackings)('UserfaultfdMmu faults, %s', (tracking) => {
     ioctl.mockClear()
     expect(live.load(page(23))).toBe(0)
     // What is asked about a page that waits in the batch sees it installed.
-    expect(
-      live.mmu.batch(() => {
-        live.mmu.install(SPACE, page(1), 1, 1, true)
-        return report('unmap', live, 1, 1)
-      }),
-    ).toBe(tracking === 'none' ? '1' : '0')
+    const during = live.mmu.batch(() => {
+      live.mmu.install(SPACE, page(1), 1, 1, true)
+      return [live.mmu.isInstalled(page(1)), live.mmu.isInstalled(page(2)), report('unmap', live, 1, 1)]
+    })
+    expect([...during, live.mmu.isInstalled(page(1))]).toEqual([true, false, tracking === 'none' ? '1' : '0', false])
     expect(ioctl.mock.calls.filter(([, request]) => request === UFFDIO_CONTINUE).length).toBe(1)
     expect(() => live.mmu.batch(() => live.mmu.batch(() => 0))).toThrow(AssertionError)
   })

@@ -242,6 +242,12 @@ export class UserfaultfdMmu implements Mmu {
     return true
   }
 
+  /** Whether a page is installed: what brings pages ahead of their touch leaves those out, each costs a call of its own. */
+  isInstalled(addr: Addr): boolean {
+    const isPending = addrToVpn(addr) >= this.#pendingPfn && addrToVpn(addr) < this.#pendingPfn + this.#pendingPages
+    return isPending || (this.#state[addrToVpn(addr)] & READ) !== 0
+  }
+
   /** Threads that wait for these pages try again. What `install` did not have to do it ends with this anyway. */
   wake(addr: Addr, npages: number): void {
     this.#checkRange(SPACE, addr, npages)
