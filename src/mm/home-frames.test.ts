@@ -58,7 +58,15 @@ function map(vpn: number, npages: number, flags = 0): number {
 
 function touch(vpn: number, write: boolean): number {
   const vma = mm.vmaLookup(page(vpn))
-  const result = vma === null ? -1 : handleMmFault(vma, page(vpn), write ? FAULT_FLAG_WRITE : 0)
+  if (vma === null) return -1
+  return reading(() => handleMmFault(vma, page(vpn), write ? FAULT_FLAG_WRITE : 0))
+}
+
+/** Runs a call that wants mmapLock held for reading. */
+function reading<T>(call: () => T): T {
+  expect(mm.mmapLock.tryRead()).toBe(true)
+  const result = call()
+  mm.mmapLock.unlockRead()
   check()
   return result
 }
@@ -116,7 +124,7 @@ describe('mm with home frames', () => {
   it('a page that the CPU only reads is not dirty, one that it had for writing is', () => {
     map(1, 1, MAP_POPULATE)
     // As after a migration back: present, clean, and nobody's.
-    expect(shareForRead(mm, page(1), page(2))).toBe(1)
+    expect(reading(() => shareForRead(mm, page(1), page(2)))).toBe(1)
     expect([touch(1, false), owners(1, 1), entryIsDirty(1)]).toEqual([0, 'r', false])
     expect(mmMprotect(mm, page(1), page(1), PROT_READ)).toBe(0)
     expect(entryIsDirty(1)).toBe(false)
@@ -140,13 +148,13 @@ describe('mm with home frames', () => {
 
   it('shareForRead() leaves the CPU reading; collectWrites() counts what sync handed out for writing', () => {
     map(1, 3, MAP_POPULATE)
-    expect(shareForRead(mm, page(1), page(4))).toBe(3)
+    expect(reading(() => shareForRead(mm, page(1), page(4)))).toBe(3)
     check()
     expect([owners(1, 3), dumpPte(mm, page(1), 3)]).toEqual(['rrr', 'rrr'])
-    expect(collectWrites(mm, page(1), page(4))).toBe(0)
+    expect(reading(() => collectWrites(mm, page(1), page(4)))).toBe(0)
     expect([touch(2, true), owners(1, 3)]).toEqual([0, 'rwr'])
     // The write fault has dropped the duplicate already.
-    expect(collectWrites(mm, page(1), page(4))).toBe(0)
+    expect(reading(() => collectWrites(mm, page(1), page(4)))).toBe(0)
     expect(entryIsDirty(2)).toBe(true)
     check()
   })
@@ -187,7 +195,9 @@ describe('mm with home frames', () => {
     expect(mmu.allocFrame(mm.space, page(1), 0)).toBe(1)
     const vma = mm.vmaLookup(page(1))
     if (vma === null) throw new Error('the page is mapped')
+    expect(mm.mmapLock.tryRead()).toBe(true)
     expect(handleMmFault(vma, page(1), FAULT_FLAG_WRITE)).toBe(VM_FAULT_OOM)
+    mm.mmapLock.unlockRead()
     mmu.freeFrame(1, 0)
     expect(touch(1, true)).toBe(0)
   })
