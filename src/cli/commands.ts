@@ -1,5 +1,6 @@
 // The subcommands of `hetmem`. Exit status 0 if all went well, 1 if the command failed, 2 if it was called wrongly.
 
+import { doctor } from './doctor.ts'
 import type { Terminal } from './terminal.ts'
 import { tour } from './tour.ts'
 
@@ -20,6 +21,18 @@ const COMMANDS: Readonly<Record<string, Command>> = {
         return EXIT_USAGE
       }
       tour(out)
+      return 0
+    },
+  },
+  doctor: {
+    summary: 'what this machine offers, why not more, and what to do about it (--json)',
+    async run(args, out, err) {
+      const unknown = args.filter((arg) => arg !== '--json')
+      if (unknown.length > 0) {
+        err.line(`hetmem: doctor takes --json or nothing, got ${unknown.join(' ')}`)
+        return EXIT_USAGE
+      }
+      await doctor(out, args.includes('--json'))
       return 0
     },
   },
