@@ -23,6 +23,8 @@ export interface MachineOptions {
   readonly memory?: Size
   /** Swap area. Default 0: none. */
   readonly swap?: Size
+  /** Part of `memory` that only pages coming back from a device may use, so that a device can always be emptied. Default 0. */
+  readonly reserve?: Size
   /** Transparent huge pages for anonymous memory. Default 'never'. */
   readonly thp?: ThpMode
   /** Raise CLEAR where Linux does because a huge entry might be split, also without one (MN-90). Default: if `thp` is on. */
@@ -43,7 +45,8 @@ export class Machine implements ProcessTable {
 
   /** Throws a TypeError or RangeError that names the option. */
   constructor(options: MachineOptions = {}) {
-    const { memory = '64 MiB', swap = 0, thp = 'never', hugetlbPages = 0, faultAroundPages = 16 } = options
+    const { memory = '64 MiB', swap = 0, reserve = 0, thp = 'never' } = options
+    const { hugetlbPages = 0, faultAroundPages = 16 } = options
     const nframes = Math.floor(parseSize(memory, 'memory') / PAGE_SIZE)
     if (nframes === 0) throw new RangeError(`memory is ${memory}, wanted at least ${PAGE_SIZE} bytes`)
     if (!THP_MODES.includes(thp)) throw new TypeError(`thp is ${thp}, wanted one of ${THP_MODES.join(', ')}`)
@@ -56,6 +59,7 @@ export class Machine implements ProcessTable {
     this.sys = new System(this.mmu, {
       thp,
       swapPages: Math.floor(parseSize(swap, 'swap') / PAGE_SIZE),
+      reservePages: Math.ceil(parseSize(reserve, 'reserve') / PAGE_SIZE),
       hugetlbPages,
       faultAroundPages,
       ...(options.splitEvents !== undefined && { splitEvents: options.splitEvents }),
