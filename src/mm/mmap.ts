@@ -146,7 +146,11 @@ function mmapRegion(
   const vma = new Vma(mm, addr, end, flags, pgoff, backing, backing === null ? null : DUMMY_VM_OPS)
   if (backing !== null) {
     const err = backing.mmap(vma)
-    if (err !== 0) return err
+    if (err !== 0) {
+      // What its driver mapped before it failed goes again.
+      unmapRegion(mm, [vma], addr, end, mm.vmaBefore(addr)?.end ?? 0, mm.findVma(end)?.start ?? 0)
+      return err
+    }
   }
   vmaLink(vma)
   nameless?.close() // from now on it lives as long as it is mapped
@@ -221,6 +225,7 @@ export function mmMunmap(mm: Mm, start: Addr, length: number): number {
   const prev = mm.vmaBefore(start)
   const next = mm.findVma(end)
   unmapRegion(mm, gone, start, end, prev?.end ?? 0, next?.start ?? 0)
+  for (const vma of gone) vma.ops?.close?.(vma)
   return 0
 }
 
@@ -231,7 +236,6 @@ function unmapRegion(mm: Mm, gone: Vma[], start: Addr, end: Addr, floor: Addr, c
   for (const vma of gone) unmapSingleVma(vma, start, end, null)
   mmuNotifierInvalidateRangeEnd(range)
   freePageTables(mm, gone, floor, ceiling)
-  for (const vma of gone) vma.ops?.close?.(vma)
 }
 
 /** Neighbours less than 2 MiB apart are handled as one stretch. */
