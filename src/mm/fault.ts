@@ -343,7 +343,10 @@ function wpPageCopy(vmf: VmFault, unshare: boolean): number {
   const old = vmf.page
   anonVmaPrepare(vma)
   const isZero = old < 0 && vmf.origPfn === sys.zeroPfn
+  // Making room for the copy must not take away what is to be copied.
+  const isLocked = old >= 0 && sys.pages.trylock(old)
   const copy = isZero ? allocZeroedPage(mm, vmf.address) : allocPage(mm, vmf.address)
+  if (isLocked) unlockPage(sys, old)
   if (copy < 0) return VM_FAULT_OOM
   if (!isZero) sys.mmu.copyFrame(copy, vmf.origPfn)
   sys.pages.flags[copy] |= PG_UPTODATE
