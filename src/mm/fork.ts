@@ -3,7 +3,7 @@
 
 import { type Addr, PAGE_SIZE, pgdAddrEnd, pmdAddrEnd, pmdIndex, pteIndex, pudAddrEnd } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
-import { EAGAIN, EOPNOTSUPP } from '../base/errno.ts'
+import { EAGAIN, ENOMEM, EOPNOTSUPP } from '../base/errno.ts'
 import { anonVmaFork } from './anon-vma.ts'
 import { restoreExclusiveEntry } from './fault.ts'
 import { copyHugePmd } from './huge-pmd.ts'
@@ -50,8 +50,8 @@ import { type Vma, vmaDup, vmaLink, vmaProtection } from './vma.ts'
 /**
  * Makes the child's address space.
  *
- * Returns it, or -EOPNOTSUPP where the backend cannot map a frame twice, or -EAGAIN with `sys.waitFor` set while a device
- * holds the lock of an exclusive page; the child is gone again then.
+ * Returns it, or -EOPNOTSUPP where the backend cannot map a frame twice, -EAGAIN with `sys.waitFor` set while a device
+ * holds the lock of an exclusive page, or -ENOMEM without a frame for the copy of a pinned page; the child is gone again then.
  */
 export function forkMm(parent: Mm): Mm | number {
   const { sys } = parent
@@ -126,7 +126,7 @@ function copyPteRange(dst: Vma, src: Vma, from: PteTable, start: Addr, end: Addr
     if (flags === 0) continue
     const addr = start + k * PAGE_SIZE
     if ((flags & PTE_PRESENT) !== 0) {
-      copyPresent(dst, src, from, to, i, addr)
+      if (!copyPresent(dst, src, from, to, i, addr)) return -ENOMEM
       continue
     }
     if (pteKind(flags) === PTE_KIND_DEVICE_EXCLUSIVE) {
@@ -138,7 +138,7 @@ function copyPteRange(dst: Vma, src: Vma, from: PteTable, start: Addr, end: Addr
       }
       restoreExclusiveEntry(src, addr)
       sys.pages.flags[sys.pages.head(pfn)] &= ~1 // PG_LOCKED; nobody can wait for it
-      copyPresent(dst, src, from, to, i, addr)
+      if (!copyPresent(dst, src, from, to, i, addr)) return -ENOMEM
       continue
     }
     copyNonPresent(dst, src, from, to, i)
@@ -146,17 +146,15 @@ function copyPteRange(dst: Vma, src: Vma, from: PteTable, start: Addr, end: Addr
   return 0
 }
 
-function copyPresent(dst: Vma, src: Vma, from: PteTable, to: PteTable, i: number, addr: Addr): void {
+/** False if there is no frame for the copy of a pinned page. */
+function copyPresent(dst: Vma, src: Vma, from: PteTable, to: PteTable, i: number, addr: Addr): boolean {
   const { sys } = src.mm
   const { pages } = sys
   const pfn = from.words[2 * i]
   let flags = from.words[2 * i + 1]
   if ((flags & PTE_SPECIAL) === 0) {
     if (pages.isAnon(pfn)) {
-      if (!pageTryDupAnonRmap(src, pfn)) {
-        copyPinnedPage(dst, pfn, to, i, addr)
-        return
-      }
+      if (!pageTryDupAnonRmap(src, pfn)) return copyPinnedPage(dst, pfn, to, i, addr)
     } else {
       pageAddFileRmap(sys, pfn)
     }
@@ -170,20 +168,22 @@ function copyPresent(dst: Vma, src: Vma, from: PteTable, to: PteTable, i: number
   if ((src.flags & VM_SHARED) !== 0) flags &= ~PTE_DIRTY
   to.words[2 * i] = pfn
   to.words[2 * i + 1] = flags & ~PTE_YOUNG
+  return true
 }
 
-/** DMA may be going on in the parent's page: the child gets a copy at once (CP-51). */
-function copyPinnedPage(dst: Vma, pfn: number, to: PteTable, i: number, addr: Addr): void {
+/** DMA may be going on in the parent's page: the child gets a copy at once (CP-51). False if there is no frame for it. */
+function copyPinnedPage(dst: Vma, pfn: number, to: PteTable, i: number, addr: Addr): boolean {
   const { mm } = dst
   const { sys } = mm
   const copy = allocPage(mm, addr)
-  assert(copy >= 0, 'there is a frame for the copy of a pinned page')
+  if (copy < 0) return false
   sys.mmu.copyFrame(copy, pfn)
   sys.pages.flags[copy] |= PG_UPTODATE
   pageAddNewAnonRmap(dst, copy, addr)
   mm.rss[rssKind(sys, copy)]++
   to.words[2 * i] = copy
   to.words[2 * i + 1] = vmaProtection(dst) | PTE_MKDIRTY | ((dst.flags & VM_WRITE) !== 0 ? PTE_WRITE : 0)
+  return true
 }
 
 function copyNonPresent(dst: Vma, src: Vma, from: PteTable, to: PteTable, i: number): void {
