@@ -106,6 +106,7 @@ function zapPteRange(vma: Vma, table: PteTable, start: Addr, end: Addr, details:
         if (!evenCows && pages.isAnon(low)) continue
         mm.rss[rssKind(sys, low)]--
         if (pteKind(flags) === PTE_KIND_DEVICE_PRIVATE) pageRemoveRmap(sys, low)
+        else if (sys.swap !== null) freeSwapCache(sys, low)
         putPage(sys, low)
         break
       case PTE_KIND_SWAP:
