@@ -239,6 +239,8 @@ function freePteRange(vma: Vma, table: PteTable, start: Addr, end: Addr): void {
       if (!only || inSwap) continue
     }
     words[2 * i + 1] = flags & ~(PTE_YOUNG | PTE_DIRTY)
+    // Others have not given it up. The kernel overlooks them where the page is clean.
+    if (pages.mapcount[pfn] !== 1) continue
     const lazy = PG_LRU | PG_SWAPBACKED
     if ((pages.flags[pfn] & (lazy | PG_SWAPCACHE | PG_UNEVICTABLE)) === lazy && pages.isAnon(pfn)) {
       pages.flags[pfn] &= ~(PG_SWAPBACKED | PG_REFERENCED)
