@@ -36,6 +36,7 @@ export class DmirrorDevice implements HmmDevice<DmirrorHandle>, DmirrorCommandHo
   readonly number: number
   readonly kind: DmirrorKind
   readonly memory: DeviceMemory
+  readonly mirrors = new Set<Mirror>()
   /** `/dev/hmm_dmirrorN` for mmap. */
   readonly file: DmirrorFile
   readonly now: () => number

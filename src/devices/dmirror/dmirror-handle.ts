@@ -85,6 +85,7 @@ export class DmirrorHandle implements HmmDeviceHandle {
       if (ret !== 0) return ret
       this.mirror.notifier = null
     }
+    this.device.mirrors.delete(this.mirror)
     this.isOpen = false
     this.device.evictAll()
     this.mirror.table.clear()
@@ -242,7 +243,7 @@ export class DmirrorHandle implements HmmDeviceHandle {
   /** Copies pages from `buffer`, from page `cmd.cpages` on; false at the first one that the device may not write. */
   private copyThroughTable(cmd: Running, buffer: Uint8Array): boolean {
     const { table, lock } = this.mirror
-    const { mmu } = this.device.sys
+    const { mmu, pages } = this.device.sys
     const vpn = addrToVpn(cmd.start)
     const npages = (cmd.end - cmd.start) / PAGE_SIZE
     lock.acquire()
@@ -250,7 +251,9 @@ export class DmirrorHandle implements HmmDeviceHandle {
       // An exclusive page is not writable in this sense: the kernel's driver wants the WRITE tag and no other.
       if (table.tagOf(vpn + cmd.cpages) !== TAG_WRITE) break
       const offset = cmd.cpages * PAGE_SIZE
-      mmu.bytes(table.find(vpn + cmd.cpages)).set(buffer.subarray(offset, offset + PAGE_SIZE))
+      const pfn = table.find(vpn + cmd.cpages)
+      mmu.bytes(pfn).set(buffer.subarray(offset, offset + PAGE_SIZE))
+      pages.setDirty(pfn)
       cmd.cpages++
     }
     lock.release()

@@ -5,7 +5,7 @@
 // The table of the mirror is written between `migrateVmaPages` and `migrateVmaFinalize`, while the pages are locked: an own
 // migration raises no event that the callback would look at (MN-52).
 
-import { type Addr, addrToVpn, PAGE_SIZE } from '../../base/addr.ts'
+import { type Addr, addrToVpn, PAGE_SIZE, type Pfn } from '../../base/addr.ts'
 import { EAGAIN, EINVAL } from '../../base/errno.ts'
 import { isZoneDevicePage } from '../../mm/memremap.ts'
 import {
@@ -29,6 +29,7 @@ import {
   migratePfnWords,
   setMigratePfn,
 } from '../../mm/migrate-pfn.ts'
+import { PG_DIRTY } from '../../mm/page.ts'
 import { allocEvictionPage, allocKernelPage } from '../../mm/page-alloc.ts'
 import type { System } from '../../mm/system.ts'
 import { VM_FAULT_OOM, VM_FAULT_RETRY, VM_FAULT_SIGBUS, type VmFault } from '../../mm/vm-fault.ts'
@@ -76,7 +77,7 @@ export function migrateFaultToRam(mirror: Mirror, vmf: VmFault): number {
   const { device } = mirror
   const args = makeMigrateVma(vmf.vma, vmf.address, vmf.address + PAGE_SIZE, device.owner, selectDevice(device))
   args.faultPage = vmf.page
-  const ret = migrateVmaSetup(args)
+  const ret = setup(mirror, args)
   if (ret === -EAGAIN) return VM_FAULT_RETRY
   if (ret !== 0) return VM_FAULT_SIGBUS
   const hadRoom = allocAndCopyToSystem(mirror, args)
@@ -102,7 +103,7 @@ export function evictChunk(sys: System, memory: DeviceMemory, chunk: Chunk): voi
     const dpage = allocKernelPage(sys, true)
     if (dpage < 0) continue // no room: the page stays
     sys.pages.trylock(dpage)
-    sys.mmu.copyFrame(dpage, memory.dataPage(spage))
+    copyBack(sys, memory, dpage, spage)
     setMigratePfn(dstWords, i, dpage, MIGRATE_PFN_VALID | (srcWords[2 * i] & MIGRATE_PFN_WRITE))
   }
   migrateDevicePages(sys, src, dst, npages)
@@ -123,7 +124,7 @@ function forEachPart(mirror: Mirror, start: Addr, end: Addr, flags: number, rest
       }
       const next = Math.min(end, vma.end, addr + DMIRROR_BATCH_PAGES * PAGE_SIZE)
       const args = makeMigrateVma(vma, addr, next, mirror.device.owner, flags)
-      ret = migrateVmaSetup(args)
+      ret = setup(mirror, args)
       if (ret === 0) rest(args)
       addr = next
     }
@@ -134,6 +135,26 @@ function forEachPart(mirror: Mirror, start: Addr, end: Addr, flags: number, rest
   }
   mirror.putMm()
   return ret
+}
+
+/**
+ * Collects the pages. The device's other mirrors of the address space (those of a parent, or of a second handle) forget what
+ * is going to move: no event tells them either. The kernel's driver leaves their entries, which then name freed pages.
+ */
+function setup(mirror: Mirror, args: MigrateVma): number {
+  const ret = migrateVmaSetup(args)
+  if (ret !== 0) return ret
+  const src = migratePfnWords(args.src)
+  const vpn = addrToVpn(args.start)
+  for (const other of mirror.device.mirrors) {
+    if (other === mirror || other.mm !== args.vma?.mm) continue
+    other.lock.acquire()
+    for (let i = 0; i < args.npages; i++) {
+      if ((src[2 * i] & MIGRATE_PFN_MIGRATE) !== 0) other.table.erase(vpn + i)
+    }
+    other.lock.release()
+  }
+  return 0
 }
 
 /** Gives every collected page a device page with its contents, or with zeroes where there was no page. */
@@ -196,11 +217,18 @@ function allocAndCopyToSystem(mirror: Mirror, args: MigrateVma): boolean {
     }
     sys.pages.trylock(dpage)
     mirror.table.erase(addrToVpn(addr))
-    sys.mmu.copyFrame(dpage, memory.dataPage(spage))
+    copyBack(sys, memory, dpage, spage)
     setMigratePfn(dst, i, dpage, MIGRATE_PFN_VALID | (src[2 * i] & MIGRATE_PFN_WRITE))
   }
   mirror.lock.release()
   return hadRoom
+}
+
+/** Copies a page of the device to a system page; what the device has written makes that dirty. */
+function copyBack(sys: System, memory: DeviceMemory, dpage: Pfn, spage: Pfn): void {
+  const data = memory.dataPage(spage)
+  sys.mmu.copyFrame(dpage, data)
+  if ((sys.pages.flags[data] & PG_DIRTY) !== 0) sys.pages.setDirty(dpage)
 }
 
 function countMigrated(args: MigrateVma): number {

@@ -31,6 +31,8 @@ export interface DmirrorHost {
   readonly kind: DmirrorKind
   readonly owner: unknown
   readonly memory: DeviceMemory
+  /** Those of all open handles. */
+  readonly mirrors: Set<Mirror>
   /** Milliseconds; bounds the loop of a device fault. */
   now(): number
 }
@@ -56,6 +58,7 @@ export class Mirror {
     const sub = mmuIntervalNotifierInsert(this.mm, 0, ADDR_MAX - PAGE_SIZE, ops)
     if (typeof sub === 'number') return sub
     this.notifier = sub
+    this.device.mirrors.add(this)
     return 0
   }
 
