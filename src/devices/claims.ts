@@ -62,7 +62,7 @@ export class Claim {
     return this.earlier.size === 0
   }
 
-  /** Resolves when nobody is in the way. */
+  /** Resolves when nobody is in the way, or when it ended without having been granted. */
   granted(): Promise<void> {
     return this.granting
   }
@@ -80,6 +80,7 @@ export class Claim {
       other.earlier.delete(this)
       if (other.isGranted) other.grant()
     }
+    this.grant()
     this.ended()
   }
 }

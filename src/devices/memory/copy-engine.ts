@@ -1,0 +1,141 @@
+// Copies between system memory and the memory of a device, which take the time that their size and the link demand.
+//
+//   upload     |= to device ===|        |==|              one link per direction; copies queue up behind each other,
+//   download       |= to system ========|                 and each arrives `latency` after its last byte was sent
+//              └──────────────────────────> time
+//
+// An upload reads system memory when it is asked for, as a copy through a staging buffer does, and what the device is asked to
+// do afterwards finds the bytes there. A download writes system memory at the moment it is over, so source and destination
+// have to stay what they are until then. Where copies take no time there is nothing to wait for, and the answer is null.
+
+import { PAGE_SIZE, type Pfn } from '../../base/addr.ts'
+import type { Mmu } from '../../mmu/mmu.ts'
+import type { DeviceClock } from './device-clock.ts'
+
+/** Pages to copy: entry i is between system frame `pfns[i]` and frame `frames[i]` of the device. */
+export class CopyList {
+  readonly pfns: Pfn[] = []
+  readonly frames: number[] = []
+
+  add(pfn: Pfn, frame: number): void {
+    this.pfns.push(pfn)
+    this.frames.push(frame)
+  }
+
+  get length(): number {
+    return this.frames.length
+  }
+
+  clear(): void {
+    this.pfns.length = 0
+    this.frames.length = 0
+  }
+}
+
+export interface LinkOptions {
+  /** Microseconds from the last byte sent to the moment it can be used. */
+  readonly latency: number
+  /** Bytes per second, in each direction; Infinity for no time at all. */
+  readonly bandwidth: number
+}
+
+const US_PER_SECOND = 1e6
+
+export class CopyEngine {
+  private readonly mmu: Mmu
+  private readonly memory: Uint8Array
+  private readonly clock: DeviceClock
+  private readonly latency: number
+  private readonly usPerByte: number
+  /** Until when each direction of the link is busy. */
+  private uploadsUntil = 0
+  private downloadsUntil = 0
+  /** All uploads so far have arrived when this resolves; null if they have. */
+  private arriving: Promise<void> | null = null
+  /** Ends of the copies in flight, for the case that they never arrive. */
+  private readonly failing = new Set<(reason: Error) => void>()
+  private failure: Error | null = null
+
+  /** `memory` holds the frames of the device one behind the other. */
+  constructor(mmu: Mmu, memory: Uint8Array, clock: DeviceClock, link: LinkOptions) {
+    this.mmu = mmu
+    this.memory = memory
+    this.clock = clock
+    this.latency = link.latency
+    this.usPerByte = US_PER_SECOND / link.bandwidth
+  }
+
+  /** Copies to the device. Returns null if that is done, or a promise that rejects if the device fails meanwhile. */
+  upload(list: CopyList): Promise<void> | null {
+    if (this.failure !== null) return handled(Promise.reject(this.failure))
+    if (list.length === 0) return null
+    const { pfns, frames } = list
+    for (let i = 0; i < frames.length; i++) this.memory.set(this.mmu.bytes(pfns[i]), frames[i] * PAGE_SIZE)
+    this.uploadsUntil = this.book(this.uploadsUntil, list.length)
+    const arrival = this.arriveAt(this.uploadsUntil + this.latency)
+    if (arrival === null) return null
+    const arriving = arrival.finally(() => {
+      if (this.arriving === arriving) this.arriving = null
+    })
+    this.arriving = arriving
+    return handled(arriving)
+  }
+
+  /** Copies to system memory. Returns null if that is done, or a promise that rejects, with nothing copied, if the device fails. */
+  download(list: CopyList): Promise<void> | null {
+    if (this.failure !== null) return Promise.reject(this.failure)
+    if (list.length === 0) return null
+    const { pfns, frames } = list
+    const copy = (): void => {
+      for (let i = 0; i < frames.length; i++) this.mmu.bytes(pfns[i]).set(this.page(frames[i]))
+    }
+    this.downloadsUntil = this.book(this.downloadsUntil, list.length)
+    const arrival = this.arriveAt(this.downloadsUntil + this.latency, copy)
+    if (arrival === null) copy()
+    return arrival
+  }
+
+  /** Makes frames of the device zero, which costs no time on the link. */
+  clear(frames: readonly number[]): void {
+    for (const frame of frames) this.page(frame).fill(0)
+  }
+
+  /** The moment at which everything uploaded so far is there; null if it is. Rejects if the device fails. */
+  uploaded(): Promise<void> | null {
+    return this.failure === null ? this.arriving : Promise.reject(this.failure)
+  }
+
+  /** The device is gone: copies in flight and all later ones fail. */
+  fail(reason: Error): void {
+    this.failure = reason
+    for (const end of [...this.failing]) end(reason)
+    this.failing.clear()
+  }
+
+  /** When the link will be free again if `npages` are sent over it as soon as it is. */
+  private book(busyUntil: number, npages: number): number {
+    return Math.max(this.clock.now(), busyUntil) + npages * PAGE_SIZE * this.usPerByte
+  }
+
+  private arriveAt(time: number, copy: () => void = () => {}): Promise<void> | null {
+    if (time <= this.clock.now()) return null
+    return new Promise((resolve, reject) => {
+      this.failing.add(reject)
+      this.clock.callAt(time, () => {
+        if (!this.failing.delete(reject)) return
+        copy()
+        resolve()
+      })
+    })
+  }
+
+  private page(frame: number): Uint8Array {
+    return this.memory.subarray(frame * PAGE_SIZE, (frame + 1) * PAGE_SIZE)
+  }
+}
+
+/** Whoever needs an upload waits for it; one that nobody waits for may fail in silence. */
+function handled(promise: Promise<void>): Promise<void> {
+  promise.catch(() => {})
+  return promise
+}

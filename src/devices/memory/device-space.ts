@@ -1,0 +1,176 @@
+// One address space as a memory device sees it. The device page table is the mirror's: an entry that names a page of the device
+// is a translation, one that names a system page is a translation if the device has a duplicate of that page.
+//
+//   mirror entry          duplicates     the device may
+//   VALID_DEV             -              read, and with WRITE write, the frame of that page
+//   VALID_PFN             frame          read the duplicate in that frame
+//   VALID_PFN             -              nothing: the page was faulted in, and not copied yet
+//
+// Operations look translations up when they begin and keep the frames (FramePool.capture), as commands in the queue of a
+// device keep addresses. So an event has only two things to do: tell what was written, and end duplicates.
+
+import { type Addr, addrToVpn, PAGE_SIZE, type Pfn, vpnToAddr } from '../../base/addr.ts'
+import { assert } from '../../base/assert.ts'
+import { hmmRangeFault } from '../../hmm/hmm.ts'
+import { hmmPfnWords } from '../../hmm/hmm-pfn.ts'
+import {
+  HMM_COPY_FROM_DEVICE,
+  HMM_COPY_TO_DEVICE,
+  HMM_PTE_DIRTY,
+  HMM_PTE_VALID,
+  HMM_PTE_VALID_DEV,
+  HMM_PTE_VALID_PFN,
+  HMM_PTE_WRITE,
+  type HmmEvent,
+  type HmmMirror,
+  HmmPtIter,
+  hmmEtypeIsFault,
+  hmmMirrorRangeDiscard,
+  hmmPteFrame,
+} from '../../hmm/mirror/index.ts'
+import type { Mm } from '../../mm/mm.ts'
+import { MMU_NOTIFY_RELEASE, MMU_NOTIFY_UNMAP, mmuIntervalReadBegin } from '../../mm/mmu-notifier.ts'
+import type { Cause } from '../../trace/events.ts'
+import type { DeviceParts } from './device-parts.ts'
+import { FrameTable } from './frame-table.ts'
+import { TouchHistory } from './touch-history.ts'
+
+/** A run of pages: first page number, and how many. */
+export interface VpnRun {
+  readonly vpn: number
+  readonly npages: number
+}
+
+export class DeviceSpace {
+  readonly mirror: HmmMirror
+  /** Frame of the copy of each duplicated page. */
+  readonly duplicates = new FrameTable()
+  readonly touches = new TouchHistory()
+  private readonly parts: DeviceParts
+
+  constructor(parts: DeviceParts, mirror: HmmMirror) {
+    this.parts = parts
+    this.mirror = mirror
+  }
+
+  get mm(): Mm {
+    return this.mirror.hmm.mm
+  }
+
+  /** Brings the device in line with an event (HmmDeviceOps.update). */
+  update(event: HmmEvent): number {
+    const { etype, start, end } = event
+    // Nothing to program: translations are looked up when they are used.
+    if (hmmEtypeIsFault(etype) || etype === HMM_COPY_TO_DEVICE || etype === HMM_COPY_FROM_DEVICE) return 0
+    this.reportDirty(start, end)
+    if ((event.maskLow & HMM_PTE_VALID) === 0) {
+      const isGone = event.notify === MMU_NOTIFY_UNMAP || event.notify === MMU_NOTIFY_RELEASE
+      this.dropDuplicates(start, end, isGone ? 'user' : 'coherence')
+    }
+    return 0
+  }
+
+  /**
+   * Fills in `frames`, one per page from `start` on, what the device may use; entries that are there already stay. Calls
+   * `found` for each new one.
+   */
+  translate(start: Addr, write: boolean, frames: Int32Array, found: (frame: number) => void): void {
+    const end = start + frames.length * PAGE_SIZE
+    const iter = new HmmPtIter(this.mirror.pt)
+    for (let i = iter.walk(start, end); i >= 0; i = iter.walk(iter.next, end)) {
+      const { words, npages } = iter
+      const at = (iter.addr - start) / PAGE_SIZE
+      for (let k = 0; k < npages; k++) {
+        if (frames[at + k] >= 0) continue
+        const frame = this.frameOf(words, i + k, iter.addr + k * PAGE_SIZE, write)
+        if (frame < 0) continue
+        frames[at + k] = frame
+        found(frame)
+      }
+    }
+    iter.fini()
+  }
+
+  /**
+   * What the CPU page table says about `[start, end)` now, two words per page (hmm-pfn.ts). Pages of this device are named by
+   * their frames. Nothing is faulted in. The caller holds mmapLock for reading.
+   */
+  snapshot(start: Addr, end: Addr): Uint32Array {
+    const { notifier } = this.mirror.hmm
+    assert(notifier !== null, 'a registered mirror has a notifier')
+    const hmmPfns = new BigUint64Array((end - start) / PAGE_SIZE)
+    const err = hmmRangeFault({
+      notifier,
+      notifierSeq: mmuIntervalReadBegin(notifier),
+      start,
+      end,
+      hmmPfns,
+      defaultFlags: 0n,
+      pfnFlagsMask: 0n,
+      devPrivateOwner: this.parts.owner,
+    })
+    assert(err === 0, () => `a look at the page table, which asks for nothing, ended with ${err}`)
+    return hmmPfnWords(hmmPfns)
+  }
+
+  /** System pages of `[start, end)` that are in the mirror table without a duplicate. */
+  *uncopied(start: Addr, end: Addr): IterableIterator<[vpn: number, pfn: Pfn]> {
+    const iter = new HmmPtIter(this.mirror.pt)
+    for (let i = iter.walk(start, end); i >= 0; i = iter.walk(iter.next, end)) {
+      const { words, npages } = iter
+      const vpn = addrToVpn(iter.addr)
+      for (let k = 0; k < npages; k++) {
+        if ((words[2 * (i + k)] & HMM_PTE_VALID_PFN) === 0 || this.duplicates.find(vpn + k) >= 0) continue
+        yield [vpn + k, hmmPteFrame(words, i + k)]
+      }
+    }
+    iter.fini()
+  }
+
+  /** Ends the duplicates of `[start, end)` that the driver no longer wants. */
+  discardDuplicates(start: Addr, end: Addr, cause: Cause): void {
+    hmmMirrorRangeDiscard(this.mirror, start, end)
+    this.dropDuplicates(start, end, cause)
+  }
+
+  private frameOf(words: Uint32Array, index: number, addr: Addr, write: boolean): number {
+    const flags = words[2 * index]
+    if ((flags & HMM_PTE_VALID_DEV) !== 0) {
+      return write && (flags & HMM_PTE_WRITE) === 0 ? -1 : this.parts.pool.frameOf(hmmPteFrame(words, index))
+    }
+    if ((flags & HMM_PTE_VALID_PFN) === 0 || write) return -1
+    return this.duplicates.find(addrToVpn(addr))
+  }
+
+  /** Sets DIRTY where the device wrote since it was last asked; the core hands that on to the pages. */
+  private reportDirty(start: Addr, end: Addr): void {
+    const { pool } = this.parts
+    const iter = new HmmPtIter(this.mirror.pt)
+    for (let i = iter.walk(start, end); i >= 0; i = iter.walk(iter.next, end)) {
+      const { words, npages } = iter
+      for (let k = i; k < i + npages; k++) {
+        if ((words[2 * k] & HMM_PTE_VALID_DEV) === 0) continue
+        const frame = pool.frameOf(hmmPteFrame(words, k))
+        if (pool.dirty[frame] === 0) continue
+        words[2 * k] |= HMM_PTE_DIRTY
+        pool.dirty[frame] = 0
+      }
+    }
+    iter.fini()
+  }
+
+  private dropDuplicates(start: Addr, end: Addr, cause: Cause): void {
+    const { pool, traffic } = this.parts
+    let ndropped = 0
+    let first = 0
+    let last = 0
+    this.duplicates.take(addrToVpn(start), addrToVpn(end), (vpn, frame) => {
+      pool.dropDuplicate(frame)
+      first = ndropped === 0 ? vpn : Math.min(first, vpn)
+      last = Math.max(last, vpn)
+      ndropped++
+    })
+    const run = { mm: this.mm, start: vpnToAddr(first), end: vpnToAddr(last + 1) }
+    traffic.duplicatesInvalidated(run, ndropped, cause)
+  }
+}

@@ -1,0 +1,75 @@
+// After a durable launch nothing is on the device alone: what it wrote is copied to system memory, so that a lost device costs
+// time and no data. A page that was pinned in place is copied to its frame and stays on the device; one that has no frame
+// there goes back.
+
+import { vpnToAddr } from '../../base/addr.ts'
+import { ENOMEM, MmError } from '../../base/errno.ts'
+import { migratePfn } from '../../mm/migrate-pfn.ts'
+import { getPage, putPage } from '../../mm/page-alloc.ts'
+import { mmapReadLock } from '../edge.ts'
+import { CopyList } from './copy-engine.ts'
+import { FRAME_PAGE } from './frame-pool.ts'
+import type { OpenMigrations } from './open-migrations.ts'
+import { endOf, type Operation, type RangeUse } from './operation.ts'
+import type { ToSystem } from './to-system.ts'
+
+/**
+ * Makes what an operation wrote safe. Its pages are captured, so nobody takes them meanwhile.
+ *
+ * Rejects with an MmError ENOMEM if there is no system memory for all of it, and when the device is lost.
+ */
+export async function flush(op: Operation, toSystem: ToSystem, open: OpenMigrations): Promise<void> {
+  const { mm } = op.space
+  await mmapReadLock(mm)
+  try {
+    for (const use of op.uses) {
+      if (use.access !== 'write') continue
+      for (const frame of await flushInPlace(op, use, open)) await bringHome(op, toSystem, frame)
+    }
+  } finally {
+    mm.mmapLock.unlockRead()
+  }
+}
+
+/** Copies what has a frame in system memory. Returns the other frames of the device that have to be saved. */
+async function flushInPlace(op: Operation, use: RangeUse, open: OpenMigrations): Promise<number[]> {
+  const { sys, pool, engine, traffic } = op.parts
+  const copies = new CopyList()
+  const homeless: number[] = []
+  for (const frame of use.frames) {
+    if (pool.state[frame] !== FRAME_PAGE || !pool.mustBeCopied(frame)) continue
+    const home = pool.backingOf(frame)
+    if (home >= 0) copies.add(home, frame)
+    else homeless.push(frame)
+  }
+  // A page that is freed meanwhile would take its frame in system memory along, so it is held.
+  const held = {
+    src: BigUint64Array.from(copies.frames, (frame) => migratePfn(pool.pfnOf(frame))),
+    dst: new BigUint64Array(copies.length),
+    npages: copies.length,
+  }
+  for (const frame of copies.frames) getPage(sys, pool.pfnOf(frame))
+  open.add(held)
+  try {
+    await engine.download(copies)
+    for (let i = 0; i < copies.length; i++) {
+      sys.pages.setDirty(copies.pfns[i])
+      pool.setClean(copies.frames[i])
+    }
+  } finally {
+    open.delete(held)
+    for (const frame of copies.frames) putPage(sys, pool.pfnOf(frame))
+  }
+  const run = { mm: op.space.mm, start: use.start, end: endOf(use) }
+  traffic.copied(run, 'device-to-host', copies.length, { ...op.purpose, cause: 'user' })
+  return homeless
+}
+
+async function bringHome(op: Operation, toSystem: ToSystem, frame: number): Promise<void> {
+  const { pool, name } = op.parts
+  const addr = vpnToAddr(pool.vpnOf(frame))
+  await toSystem.evict(op.space.mm, addr, frame, 1, { ...op.purpose, cause: 'user' })
+  op.check()
+  if (pool.state[frame] !== FRAME_PAGE) return
+  throw new MmError(-ENOMEM, name, { addr, detail: 'no system memory to make a durable launch safe' })
+}

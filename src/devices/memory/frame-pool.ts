@@ -1,0 +1,304 @@
+// The memory of a memory device: RAM, cut into frames of 4 KiB, which are device-private frames of the machine.
+//
+//   frame 0 ...   | block ......... | free | block ... |        frame i is page frame `pagemap.pfn + i` of the machine
+//
+// Frames are reserved in blocks, runs of at most 2 MiB for neighbouring pages of one address space. A block is what eviction
+// takes as a whole. The frames in it come and go one by one:
+//
+//   FREE --reserve--> RESERVED --take--> PAGE        a page lives here: mm holds references, and `pageFree` ends it
+//                        |       \-----> DUPLICATE   a copy of a system page, the driver's alone
+//                        v close
+//                      FREE <------------ PAGE, DUPLICATE  (RETIRED in between while an operation still uses the bytes)
+//
+// What stands behind a page in system memory (`backing`) decides what its way back costs:
+//   a frame    the page left it in place: coming back needs no room, and a copy only if the device wrote
+//   ZEROES     there was none: as long as the device has not written, it is all zeroes
+//   NO_COPY    only the device has the contents
+
+import { HPAGE_PMD_NR, PAGE_SIZE, type Pfn } from '../../base/addr.ts'
+import { assert } from '../../base/assert.ts'
+import { WaitQueue } from '../../base/wait-queue.ts'
+import {
+  type DevPagemap,
+  type DevPagemapOps,
+  MEMORY_DEVICE_PRIVATE,
+  memremapPages,
+  memunmapPages,
+  zoneDevicePageInit,
+} from '../../mm/memremap.ts'
+import { unpinMigratedPage } from '../../mm/migrate-device.ts'
+import type { Mm } from '../../mm/mm.ts'
+import { PG_DIRTY } from '../../mm/page.ts'
+import type { System } from '../../mm/system.ts'
+import { FreeRuns } from '../free-runs.ts'
+
+export const FRAME_FREE = 0
+export const FRAME_RESERVED = 1
+export const FRAME_PAGE = 2
+export const FRAME_DUPLICATE = 3
+export const FRAME_RETIRED = 4
+
+export const NO_COPY = -1
+export const ZEROES = -2
+
+/** Bits of `captured`: an operation uses the bytes of the frame. */
+export const CAPTURED = 1 << 0
+/** ... and may write them: the page stays, and whoever touches it waits. */
+export const CAPTURED_FOR_WRITING = 1 << 1
+
+const NO_BLOCK = -1
+
+/** Neighbouring frames that were reserved together: frame `first + i` is for page `vpn + i` of the address space. */
+export class Block {
+  readonly id: number
+  readonly mm: Mm
+  readonly vpn: number
+  readonly first: number
+  readonly npages: number
+  /** Frames that hold pages or duplicates. */
+  live = 0
+  /** Frames that an operation uses. While there are any the block is not evicted. */
+  ncaptured = 0
+  /** It is being filled: all its frames are reserved. */
+  open = true
+  /** Operation of the device that used it last, by number. */
+  lastUse: number
+
+  constructor(id: number, mm: Mm, vpn: number, first: number, npages: number, lastUse: number) {
+    this.id = id
+    this.mm = mm
+    this.vpn = vpn
+    this.first = first
+    this.npages = npages
+    this.lastUse = lastUse
+  }
+}
+
+export class FramePool {
+  readonly sys: System
+  readonly npages: number
+  /** All frames, one behind the other. */
+  readonly bytes: Uint8Array
+  /** The same as 32-bit words. */
+  readonly words: Uint32Array
+  readonly pagemap: DevPagemap
+  /** FRAME_* of each frame. */
+  readonly state: Uint8Array
+  /** CAPTURED* bits of each frame. One operation at a time captures. */
+  readonly captured: Uint8Array
+  /** The device wrote the frame and nobody was told yet: what hardware keeps in the entries of its page table. */
+  readonly dirty: Uint8Array
+  /** Woken when an operation lets frames go. */
+  readonly released = new WaitQueue()
+  /** System frames that stand behind pages. */
+  npinned = 0
+  /** Operations so far: the time by which blocks grow old. */
+  uses = 0
+  private readonly backing: Int32Array
+  private readonly blockOf: Int32Array
+  private readonly blocks = new Map<number, Block>()
+  private readonly free: FreeRuns
+  private lastBlock = 0
+
+  /** Throws a RangeError for a size that memremap refuses. */
+  constructor(sys: System, npages: number, owner: unknown, migrateToRam: NonNullable<DevPagemapOps['migrateToRam']>) {
+    const ops = { pageFree: (pfn: Pfn) => this.pageFree(pfn), migrateToRam }
+    const pagemap = memremapPages(sys, { type: MEMORY_DEVICE_PRIVATE, npages, owner, ops })
+    if (typeof pagemap === 'number') throw new RangeError(`device memory of ${npages} pages, wanted a positive integer`)
+    this.sys = sys
+    this.npages = npages
+    this.pagemap = pagemap
+    this.bytes = new Uint8Array(npages * PAGE_SIZE)
+    this.words = new Uint32Array(this.bytes.buffer)
+    this.state = new Uint8Array(npages)
+    this.captured = new Uint8Array(npages)
+    this.dirty = new Uint8Array(npages)
+    this.backing = new Int32Array(npages).fill(NO_COPY)
+    this.blockOf = new Int32Array(npages).fill(NO_BLOCK)
+    this.free = new FreeRuns(npages)
+  }
+
+  get nfree(): number {
+    return this.free.nfree
+  }
+
+  /** Frames of the longest free run. */
+  get longestFree(): number {
+    return this.free.longest
+  }
+
+  frameOf(pfn: Pfn): number {
+    return pfn - this.pagemap.pfn
+  }
+
+  pfnOf(frame: number): Pfn {
+    return this.pagemap.pfn + frame
+  }
+
+  page(frame: number): Uint8Array {
+    return this.bytes.subarray(frame * PAGE_SIZE, (frame + 1) * PAGE_SIZE)
+  }
+
+  // ---- blocks ----
+
+  /** Reserves one run of frames for neighbouring pages, in blocks cut at 2 MiB of addresses; null if no run is as long. */
+  reserve(mm: Mm, vpn: number, npages: number): Block[] | null {
+    const first = this.free.alloc(npages)
+    if (first < 0) return null
+    const blocks: Block[] = []
+    for (let at = 0; at < npages; ) {
+      const n = Math.min(npages - at, HPAGE_PMD_NR - ((vpn + at) % HPAGE_PMD_NR))
+      this.lastBlock++
+      const block = new Block(this.lastBlock, mm, vpn + at, first + at, n, this.uses)
+      this.blocks.set(block.id, block)
+      this.blockOf.fill(block.id, block.first, block.first + n)
+      this.state.fill(FRAME_RESERVED, block.first, block.first + n)
+      blocks.push(block)
+      at += n
+    }
+    return blocks
+  }
+
+  /** Everything was taken that is going to be: the rest of the reservation is free. */
+  close(block: Block): void {
+    assert(block.open, 'a block is closed once')
+    block.open = false
+    const end = block.first + block.npages
+    for (let frame = block.first; frame < end; frame++) {
+      if (this.blockOf[frame] === block.id && this.state[frame] === FRAME_RESERVED) this.giveBack(frame)
+    }
+    if (block.live === 0 && block.ncaptured === 0) this.blocks.delete(block.id)
+  }
+
+  /** The block that a frame belongs to. */
+  blockAt(frame: number): Block {
+    const block = this.blocks.get(this.blockOf[frame])
+    assert(block !== undefined, () => `frame ${frame} belongs to a block`)
+    return block
+  }
+
+  /** The frame exists and belongs to this block. */
+  isOf(block: Block, frame: number): boolean {
+    return this.blockOf[frame] === block.id
+  }
+
+  /** Page that a frame was reserved for. mremap may have moved the page meanwhile. */
+  vpnOf(frame: number): number {
+    const block = this.blockAt(frame)
+    return block.vpn + (frame - block.first)
+  }
+
+  /** Blocks that can be evicted: they hold something, and nobody works with them. */
+  evictable(): Block[] {
+    return [...this.blocks.values()].filter(({ open, live, ncaptured }) => !open && live > 0 && ncaptured === 0)
+  }
+
+  /** Frames of a block that hold something, ascending. */
+  *framesOf(block: Block): IterableIterator<number> {
+    for (let frame = block.first; frame < block.first + block.npages; frame++) {
+      const state = this.state[frame]
+      if (this.blockOf[frame] === block.id && (state === FRAME_PAGE || state === FRAME_DUPLICATE)) yield frame
+    }
+  }
+
+  // ---- frames ----
+
+  /** Takes a reserved frame for a page: one reference, locked, contents undefined. */
+  takePage(frame: number): Pfn {
+    this.take(frame, FRAME_PAGE)
+    zoneDevicePageInit(this.sys, this.pfnOf(frame))
+    return this.pfnOf(frame)
+  }
+
+  /** Takes a reserved frame for a copy of a system page. */
+  takeDuplicate(frame: number): void {
+    this.take(frame, FRAME_DUPLICATE)
+  }
+
+  /** A duplicate ends. */
+  dropDuplicate(frame: number): void {
+    assert(this.state[frame] === FRAME_DUPLICATE, () => `frame ${frame} holds a duplicate`)
+    this.vacate(frame)
+  }
+
+  /** What stands behind the page in a frame: a system frame, ZEROES or NO_COPY. */
+  backingOf(frame: number): number {
+    return this.backing[frame]
+  }
+
+  setBacking(frame: number, backing: number): void {
+    if (this.backing[frame] >= 0) this.npinned--
+    if (backing >= 0) this.npinned++
+    this.backing[frame] = backing
+  }
+
+  /** System frames that stand behind pages. */
+  *pinnedFrames(): IterableIterator<Pfn> {
+    for (const backing of this.backing) if (backing >= 0) yield backing
+  }
+
+  /** The page in a frame is newer than what stands behind it. */
+  mustBeCopied(frame: number): boolean {
+    if (this.backing[frame] === NO_COPY || this.dirty[frame] !== 0) return true
+    return (this.sys.pages.flags[this.pfnOf(frame)] & PG_DIRTY) !== 0
+  }
+
+  /** The page in a frame is the same as what stands behind it, from now on. */
+  setClean(frame: number): void {
+    this.dirty[frame] = 0
+    this.sys.pages.clearDirty(this.pfnOf(frame))
+  }
+
+  /** Keeps the bytes of a frame for an operation, whatever happens to the page. */
+  capture(frame: number, bits: number): void {
+    const block = this.blockAt(frame)
+    if (this.captured[frame] === 0) block.ncaptured++
+    this.captured[frame] |= bits
+    block.lastUse = this.uses
+  }
+
+  /** The operation is over. The caller wakes `released` when all are let go. */
+  release(frame: number): void {
+    const block = this.blockAt(frame)
+    this.captured[frame] = 0
+    block.ncaptured--
+    if (this.state[frame] === FRAME_RETIRED) this.giveBack(frame)
+    if (!block.open && block.live === 0 && block.ncaptured === 0) this.blocks.delete(block.id)
+  }
+
+  /** Returns 0, or -EBUSY while pages are in use. */
+  remove(): number {
+    return memunmapPages(this.sys, this.pagemap)
+  }
+
+  private take(frame: number, state: number): void {
+    assert(this.state[frame] === FRAME_RESERVED, () => `frame ${frame} is reserved`)
+    this.state[frame] = state
+    this.dirty[frame] = 0
+    this.blockAt(frame).live++
+  }
+
+  /** The last reference of a page is gone, and what stood behind it is not needed any more. */
+  private pageFree(pfn: Pfn): void {
+    const frame = this.frameOf(pfn)
+    const backing = this.backing[frame]
+    this.setBacking(frame, NO_COPY)
+    if (backing >= 0) unpinMigratedPage(this.sys, backing)
+    this.vacate(frame)
+  }
+
+  private vacate(frame: number): void {
+    const block = this.blockAt(frame)
+    block.live--
+    if (this.captured[frame] !== 0) this.state[frame] = FRAME_RETIRED
+    else if (block.open) this.state[frame] = FRAME_RESERVED
+    else this.giveBack(frame)
+    if (!block.open && block.live === 0 && block.ncaptured === 0) this.blocks.delete(block.id)
+  }
+
+  private giveBack(frame: number): void {
+    this.state[frame] = FRAME_FREE
+    this.blockOf[frame] = NO_BLOCK
+    this.free.free(frame, 1)
+  }
+}

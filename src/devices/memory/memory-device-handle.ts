@@ -1,0 +1,234 @@
+// One address space on a memory device: what a program, or the heap on its behalf, asks of it.
+
+import { type Addr, addrToVpn, HPAGE_PMD_NR, pageAlignDown, pageAlignUp, vpnToAddr } from '../../base/addr.ts'
+import { EINVAL, ENODEV, ENOMEM, MmError } from '../../base/errno.ts'
+import { HMM_PFN_VALID_HI } from '../../hmm/hmm-pfn.ts'
+import { hmmMirrorUnregister } from '../../hmm/mirror/index.ts'
+import type { Mm } from '../../mm/mm.ts'
+import type { Vma } from '../../mm/vma.ts'
+import type { Counters } from '../../trace/counters.ts'
+import type { Access } from '../../trace/events.ts'
+import { type AddrRange, type Claim, claimRanges } from '../claims.ts'
+import type { HmmDeviceHandle } from '../device.ts'
+import { mmapReadLock, withUser } from '../edge.ts'
+import type { DeviceParts } from './device-parts.ts'
+import type { DeviceSpace } from './device-space.ts'
+import { CAPTURED_FOR_WRITING } from './frame-pool.ts'
+import { checkRanges, type Kernel, type LaunchRequest, type LaunchSite, pagesOf, runLaunch } from './launch.ts'
+import { Operation } from './operation.ts'
+import type { LaunchReceipt, PrefetchReceipt } from './receipt.ts'
+import type { Room } from './room.ts'
+import { makePurpose, type Purpose } from './traffic.ts'
+
+/** The device behind a handle. */
+export interface HandleHost extends LaunchSite {
+  readonly parts: DeviceParts
+  readonly room: Room
+  /** Does work when everything that was handed in before has ended. */
+  enqueue<T>(work: () => Promise<T>): Promise<T>
+}
+
+export class MemoryDeviceHandle implements HmmDeviceHandle {
+  readonly mm: Mm
+  readonly space: DeviceSpace
+  private readonly host: HandleHost
+  private closing: Promise<number> | null = null
+
+  /** Use `MemoryDevice.open`. */
+  constructor(host: HandleHost, space: DeviceSpace) {
+    this.host = host
+    this.space = space
+    this.mm = space.mm
+  }
+
+  /**
+   * Runs a kernel on the ranges that it declares. The claim on them begins with the call: launches that share data run in
+   * the order of the calls, on however many devices. A touch of a written page by the CPU sees the value before or after.
+   *
+   * Rejects with a TypeError or RangeError for ranges that are none, and as `runLaunch` says.
+   */
+  async run(request: LaunchRequest, kernel: Kernel): Promise<LaunchReceipt> {
+    const { mm } = this
+    const { parts } = this.host
+    const { name = 'kernel', read = [], write = [], signal, placement } = request
+    checkRanges(mm, [...read, ...write], name)
+    this.checkAlive()
+    signal?.throwIfAborted()
+    const queuedAt = parts.clock.now()
+    const claim = claimRanges(mm, { reads: pagesAround(read), writes: pagesAround(write) })
+    try {
+      return await this.whenGranted(claim, signal, async () => {
+        const purpose = makePurpose('fault')
+        const op = new Operation({ parts, space: this.space, purpose, holdsPages: true, signal, hint: placement })
+        try {
+          return await runLaunch(this.host, op, request, kernel, queuedAt)
+        } finally {
+          op.end()
+        }
+      })
+    } finally {
+      claim.end()
+    }
+  }
+
+  /**
+   * Brings the pages of a range to the device before a launch needs them, as many as there is room for.
+   *
+   * Rejects with a RangeError, or with an MmError or DeviceLostError as `run`.
+   */
+  async prefetch(range: AddrRange, access: Access): Promise<PrefetchReceipt> {
+    const { parts, toDevice } = this.host
+    checkRanges(this.mm, [range], 'prefetch')
+    this.checkAlive()
+    return await this.inTurn(async () => {
+      const purpose = makePurpose('prefetch')
+      const options = { holdsPages: false, signal: undefined, hint: undefined }
+      const op = new Operation({ parts, space: this.space, purpose, ...options })
+      let nskipped = 0
+      try {
+        for (const part of blocksOf(range)) {
+          const use = op.use(part, access)
+          if (nskipped === 0) await toDevice.bringIn(op, use).catch(unlessFull)
+          nskipped += use.frames.reduce((count, frame) => (frame < 0 ? count + 1 : count), 0)
+        }
+        await parts.engine.uploaded()
+      } finally {
+        op.end()
+      }
+      return { device: parts.name, pages: pagesOf(op), counters: purpose.counters.total, nskipped }
+    })
+  }
+
+  /**
+   * Moves the pages of a range that are on the device back, after the launches that may write them.
+   *
+   * Rejects with a RangeError, with an MmError ENOMEM if there is no system memory for some, or with a DeviceLostError if some
+   * are lost. Returns what moved.
+   */
+  async bringBack(range: AddrRange): Promise<Counters> {
+    const { mm } = this
+    checkRanges(mm, [range], 'bringBack')
+    const purpose = makePurpose('user')
+    await this.withMm(async () => {
+      for (const { start, end } of blocksOf(range))
+        await this.bringBackBlock(pageAlignDown(start), pageAlignUp(end), purpose)
+    })
+    const { failure, name } = this.host.parts
+    const nskipped = purpose.counters.total.pagesSkipped
+    if (nskipped > 0 && failure !== null) throw failure
+    if (nskipped > 0)
+      throw new MmError(-ENOMEM, name, { addr: range.start, detail: `${nskipped} pages stay on the device` })
+    return purpose.counters.total
+  }
+
+  /** Ends the mirroring after what was handed in before; the pages come back first. Returns 0. May be called again. */
+  close(): Promise<number> {
+    this.closing ??= this.host.enqueue(async () => {
+      if (this.host.parts.failure === null) await this.host.room.evictAll(makePurpose('user'), this.mm)
+      hmmMirrorUnregister(this.space.mirror)
+      return 0
+    })
+    return this.closing
+  }
+
+  /** Runs work when its turn and its claim have come. If the program gives up before that, nothing is left behind. */
+  private whenGranted<T>(claim: Claim, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+    let hasBegun = false
+    const result = this.inTurn(async () => {
+      await claim.granted()
+      signal?.throwIfAborted()
+      this.checkAlive()
+      hasBegun = true
+      return await work()
+    })
+    if (signal === undefined) return result
+    return new Promise((resolve, reject) => {
+      const onAbort = (): void => {
+        if (!hasBegun) reject(signal.reason)
+      }
+      signal.addEventListener('abort', onAbort, { once: true })
+      result.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+    })
+  }
+
+  private inTurn<T>(work: () => Promise<T>): Promise<T> {
+    return this.host.enqueue(() => this.withMm(work))
+  }
+
+  /** Keeps the address space alive while it is worked with. */
+  private async withMm<T>(work: () => Promise<T>): Promise<T> {
+    const result = await withUser(this.mm, async () => ({ value: await work() }))
+    if (result === undefined) throw new MmError(-EINVAL, this.host.parts.name, { detail: 'the address space is gone' })
+    return result.value
+  }
+
+  private checkAlive(): void {
+    const { failure, name } = this.host.parts
+    if (failure !== null) throw failure
+    if (this.space.mirror.registered && this.closing === null) return
+    throw new MmError(-ENODEV, name, { detail: 'the address space is not mirrored any more' })
+  }
+
+  /** Moves the pages of one 2 MiB back that are on the device, once no operation may write any of them. */
+  private async bringBackBlock(start: Addr, end: Addr, purpose: Purpose): Promise<void> {
+    const { mm } = this
+    const { pool } = this.host.parts
+    for (;;) {
+      await mmapReadLock(mm)
+      const frames = this.ownFrames(start, end)
+      if (!frames.some((frame) => (pool.captured[frame] & CAPTURED_FOR_WRITING) !== 0)) break
+      mm.mmapLock.unlockRead()
+      await pool.released.promise()
+    }
+    try {
+      for (const vma of mappingsIn(mm, start, end)) {
+        const from = Math.max(start, vma.start)
+        const to = Math.min(end, vma.end)
+        if (this.ownFrames(from, to).length === 0) continue
+        const { done } = this.host.toSystem.bringBack(vma, from, to, -1, purpose)
+        if (done !== null) await done
+      }
+    } finally {
+      mm.mmapLock.unlockRead()
+    }
+  }
+
+  /** Frames of the device that hold pages of `[start, end)`. The caller holds mmapLock. */
+  private ownFrames(start: Addr, end: Addr): number[] {
+    const { pool, owner, sys } = this.host.parts
+    if (!this.space.mirror.registered) return []
+    const words = this.space.snapshot(start, end)
+    const frames: number[] = []
+    for (let w = 0; w < words.length; w += 2) {
+      const isPage = (words[w + 1] & HMM_PFN_VALID_HI) !== 0
+      if (isPage && sys.pagemaps[sys.pages.pagemap[words[w]]]?.owner === owner) frames.push(pool.frameOf(words[w]))
+    }
+    return frames
+  }
+}
+
+/** Nobody else uses a part of a page while a device does: claims are on whole pages. */
+function pagesAround(ranges: readonly AddrRange[]): AddrRange[] {
+  return ranges.map(({ start, end }) => ({ start: pageAlignDown(start), end: pageAlignUp(end) }))
+}
+
+/** A range cut where 2 MiB of addresses end. */
+function blocksOf({ start, end }: AddrRange): AddrRange[] {
+  const parts: AddrRange[] = []
+  for (let from = start; from < end; ) {
+    const vpn = addrToVpn(from)
+    const to = Math.min(end, vpnToAddr(vpn - (vpn % HPAGE_PMD_NR) + HPAGE_PMD_NR))
+    parts.push({ start: from, end: to })
+    from = to
+  }
+  return parts
+}
+
+function mappingsIn(mm: Mm, start: Addr, end: Addr): Vma[] {
+  return mm.vmas.filter((vma) => vma.start < end && start < vma.end)
+}
+
+/** A prefetch that finds no room has done what it could. */
+function unlessFull(error: unknown): void {
+  if (!(error instanceof MmError) || error.code !== 'ENOMEM') throw error
+}

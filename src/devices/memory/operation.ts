@@ -1,0 +1,127 @@
+// One thing that a device does: a launch or a prefetch. It knows the ranges it is about, collects the frames that hold them,
+// and keeps these until it has ended, whatever happens to the pages meanwhile.
+//
+// A frame that is captured keeps its bytes. A page that is captured for writing stays on the device: a touch by the CPU waits
+// for the end of the operation. One that is only read may leave; the operation goes on with the bytes that it found.
+
+import { type Addr, addrToVpn, PAGE_SIZE, pageAlignDown, pageAlignUp } from '../../base/addr.ts'
+import type { Placement } from '../../hmm/policy.ts'
+import type { Access } from '../../trace/events.ts'
+import type { AddrRange } from '../claims.ts'
+import type { DeviceParts } from './device-parts.ts'
+import type { DeviceSpace, VpnRun } from './device-space.ts'
+import { CAPTURED, CAPTURED_FOR_WRITING } from './frame-pool.ts'
+import type { Purpose } from './traffic.ts'
+
+/** A range as an operation uses it. */
+export interface RangeUse {
+  /** Bytes, as they were declared. */
+  readonly range: AddrRange
+  readonly access: Access
+  /** First page of the range. */
+  readonly start: Addr
+  /** Frame of each page, -1 while it is not there. */
+  readonly frames: Int32Array
+}
+
+/** End of the last page of a use. */
+export function endOf({ start, frames }: RangeUse): Addr {
+  return start + frames.length * PAGE_SIZE
+}
+
+export interface OperationOptions {
+  readonly parts: DeviceParts
+  readonly space: DeviceSpace
+  readonly purpose: Purpose
+  /** Pages that are written stay until the end. False for a prefetch, which nobody has to wait for. */
+  readonly holdsPages: boolean
+  readonly signal: AbortSignal | undefined
+  readonly hint: Placement | undefined
+}
+
+export class Operation {
+  readonly parts: DeviceParts
+  readonly space: DeviceSpace
+  readonly purpose: Purpose
+  readonly hint: Placement | undefined
+  readonly uses: RangeUse[] = []
+  /** Pages that were found on the device, and those that came for it, by how. */
+  nresident = 0
+  readonly placed: Record<Placement, number> = { duplicate: 0, pin: 0, migrate: 0 }
+  /** Pages whose duplicates end with the operation, as others may change them unnoticed. */
+  readonly transient: number[] = []
+  private readonly signal: AbortSignal | undefined
+  private readonly holdsPages: boolean
+  private readonly captured = new Set<number>()
+
+  constructor(options: OperationOptions) {
+    const { parts, space, purpose, holdsPages, signal, hint } = options
+    this.parts = parts
+    this.space = space
+    this.purpose = purpose
+    this.holdsPages = holdsPages
+    this.signal = signal
+    this.hint = hint
+    parts.pool.uses++
+  }
+
+  /** Adds a range. */
+  use(range: AddrRange, access: Access): RangeUse {
+    const start = pageAlignDown(range.start)
+    const npages = (pageAlignUp(range.end) - start) / PAGE_SIZE
+    const use = { range, access, start, frames: new Int32Array(npages).fill(-1) }
+    this.uses.push(use)
+    return use
+  }
+
+  /** Throws if the device is lost or the program gave up. */
+  check(): void {
+    if (this.parts.failure !== null) throw this.parts.failure
+    this.signal?.throwIfAborted()
+  }
+
+  /** Captures the frames of a range that are there. Returns the runs that are not. */
+  look(use: RangeUse): VpnRun[] {
+    const { pool } = this.parts
+    const isWrite = use.access === 'write'
+    const bits = isWrite && this.holdsPages ? CAPTURED | CAPTURED_FOR_WRITING : CAPTURED
+    this.space.translate(use.start, isWrite, use.frames, (frame) => {
+      pool.capture(frame, bits)
+      this.captured.add(frame)
+    })
+    return missingRuns(use)
+  }
+
+  /** Makes the blocks of a range the last ones to be evicted, without keeping them. */
+  warm(use: RangeUse): void {
+    const { pool } = this.parts
+    const frames = new Int32Array(use.frames.length).fill(-1)
+    this.space.translate(use.start, false, frames, (frame) => {
+      pool.blockAt(frame).lastUse = pool.uses
+    })
+  }
+
+  /** Lets everything go. */
+  end(): void {
+    const { pool } = this.parts
+    for (const frame of this.captured) pool.release(frame)
+    this.captured.clear()
+    for (const vpn of this.transient) {
+      this.space.discardDuplicates(vpn * PAGE_SIZE, (vpn + 1) * PAGE_SIZE, 'coherence')
+    }
+    pool.released.wake()
+  }
+}
+
+function missingRuns({ start, frames }: RangeUse): VpnRun[] {
+  const first = addrToVpn(start)
+  const runs: VpnRun[] = []
+  for (let i = 0; i < frames.length; i++) {
+    if (frames[i] >= 0) continue
+    let next = i + 1
+    while (next < frames.length && frames[next] < 0) next++
+    runs.push({ vpn: first + i, npages: next - i })
+    i = next
+  }
+  return runs
+}

@@ -1,0 +1,150 @@
+// Making room on the device. Operations reserve frames here, in one piece if there is one; when the device is full the policy
+// says which block has to go. Duplicates are dropped, pages move to system memory, and only what differs from what stands
+// behind it is copied.
+//
+// One operation at a time gets frames, and it holds no lock while it waits for them: what is on its way to system memory needs
+// none of its own, so there is always somebody who gets on.
+
+import { vpnToAddr } from '../../base/addr.ts'
+import { assert } from '../../base/assert.ts'
+import { ENOMEM, MmError } from '../../base/errno.ts'
+import type { BlockCounters } from '../../hmm/policy.ts'
+import type { Mm } from '../../mm/mm.ts'
+import { mmapReadLock, withUser } from '../edge.ts'
+import type { DeviceParts } from './device-parts.ts'
+import type { DeviceSpace } from './device-space.ts'
+import { type Block, FRAME_DUPLICATE, FRAME_PAGE, type FramePool } from './frame-pool.ts'
+import type { OpenMigrations } from './open-migrations.ts'
+import type { ToSystem } from './to-system.ts'
+import type { Purpose } from './traffic.ts'
+
+export class Room {
+  private readonly parts: DeviceParts
+  private readonly spaces: ReadonlyMap<Mm, DeviceSpace>
+  private readonly toSystem: ToSystem
+  private readonly open: OpenMigrations
+
+  constructor(parts: DeviceParts, spaces: ReadonlyMap<Mm, DeviceSpace>, toSystem: ToSystem, open: OpenMigrations) {
+    this.parts = parts
+    this.spaces = spaces
+    this.toSystem = toSystem
+    this.open = open
+  }
+
+  /**
+   * Reserves frames for neighbouring pages of an address space. They are one run if there is one. `purpose` is that of the
+   * operation; what has to leave for it leaves by eviction.
+   *
+   * Rejects with an MmError ENOMEM if everything that can leave has left and there is no room, and when the device is lost.
+   */
+  async reserve(mm: Mm, vpn: number, npages: number, purpose: Purpose): Promise<Block[]> {
+    const { pool } = this.parts
+    const stuck = new Set<Block>()
+    for (;;) {
+      if (this.parts.failure !== null) throw this.parts.failure
+      const blocks = pool.reserve(mm, vpn, npages)
+      if (blocks !== null) return blocks
+      if (pool.nfree >= npages) return reservePieces(pool, mm, vpn, npages)
+      const block = this.chooseVictim(stuck)
+      if (block !== null) {
+        await this.evict(block, purpose)
+        if (block.live > 0) stuck.add(block)
+      } else if (this.open.size > 0) {
+        await this.open.ended.promise()
+        stuck.clear()
+      } else {
+        const detail = `room for ${npages} pages, and only ${pool.nfree} of ${pool.npages} can be made free`
+        throw new MmError(-ENOMEM, this.parts.name, { addr: vpnToAddr(vpn), detail })
+      }
+    }
+  }
+
+  /** Moves away what can be moved of a block. The caller holds no lock. */
+  async evict(block: Block, purpose: Purpose): Promise<void> {
+    const { pool } = this.parts
+    const { mm } = block
+    const why = { ...purpose, cause: 'eviction' as const }
+    const end = block.first + block.npages
+    for (let frame = block.first; frame < end; ) {
+      const state = pool.state[frame]
+      let next = frame + 1
+      if (state === FRAME_PAGE || state === FRAME_DUPLICATE) {
+        while (next < end && pool.state[next] === state) next++
+        const start = vpnToAddr(block.vpn + (frame - block.first))
+        if (state === FRAME_PAGE) await this.evictPages(mm, start, frame, next - frame, why)
+        else this.spaces.get(mm)?.discardDuplicates(start, vpnToAddr(block.vpn + (next - block.first)), 'eviction')
+      }
+      frame = next
+    }
+  }
+
+  /** The same for all blocks that nobody works with, or those of one address space. */
+  async evictAll(purpose: Purpose, mm: Mm | null = null): Promise<void> {
+    for (const block of this.parts.pool.evictable()) {
+      if (block.ncaptured === 0 && (mm === null || block.mm === mm)) await this.evict(block, purpose)
+    }
+  }
+
+  /** Pages that outlive their address space (those of a child) are moved without its lock: there is nobody to change mappings. */
+  private async evictPages(mm: Mm, start: number, first: number, npages: number, purpose: Purpose): Promise<void> {
+    const isAlive = await withUser(mm, async () => {
+      await mmapReadLock(mm)
+      try {
+        await this.toSystem.evict(mm, start, first, npages, purpose)
+      } finally {
+        mm.mmapLock.unlockRead()
+      }
+      return true
+    })
+    if (isAlive !== true) await this.toSystem.evict(mm, start, first, npages, purpose)
+  }
+
+  private chooseVictim(stuck: ReadonlySet<Block>): Block | null {
+    const { pool, policy } = this.parts
+    const blocks = pool.evictable().filter((block) => !stuck.has(block))
+    if (blocks.length === 0) return null
+    const index = policy.evict(blocks.map((block) => new BlockView(pool, block)))
+    assert(blocks[index] !== undefined, () => `the policy evicts block ${index} of ${blocks.length}`)
+    return blocks[index]
+  }
+}
+
+/** What the policy sees of a block; what takes a walk is found out when it is looked at. */
+class BlockView implements BlockCounters {
+  private readonly pool: FramePool
+  private readonly block: Block
+
+  constructor(pool: FramePool, block: Block) {
+    this.pool = pool
+    this.block = block
+  }
+
+  get age(): number {
+    return this.pool.uses - this.block.lastUse
+  }
+
+  get npages(): number {
+    return this.block.live
+  }
+
+  get ndirty(): number {
+    let ndirty = 0
+    for (const frame of this.pool.framesOf(this.block)) {
+      if (this.pool.state[frame] === FRAME_PAGE && this.pool.mustBeCopied(frame)) ndirty++
+    }
+    return ndirty
+  }
+}
+
+/** Frames enough, but not in one run. */
+function reservePieces(pool: FramePool, mm: Mm, vpn: number, npages: number): Block[] {
+  const blocks: Block[] = []
+  for (let at = 0; at < npages; ) {
+    const n = Math.min(npages - at, pool.longestFree)
+    const piece = pool.reserve(mm, vpn + at, n)
+    assert(piece !== null, 'the longest free run is free')
+    blocks.push(...piece)
+    at += n
+  }
+  return blocks
+}

@@ -1,0 +1,258 @@
+// Pages on their way from the device to system memory: because the CPU touched them, because the room is needed, because the
+// program asked. Three steps, and time may pass between the first and the second:
+//
+//   begin    setup (entries become migration entries), a locked system frame for each page, the copies are started
+//   copy     only what differs from what stands behind the page; often nothing, and then there is nothing to wait for
+//   end      pages and finalize: entries name the system frames, whoever waits for one of the pages is woken
+//
+// A page that was pinned in place returns to the frame it left (MIGRATE_PFN_UNPIN). A page that cannot be had stays where it
+// is: no frame is free, somebody holds it, or the device is lost and took the only copy along.
+
+import { type Addr, PAGE_SIZE, type Pfn } from '../../base/addr.ts'
+import { assert } from '../../base/assert.ts'
+import { EIO, ENOMEM } from '../../base/errno.ts'
+import {
+  MIGRATE_PFN_MIGRATE,
+  MIGRATE_PFN_UNPIN,
+  MIGRATE_PFN_VALID,
+  MIGRATE_PFN_WRITE,
+  MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
+  type MigrateVma,
+  makeMigrateVma,
+  migrateDeviceFinalize,
+  migrateDevicePages,
+  migrateDeviceRange,
+  migratePfnAt,
+  migratePfnWords,
+  migrateVmaFinalize,
+  migrateVmaPages,
+  migrateVmaSetup,
+  setMigratePfn,
+  unpinMigratedPage,
+} from '../../mm/migrate-device.ts'
+import type { Mm } from '../../mm/mm.ts'
+import { allocEvictionPage, putPage, unlockPage } from '../../mm/page-alloc.ts'
+import type { Vma } from '../../mm/vma.ts'
+import { CopyList } from './copy-engine.ts'
+import type { DeviceParts } from './device-parts.ts'
+import { NO_COPY, ZEROES } from './frame-pool.ts'
+import type { OpenMigrations } from './open-migrations.ts'
+import type { Purpose } from './traffic.ts'
+
+/** What a lost page is filled with where that is wanted. */
+const LOST_BYTE = 0xff
+
+/** Frames that are made free at a time when memory is full. */
+const UNPIN_BATCH = 32
+
+/** One migration back, from begin to end. */
+interface Return {
+  readonly mm: Mm
+  /** null for one by frames. */
+  readonly args: MigrateVma | null
+  readonly src: BigUint64Array
+  readonly dst: BigUint64Array
+  readonly npages: number
+  readonly start: Addr
+  readonly copies: CopyList
+  readonly purpose: Purpose
+  /** The page that was touched; the others only come along. -1 for none. */
+  readonly touched: Pfn
+}
+
+/** How a migration back has begun. */
+export interface Homecoming {
+  /** 0; or why the touched page stays: -EINVAL (it cannot migrate), -ENOMEM, -EIO (lost). */
+  readonly err: number
+  /** Settles, without failing, when everything has ended; null if it has. */
+  readonly done: Promise<void> | null
+}
+
+export class ToSystem {
+  private readonly parts: DeviceParts
+  private readonly open: OpenMigrations
+
+  constructor(parts: DeviceParts, open: OpenMigrations) {
+    this.parts = parts
+    this.open = open
+  }
+
+  /**
+   * Begins to move the device's pages in `[start, end)` of one mapping back.
+   *
+   * Preconditions: mmapLock is held for reading until `done` has settled. `touched` is the page of a migrateToRam that returns
+   * before that, -1 for none.
+   */
+  bringBack(vma: Vma, start: Addr, end: Addr, touched: Pfn, purpose: Purpose): Homecoming {
+    const args = makeMigrateVma(vma, start, end, this.parts.owner, MIGRATE_VMA_SELECT_DEVICE_PRIVATE)
+    args.faultPage = touched
+    const err = migrateVmaSetup(args)
+    if (err !== 0) return { err, done: null }
+    const { src, dst, npages } = args
+    return this.begin({ mm: vma.mm, args, src, dst, npages, start, copies: new CopyList(), purpose, touched })
+  }
+
+  /** Moves the pages in `npages` frames from `first` on to system memory. The caller holds mmapLock of `mm` for reading. */
+  async evict(mm: Mm, start: Addr, first: number, npages: number, purpose: Purpose): Promise<void> {
+    const { sys, pool } = this.parts
+    const src = new BigUint64Array(npages)
+    const dst = new BigUint64Array(npages)
+    migrateDeviceRange(sys, src, pool.pfnOf(first), npages)
+    const back = { mm, args: null, src, dst, npages, start, copies: new CopyList(), purpose, touched: -1 }
+    await this.begin(back).done
+  }
+
+  private begin(back: Return): Homecoming {
+    const { engine } = this.parts
+    this.open.add(back)
+    const err = this.chooseHomes(back)
+    const copied = back.copies.length === 0 ? null : engine.download(back.copies)
+    if (copied === null) {
+      this.end(back)
+      return { err, done: null }
+    }
+    const done = copied.then(
+      () => this.endLater(back),
+      () => {
+        this.giveUp(back)
+        this.endLater(back)
+      },
+    )
+    return { err, done }
+  }
+
+  /** Gives each page that can leave a locked frame, and lists what has to be copied. Returns what becomes of the touched page. */
+  private chooseHomes(back: Return): number {
+    const { sys, pool, failure, onLost } = this.parts
+    const { mm, npages, copies, touched } = back
+    const src = migratePfnWords(back.src)
+    const dst = migratePfnWords(back.dst)
+    let err = 0
+    for (let i = 0; i < npages; i++) {
+      const page = migratePfnAt(src, i)
+      if (page < 0 || (src[2 * i] & MIGRATE_PFN_MIGRATE) === 0) continue
+      const frame = pool.frameOf(page)
+      const backing = pool.backingOf(frame)
+      const isDirty = pool.mustBeCopied(frame)
+      const isLost = isDirty && failure !== null
+      const home = isLost && onLost === 'sigbus' ? -1 : backing >= 0 ? backing : this.allocHome(mm, page)
+      if (home < 0) {
+        if (page === touched) err = isLost ? -EIO : -ENOMEM
+        continue
+      }
+      assert(sys.pages.trylock(home), () => `nobody else locks frame ${home}, which is the driver's`)
+      if (isLost) sys.mmu.bytes(home).fill(LOST_BYTE)
+      else if (isDirty) copies.add(home, frame)
+      else if (backing === ZEROES) sys.mmu.clearFrame(home)
+      const unpin = backing >= 0 ? MIGRATE_PFN_UNPIN : 0
+      setMigratePfn(dst, i, home, MIGRATE_PFN_VALID | unpin | (src[2 * i] & MIGRATE_PFN_WRITE))
+    }
+    return err
+  }
+
+  /** A system frame for a page of the device. Where memory is full, pages that are pinned in place give theirs up. */
+  private allocHome(mm: Mm, page: Pfn): Pfn {
+    const { sys } = this.parts
+    const addr = sys.pages.index[page] * PAGE_SIZE
+    const home = allocEvictionPage(mm, addr)
+    if (home >= 0 || this.unpin(UNPIN_BATCH) === 0) return home
+    return allocEvictionPage(mm, addr)
+  }
+
+  /**
+   * Frees system frames that are kept for pages of the device: those pages are only there then. Takes from the blocks that
+   * were not used for the longest time. Returns the number of frames.
+   */
+  unpin(npages: number): number {
+    const { sys, pool } = this.parts
+    let nfreed = 0
+    for (const block of pool.evictable().sort((a, b) => a.lastUse - b.lastUse)) {
+      for (const frame of pool.framesOf(block)) {
+        if (nfreed === npages) return nfreed
+        const backing = pool.backingOf(frame)
+        if (backing < 0 || sys.pages.isLocked(pool.pfnOf(frame))) continue
+        pool.setBacking(frame, NO_COPY)
+        unpinMigratedPage(sys, backing)
+        nfreed++
+      }
+    }
+    return nfreed
+  }
+
+  /** The copies failed, as the device is gone: its pages are filled, or stay with it. */
+  private giveUp(back: Return): void {
+    const { sys, onLost } = this.parts
+    const src = migratePfnWords(back.src)
+    const dst = migratePfnWords(back.dst)
+    const missing = new Set(back.copies.pfns)
+    for (let i = 0; i < back.npages; i++) {
+      const home = migratePfnAt(dst, i)
+      if (migratePfnAt(src, i) < 0 || !missing.has(home)) continue
+      if (onLost === 'fill') {
+        sys.mmu.bytes(home).fill(LOST_BYTE)
+        continue
+      }
+      const isPinned = (dst[2 * i] & MIGRATE_PFN_UNPIN) !== 0
+      setMigratePfn(dst, i, 0, 0)
+      unlockPage(sys, home)
+      if (!isPinned) putPage(sys, home)
+    }
+    back.copies.clear()
+  }
+
+  /** The fault that began this has returned, and its reference on the page is gone. */
+  private endLater(back: Return): void {
+    if (back.args !== null) back.args.faultPage = -1
+    this.end(back)
+  }
+
+  private end(back: Return): void {
+    const { sys, pool } = this.parts
+    const { args, src, dst, npages } = back
+    if (args !== null) migrateVmaPages(args)
+    else migrateDevicePages(sys, src, dst, npages)
+    const srcWords = migratePfnWords(src)
+    const dstWords = migratePfnWords(dst)
+    for (let i = 0; i < npages; i++) {
+      const home = migratePfnAt(dstWords, i)
+      if (home < 0 || migratePfnAt(srcWords, i) < 0 || (srcWords[2 * i] & MIGRATE_PFN_MIGRATE) === 0) continue
+      const frame = pool.frameOf(migratePfnAt(srcWords, i))
+      if (pool.dirty[frame] !== 0) sys.pages.setDirty(home)
+      // The pin ends with finalize, not when the frame of the device is freed.
+      pool.setBacking(frame, NO_COPY)
+    }
+    this.report(back)
+    if (args !== null) migrateVmaFinalize(args)
+    else migrateDeviceFinalize(sys, src, dst, npages)
+    this.open.delete(back)
+  }
+
+  /** The touched page moved because of a fault, the others by foresight. */
+  private report(back: Return): void {
+    const { mm, start, npages, purpose, touched, copies } = back
+    const { traffic } = this.parts
+    const around = touched < 0 ? purpose : { ...purpose, cause: 'prefetch' as const }
+    const src = migratePfnWords(back.src)
+    const dst = migratePfnWords(back.dst)
+    const copied = new Set(copies.pfns)
+    const others = { npages: 0, nskipped: 0, ncopied: 0 }
+    for (let i = 0; i < npages; i++) {
+      const page = migratePfnAt(src, i)
+      if (page < 0) continue
+      const hasMoved = (src[2 * i] & MIGRATE_PFN_MIGRATE) !== 0 && migratePfnAt(dst, i) >= 0
+      const wasCopied = hasMoved && copied.has(migratePfnAt(dst, i))
+      if (page === touched) {
+        const run = { mm, start: start + i * PAGE_SIZE, end: start + (i + 1) * PAGE_SIZE }
+        traffic.migrated(run, 'device-to-host', hasMoved ? 1 : 0, hasMoved ? 0 : 1, purpose)
+        traffic.copied(run, 'device-to-host', wasCopied ? 1 : 0, purpose)
+      } else {
+        others.npages += hasMoved ? 1 : 0
+        others.nskipped += hasMoved ? 0 : 1
+        others.ncopied += wasCopied ? 1 : 0
+      }
+    }
+    const run = { mm, start, end: start + npages * PAGE_SIZE }
+    traffic.migrated(run, 'device-to-host', others.npages, others.nskipped, around)
+    traffic.copied(run, 'device-to-host', others.ncopied, around)
+  }
+}

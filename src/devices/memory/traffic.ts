@@ -1,0 +1,97 @@
+// What a memory device reports about itself: events for the trace, and sums of the same events for stats and receipts, so that
+// the figures of a receipt, of the device and of a trace that is read back agree.
+
+import { type Addr, PAGE_SIZE } from '../../base/addr.ts'
+import type { Mm } from '../../mm/mm.ts'
+import { TraceCounters } from '../../trace/counters.ts'
+import type { Access, Cause, Direction, NewEvent, TraceEvent } from '../../trace/events.ts'
+import type { Tracer } from '../../trace/tracer.ts'
+import type { DeviceClock } from './device-clock.ts'
+
+/** Why something is done, and where that is added up besides the totals of the device. */
+export interface Purpose {
+  readonly cause: Cause
+  readonly counters: TraceCounters
+}
+
+export function makePurpose(cause: Cause): Purpose {
+  return { cause, counters: new TraceCounters() }
+}
+
+/** Pages of one address space. */
+export interface PageRun {
+  readonly mm: Mm
+  readonly start: Addr
+  readonly end: Addr
+}
+
+export class Traffic {
+  readonly totals = new TraceCounters()
+  private readonly device: string
+  private readonly tracer: Tracer
+  private readonly clock: DeviceClock
+  private readonly nameAt: (mm: Mm, addr: Addr) => string | undefined
+
+  constructor(device: string, tracer: Tracer, clock: DeviceClock, nameAt: (mm: Mm, addr: Addr) => string | undefined) {
+    this.device = device
+    this.tracer = tracer
+    this.clock = clock
+    this.nameAt = nameAt
+  }
+
+  /** Pages changed sides; `nskipped` were asked to and stayed. */
+  migrated(run: PageRun, direction: Direction, npages: number, nskipped: number, purpose: Purpose): void {
+    if (npages + nskipped === 0) return
+    const { cause } = purpose
+    this.report({ kind: 'migration', ...this.place(run), cause, direction, npages, nskipped }, purpose)
+  }
+
+  /** Pages were copied from one side to the other. */
+  copied(run: PageRun, direction: Direction, npages: number, purpose: Purpose): void {
+    if (npages === 0) return
+    const { cause } = purpose
+    this.report({ kind: 'transfer', ...this.place(run), cause, direction, nbytes: npages * PAGE_SIZE }, purpose)
+  }
+
+  duplicated(run: PageRun, npages: number, purpose: Purpose): void {
+    if (npages === 0) return
+    this.report({ kind: 'duplication', ...this.place(run), cause: purpose.cause, npages }, purpose)
+  }
+
+  duplicatesInvalidated(run: PageRun, npages: number, cause: Cause): void {
+    if (npages === 0) return
+    this.report({ kind: 'duplicate-invalidated', ...this.place(run), cause, npages }, null)
+  }
+
+  /** An operation found pages missing. */
+  faulted(run: PageRun, access: Access, nfaults: number, purpose: Purpose): void {
+    this.report({ kind: 'device-fault', ...this.place(run), access, nfaults }, purpose)
+  }
+
+  /** An operation looked again because what it had brought in was gone. */
+  replayed(run: PageRun, count: number, purpose: Purpose): void {
+    this.report({ kind: 'replay', ...this.place(run), count }, purpose)
+  }
+
+  thrashed(run: PageRun, nmigrations: number): void {
+    this.report({ kind: 'thrashing', ...this.place(run), nmigrations }, null)
+  }
+
+  throttled(run: PageRun, delay: number): void {
+    this.report({ kind: 'throttling', ...this.place(run), delay }, null)
+  }
+
+  private place({ mm, start, end }: PageRun): { device: string; start: Addr; end: Addr; allocation?: string } {
+    const allocation = this.nameAt(mm, start)
+    const place = { device: this.device, start, end }
+    return allocation === undefined ? place : { ...place, allocation }
+  }
+
+  private report(event: NewEvent, purpose: Purpose | null): void {
+    const stamped = { ...event, time: this.clock.now() } as TraceEvent
+    this.totals.add(stamped)
+    purpose?.counters.add(stamped)
+    // The tracer has a clock of its own, and keeps the object.
+    if (this.tracer.on) this.tracer.emit(event)
+  }
+}
