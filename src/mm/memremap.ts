@@ -3,7 +3,7 @@
 // through `pageFree` when the last reference goes.
 
 import type { Pfn } from '../base/addr.ts'
-import { EBUSY, EINVAL, EOPNOTSUPP } from '../base/errno.ts'
+import { EBUSY, EINVAL, ENOMEM, EOPNOTSUPP } from '../base/errno.ts'
 import { badFrame, PG_ALLOCATED, PG_ANON, PG_ANON_EXCLUSIVE, PG_LOCKED, PG_UPTODATE } from './page.ts'
 import type { System } from './system.ts'
 import type { VmFault } from './vm-fault.ts'
@@ -60,30 +60,57 @@ export class DevPagemap {
   }
 }
 
+/** Frame numbers have 31 bits, and the number of a pagemap 16. */
+const NFRAMES_MAX = 2 ** 31
+const PAGEMAPS_MAX = 2 ** 16 - 1
+
 /**
- * Adds device frames. Returns the pagemap, -EINVAL for a type without its callbacks or owner (DM-3), or -EOPNOTSUPP for memory
- * that the CPU can access on a backend that cannot map it: pages have home frames there.
+ * Adds device frames, wherever there is room among the frame numbers.
+ *
+ * Returns the pagemap, or
+ * - -EINVAL     no number of pages, no such type, or a type without its callbacks or owner (DM-3)
+ * - -ENOMEM     more frames or areas than can be numbered, or no memory for their books
+ * - -EOPNOTSUPP memory that the CPU can access on a backend that cannot map it: pages have home frames there
  */
 export function memremapPages(sys: System, request: DevPagemapRequest): DevPagemap | number {
   const { type, npages, ops, owner } = request
   if (!Number.isInteger(npages) || npages <= 0) return -EINVAL
-  if (type < MEMORY_DEVICE_PRIVATE || type > MEMORY_DEVICE_PCI_P2PDMA) return -EINVAL
+  if (!Number.isInteger(type) || type < MEMORY_DEVICE_PRIVATE || type > MEMORY_DEVICE_PCI_P2PDMA) return -EINVAL
   const hasOwner = owner !== null && owner !== undefined
   if (type === MEMORY_DEVICE_PRIVATE && (!ops.migrateToRam || !ops.pageFree || !hasOwner)) return -EINVAL
   if (type === MEMORY_DEVICE_COHERENT && (!ops.pageFree || !hasOwner)) return -EINVAL
   if (type !== MEMORY_DEVICE_PRIVATE && !sys.mmu.capabilities.anyFrame) return -EOPNOTSUPP
-  const pfn = sys.mmu.addDeviceFrames(npages, type !== MEMORY_DEVICE_PRIVATE)
-  sys.pages.grow(pfn + npages)
   let id = 1
   while (id < sys.pagemaps.length && sys.pagemaps[id] !== null) id++
+  if (id > PAGEMAPS_MAX || sys.pages.nframes + npages > NFRAMES_MAX) return -ENOMEM
+  const pfn = sys.mmu.addDeviceFrames(npages, type !== MEMORY_DEVICE_PRIVATE)
+  if (!tryGrow(sys, pfn + npages)) {
+    sys.mmu.removeDeviceFrames(pfn, npages)
+    return -ENOMEM
+  }
   const pagemap = new DevPagemap(request, pfn, id)
   sys.pagemaps[id] = pagemap
   sys.pages.pagemap.fill(id, pfn, pfn + npages)
   return pagemap
 }
 
-/** Takes device memory away. Returns -EBUSY while frames are in use: the driver evicts first (DM-12). */
+/** Makes the books of frames; false if there is no memory for them. */
+function tryGrow(sys: System, nframes: number): boolean {
+  try {
+    sys.pages.grow(nframes)
+    return true
+  } catch (error) {
+    if (error instanceof RangeError) return false
+    throw error
+  }
+}
+
+/**
+ * Takes device memory away. Returns 0, -EBUSY while frames are in use: the driver evicts first (DM-12), or -EINVAL if the
+ * machine does not have it.
+ */
 export function memunmapPages(sys: System, pagemap: DevPagemap): number {
+  if (sys.pagemaps[pagemap.id] !== pagemap) return -EINVAL
   if (pagemap.live > 0) return -EBUSY
   sys.pages.pagemap.fill(0, pagemap.pfn, pagemap.pfn + pagemap.npages)
   sys.pagemaps[pagemap.id] = null

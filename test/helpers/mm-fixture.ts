@@ -11,6 +11,13 @@ import type { MmapOptions, Process } from '../../src/machine/process.ts'
 import { AddressSpace } from '../../src/mm/address-space.ts'
 import { handleMmFault } from '../../src/mm/fault.ts'
 import type { PinOptions } from '../../src/mm/gup.ts'
+import {
+  MIGRATE_VMA_SELECT_SYSTEM,
+  makeMigrateVma,
+  migratePfnToPfn,
+  migrateVmaFinalize,
+  migrateVmaSetup,
+} from '../../src/mm/migrate-device.ts'
 import type { Mm } from '../../src/mm/mm.ts'
 import { GUP_PIN_COUNTING_BIAS } from '../../src/mm/page.ts'
 import type { System } from '../../src/mm/system.ts'
@@ -189,6 +196,31 @@ export class MmFixture {
     return () => {
       for (const pfn of pinned.pfns) addTo(this.held, pfn, -GUP_PIN_COUNTING_BIAS)
       this.step(() => pinned.unpin())
+    }
+  }
+
+  /**
+   * Takes pages of one mapping into a migration, without a destination: they are unmapped, locked and off the LRU until the
+   * returned function ends it. Meanwhile mmapLock is held for reading.
+   */
+  beginMigration(page: number, npages = 1, process = this.process): () => void {
+    const args = makeMigrateVma(
+      this.vma(page, process),
+      this.addr(page),
+      this.addr(page + npages),
+      null,
+      MIGRATE_VMA_SELECT_SYSTEM,
+    )
+    expect(process.mm.mmapLock.tryRead()).toBe(true)
+    expect(migrateVmaSetup(args)).toBe(0)
+    const pfns = Array.from(args.src, migratePfnToPfn).filter((pfn) => pfn >= 0)
+    for (const pfn of pfns) addTo(this.held, pfn, 1)
+    this.validate()
+    return () => {
+      for (const pfn of pfns) addTo(this.held, pfn, -1)
+      migrateVmaFinalize(args)
+      process.mm.mmapLock.unlockRead()
+      this.validate()
     }
   }
 
