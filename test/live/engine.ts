@@ -71,8 +71,10 @@ export class Engine {
   zap(first: number, npages: number): void {
     const start = (FIRST_PAGE + first) * PAGE_SIZE
     const end = start + npages * PAGE_SIZE
-    tlbUnmap(this.#mm, start, end)
-    this.#take(start, end, true)
+    this.#underLock(() => {
+      tlbUnmap(this.#mm, start, end)
+      this.#take(start, end, true)
+    })
   }
 
   /** Does something to a random run of pages. */
@@ -86,10 +88,17 @@ export class Engine {
     if (what < 3) this.zap(first, npages)
     else {
       if (what === 3) tlbProtect(this.#mm, start, end)
-      else collectWrites(this.#mm, start, end)
+      else this.#collect(start, end)
       // Programs can be storing at this moment, so only the copies are renewed.
       this.#take(start, end, false)
     }
+  }
+
+  #collect(start: number, end: number): void {
+    const { mmapLock } = this.#mm
+    if (!mmapLock.tryRead()) throw new Error('nobody else holds the lock of the address space')
+    collectWrites(this.#mm, start, end)
+    mmapLock.unlockRead()
   }
 
   /** Checks the invariants of mm. */
@@ -125,8 +134,15 @@ export class Engine {
         if (result !== 0) throw new Error(`the fault at ${at} returned ${result}`)
       }
     }
-    if (write) this.mmu.batch(handle, { addr, npages: 1 })
-    else this.mmu.batch(handle)
+    this.#underLock(() => this.mmu.batch(handle, write ? { addr, npages: 1 } : undefined))
+  }
+
+  /** Nothing here waits, so the lock is free. */
+  #underLock(body: () => void): void {
+    const { mmapLock } = this.#mm
+    if (!mmapLock.tryRead()) throw new Error('somebody changes the mappings')
+    body()
+    mmapLock.unlockRead()
   }
 
   /** Renews the copies of written pages and clears their dirty bits. `isStill`: nobody can be storing, so compare the others. */
