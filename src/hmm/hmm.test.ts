@@ -3,6 +3,7 @@ import { BASE, F, FW, HmmFixture, RW, tokens, W } from '../../test/helpers/hmm-f
 import { PAGE_SIZE, PMD_SIZE, PUD_SIZE } from '../base/addr.ts'
 import { AssertionError } from '../base/assert.ts'
 import { EAGAIN, EBUSY, EFAULT, EINVAL, EPERM } from '../base/errno.ts'
+import { WaitQueue } from '../base/wait-queue.ts'
 import {
   MMU_NOTIFY_CLEAR,
   MmuNotifierRange,
@@ -370,10 +371,15 @@ describe('hmmRangeFault(), the state of a page', () => {
 
   it('a fault that cannot finish yet makes the call wait (VM_FAULT_RETRY)', () => {
     const fixture = new HmmFixture()
-    const { pfn } = fixture.addDevice('other', () => VM_FAULT_RETRY)
+    const copied = new WaitQueue()
+    const { pfn } = fixture.addDevice('other', () => {
+      fixture.sys.waitFor = copied
+      return VM_FAULT_RETRY
+    })
     fixture.map(0, 1)
     fixture.setEntry(0, PTE_KIND_DEVICE_PRIVATE, pfn)
     expect(fixture.fault61(0, 1, { default: F })).toEqual({ result: -EAGAIN, entries: [0n] })
+    expect(fixture.sys.waitFor).toBe(copied)
   })
 
   it('a fault handler without effect ends in -EBUSY instead of hanging', () => {

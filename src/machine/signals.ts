@@ -52,16 +52,25 @@ export class WouldWait extends Error {
 
 /** Does `operation`, again after each wait that it runs into, and hands out what it returns or throws in the end. */
 export async function whenReady<T>(operation: () => T): Promise<T> {
-  for (;;) {
-    let wait: WouldWait
-    try {
-      return operation()
-    } catch (error) {
-      if (!(error instanceof WouldWait)) throw error
-      wait = error
+  let queuedFor: MmapLock | null = null
+  try {
+    for (;;) {
+      let wait: WouldWait
+      try {
+        return operation()
+      } catch (error) {
+        if (!(error instanceof WouldWait)) throw error
+        wait = error
+      }
+      // It keeps its place until the operation has run, or waits for something else.
+      if (queuedFor !== wait.wantsWrite) {
+        queuedFor?.leaveQueue()
+        queuedFor = wait.wantsWrite
+        queuedFor?.joinQueue()
+      }
+      await wait.waitFor.promise()
     }
-    if (wait.wantsWrite !== null) wait.wantsWrite.waitingWriters++
-    await wait.waitFor.promise()
-    if (wait.wantsWrite !== null) wait.wantsWrite.waitingWriters--
+  } finally {
+    queuedFor?.leaveQueue()
   }
 }

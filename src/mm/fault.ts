@@ -18,7 +18,9 @@ import {
 } from './mmu-notifier.ts'
 import { PG_HWPOISON, PG_LOCKED, PG_SWAPCACHE, PG_UPTODATE } from './page.ts'
 import { allocPage, allocZeroedPage, getPage, putPage, unlockPage, waitForPage } from './page-alloc.ts'
+import type { PteTable } from './pgtable.ts'
 import {
+  PTE_DIRTY,
   PTE_DUPLICATED,
   PTE_EXCLUSIVE,
   PTE_KIND_DEVICE_EXCLUSIVE,
@@ -215,7 +217,9 @@ function callFault(vmf: VmFault): number {
   const { vma } = vmf
   const { sys } = vma.mm
   assert(vma.ops?.fault !== undefined, 'the mapping has a fault handler')
+  sys.waitFor = null
   const ret = vma.ops.fault(vmf)
+  assert((ret & VM_FAULT_RETRY) === 0 || sys.waitFor !== null, 'the fault handler said whom to wait for')
   if ((ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY | VM_FAULT_DONE_COW)) !== 0) return ret
   if ((sys.pages.flags[vmf.page] & PG_HWPOISON) === 0) return ret
   const { page } = vmf
@@ -328,12 +332,17 @@ function wpPageReuse(vmf: VmFault): void {
   assert(table !== null, 'a present entry has a table')
   const i = vmf.index
   if ((vmf.origFlags & PTE_DUPLICATED) !== 0) {
-    dropDuplicate(vma, vmf.address)
-    table.words[2 * i + 1] &= ~PTE_DUPLICATED
+    dropDuplicate(vma, vmf.address, () => makeWritable(vma, vmf.address, table, i))
+  } else {
+    makeWritable(vma, vmf.address, table, i)
   }
-  table.words[2 * i + 1] |= PTE_YOUNG | PTE_MKDIRTY
-  if ((vma.flags & VM_WRITE) !== 0) table.words[2 * i + 1] |= PTE_WRITE
-  tlbInstall(vma.mm, vmf.address, table, i)
+}
+
+function makeWritable(vma: Vma, addr: Addr, table: PteTable, i: number): void {
+  let entry = (table.words[2 * i + 1] & ~PTE_DUPLICATED) | PTE_YOUNG | PTE_MKDIRTY
+  if ((vma.flags & VM_WRITE) !== 0) entry |= PTE_WRITE
+  table.words[2 * i + 1] = entry
+  tlbInstall(vma.mm, addr, table, i)
 }
 
 function wpPageCopy(vmf: VmFault, unshare: boolean): number {
@@ -348,7 +357,6 @@ function wpPageCopy(vmf: VmFault, unshare: boolean): number {
   const copy = isZero ? allocZeroedPage(mm, vmf.address) : allocPage(mm, vmf.address)
   if (isLocked) unlockPage(sys, old)
   if (copy < 0) return VM_FAULT_OOM
-  if (!isZero) sys.mmu.copyFrame(copy, vmf.origPfn)
   sys.pages.flags[copy] |= PG_UPTODATE
   if (old >= 0) getPage(sys, old)
 
@@ -371,6 +379,9 @@ function wpPageCopy(vmf: VmFault, unshare: boolean): number {
       if ((vma.flags & VM_WRITE) !== 0) entry |= PTE_WRITE
     }
     tlbUnmap(mm, vmf.address, vmf.address + PAGE_SIZE)
+    if (!isZero) sys.mmu.copyFrame(copy, vmf.origPfn)
+    const isWritten = (table.words[2 * vmf.index + 1] & ~vmf.origFlags & PTE_DIRTY) !== 0 // told by tlbUnmap
+    if (isWritten && old >= 0) sys.pages.setDirty(old)
     pageAddNewAnonRmap(vma, copy, vmf.address)
     table.words[2 * vmf.index] = copy
     table.words[2 * vmf.index + 1] = entry
@@ -404,9 +415,16 @@ function doSwapPage(vmf: VmFault): number {
       vmf.page = vmf.origPfn
       const pagemap = pagemapOf(sys, vmf.page)
       assert(pagemap?.ops.migrateToRam !== undefined, 'private device memory has migrateToRam')
+      if (sys.pages.isLocked(vmf.page)) {
+        // Its driver has put it there and has not finished. Linux 6.1 asks the driver again and again meanwhile.
+        waitForPage(sys, vmf.page)
+        return VM_FAULT_RETRY
+      }
+      sys.waitFor = null
       getPage(sys, vmf.page)
       const ret = pagemap.ops.migrateToRam(vmf)
       putPage(sys, vmf.page)
+      assert((ret & VM_FAULT_RETRY) === 0 || sys.waitFor !== null, 'migrateToRam said whom to wait for')
       return ret
     }
     case PTE_KIND_HWPOISON:

@@ -21,6 +21,7 @@ import { allocPage, getPage, waitForPage } from './page-alloc.ts'
 import type { PteTable } from './pgtable.ts'
 import {
   PTE_DIRTY,
+  PTE_DUPLICATED,
   PTE_EXCLUSIVE,
   PTE_KIND_DEVICE_EXCLUSIVE,
   PTE_KIND_DEVICE_PRIVATE,
@@ -167,7 +168,7 @@ function copyPresent(dst: Vma, src: Vma, from: PteTable, to: PteTable, i: number
   }
   if ((src.flags & VM_SHARED) !== 0) flags &= ~PTE_DIRTY
   to.words[2 * i] = pfn
-  to.words[2 * i + 1] = flags & ~PTE_YOUNG
+  to.words[2 * i + 1] = flags & ~(PTE_YOUNG | PTE_DUPLICATED)
   return true
 }
 

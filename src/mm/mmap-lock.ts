@@ -1,6 +1,6 @@
 // The lock of an address space: many readers or one writer. It is state, not a mutex: nothing blocks. A migration holds it
 // for reading from setup to finalize, across the waits of the device; whoever wants to change the mappings meanwhile gets
-// false and is queued by the caller on `released`.
+// false and is queued by the caller on `released`. Whoever is woken there asks again: a wake-up promises nothing.
 
 import { assert } from '../base/assert.ts'
 import { WaitQueue } from '../base/wait-queue.ts'
@@ -8,7 +8,7 @@ import { WaitQueue } from '../base/wait-queue.ts'
 export class MmapLock {
   readers = 0
   writer = false
-  /** Writers that wait: new readers stand back, unless they finish an operation already begun. */
+  /** Writers that wait (`joinQueue`): new readers stand back, unless they finish an operation already begun. */
   waitingWriters = 0
   /** Woken whenever the lock may be free for somebody who waits. */
   readonly released = new WaitQueue()
@@ -36,6 +36,25 @@ export class MmapLock {
     assert(this.writer, 'mmapLock is held for writing')
     this.writer = false
     this.released.wake()
+  }
+
+  /**
+   * A writer that got false from `tryWrite` waits from now on for `released`: no new reader overtakes it. Readers may be many
+   * and without end; writers change mappings and are few.
+   */
+  joinQueue(): void {
+    this.waitingWriters++
+  }
+
+  /**
+   * The writer does not wait any more: it has the lock, or has had it, or gave up. To be called after the last `tryWrite`, so
+   * that nobody slips in between.
+   */
+  leaveQueue(): void {
+    assert(this.waitingWriters > 0, 'a writer waits for mmapLock')
+    this.waitingWriters--
+    // Readers who stood back for this writer alone would not be told otherwise.
+    if (this.waitingWriters === 0 && !this.writer) this.released.wake()
   }
 
   get isHeld(): boolean {

@@ -26,6 +26,7 @@ import {
 import type { PmdTable, PteTable } from './pgtable.ts'
 import {
   PTE_DIRTY,
+  PTE_DUPLICATED,
   PTE_EXCLUSIVE,
   PTE_KIND_DEVICE_EXCLUSIVE,
   PTE_KIND_DEVICE_PRIVATE,
@@ -164,7 +165,8 @@ function changePteRange(vma: Vma, table: PteTable, start: Addr, end: Addr): void
 export function presentWithProtection(vma: Vma, flags: PteFlags, pfn: number): PteFlags {
   const changed = (flags & ~(PTE_WRITE | PTE_PROTNONE)) | vmaProtection(vma)
   if ((vma.flags & VM_WRITE) === 0) return changed
-  if ((changed & (PTE_DIRTY | PTE_SPECIAL)) !== PTE_DIRTY) return changed
+  // A marked page becomes writable by a fault only: it tells those who hold duplicates (share.ts).
+  if ((changed & (PTE_DIRTY | PTE_SPECIAL | PTE_DUPLICATED)) !== PTE_DIRTY) return changed
   if ((vma.flags & VM_SOFTDIRTY) === 0 && (changed & PTE_SOFT_DIRTY) === 0) return changed
   if ((vma.flags & VM_SHARED) !== 0) return changed | PTE_WRITE
   const { pages } = vma.mm.sys

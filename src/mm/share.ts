@@ -1,9 +1,13 @@
 // Read duplicates: an extension beyond Linux, where a device may keep a copy of a page beside its live entry. The present
-// entries are write-protected and marked; a write fault on a marked entry raises CLEAR before the entry becomes writable,
-// also where Linux would reuse the page without an event. Where the backend lets writes through without a fault, the mark
-// means *armed*, and `collectWrites` raises the event for every page that was written meanwhile.
+// entries are write-protected and marked (PTE_DUPLICATED); a write fault on a marked entry raises CLEAR before the entry
+// becomes writable, also where Linux would reuse the page without an event. Where the backend lets writes through without a
+// fault, the mark means *armed*, and `collectWrites` raises the event for every page that was written meanwhile.
+//
+// A duplicate exists only beside a marked entry. A mark may outlive the duplicates, as every other event over the page ends
+// them too; that costs one more event at the next write. Entries of other kinds have no mark, and fork gives the child none.
 
 import { type Addr, PAGE_SIZE, pmdAddrEnd, pmdIndex, pteIndex } from '../base/addr.ts'
+import { assert } from '../base/assert.ts'
 import { EINVAL } from '../base/errno.ts'
 import { splitHugePmd } from './huge-pmd.ts'
 import type { Mm } from './mm.ts'
@@ -14,89 +18,133 @@ import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
 } from './mmu-notifier.ts'
-import { PTE_DIRTY, PTE_DUPLICATED, PTE_PRESENT, PTE_SPECIAL, PTE_WRITE } from './pte.ts'
-import { tlbProtect } from './tlb.ts'
+import { PTE_DIRTY, PTE_DUPLICATED, PTE_PRESENT, PTE_PROTNONE, PTE_SPECIAL, PTE_WRITE } from './pte.ts'
+import type { System } from './system.ts'
+import { tlbCollectDirty, tlbProtect } from './tlb.ts'
 import { VM_HUGETLB } from './vm-flags.ts'
 import type { Vma } from './vma.ts'
 
+/** What a marked entry has that was written since it was marked. */
+const WRITTEN = PTE_PRESENT | PTE_DUPLICATED | PTE_DIRTY
+
 /**
- * Marks the present pages of `[start, end)` as duplicated: they lose write permission, and the next write raises CLEAR. The
- * caller holds mmapLock for reading and copies the pages afterwards.
+ * Marks the present anonymous pages of `[start, end)` as duplicated, under a PROTECTION_PAGE event for each mapping: they lose
+ * write permission, and the next write raises CLEAR. Pages that were marked before and written since raise it now, so that
+ * nobody keeps an older copy. The caller copies the marked pages afterwards.
  *
- * Returns the number of pages marked, or -EINVAL for a range that is not page aligned.
+ * Left out is what can be written past all entries of this address space, so that the copy would be stale: pages of files,
+ * pages that may be pinned for DMA, and device memory. Pages that nobody may access are left out too.
+ *
+ * Preconditions: mmapLock is held.
+ *
+ * Returns the number of pages marked, or -EINVAL if this is no range of whole pages.
  */
 export function shareForRead(mm: Mm, start: Addr, end: Addr): number {
-  if (start % PAGE_SIZE !== 0 || end % PAGE_SIZE !== 0 || start >= end) return -EINVAL
+  if (!isPageRange(start, end)) return -EINVAL
+  assert(mm.mmapLock.isHeld, 'shareForRead: the mmapLock is not held')
   let marked = 0
   for (let at = start; at < end; ) {
     const vma = mm.findVmaIntersection(at, end)
     if (vma === null) break
-    const from = Math.max(at, vma.start)
-    const to = Math.min(end, vma.end)
-    const range = new MmuNotifierRange(MMU_NOTIFY_PROTECTION_PAGE, vma, mm, from, to)
-    splitHugePmds(vma, from, to)
-    mmuNotifierInvalidateRangeStart(range)
-    tlbProtect(mm, from, to)
-    marked += forEachEntry(mm, from, to, (words, i) => {
-      if ((words[2 * i + 1] & (PTE_PRESENT | PTE_SPECIAL)) !== PTE_PRESENT) return false
-      if ((words[2 * i + 1] & PTE_DIRTY) !== 0) mm.sys.pages.setDirty(words[2 * i])
-      words[2 * i + 1] = (words[2 * i + 1] & ~(PTE_WRITE | PTE_DIRTY)) | PTE_DUPLICATED
-      return true
-    })
-    mmuNotifierInvalidateRangeEnd(range)
-    at = to
+    at = Math.min(end, vma.end)
+    if ((vma.flags & VM_HUGETLB) === 0) marked += shareVma(vma, Math.max(start, vma.start), at)
   }
   return marked
 }
 
-/**
- * Finds the marked pages of `[start, end)` that were written although no fault said so, raises CLEAR for each run of them
- * and takes the mark away. Every launch calls it first. The only place that re-arms write tracking.
- *
- * Returns the number of pages written.
- */
-export function collectWrites(mm: Mm, start: Addr, end: Addr): number {
-  const { mmu, pages } = mm.sys
-  const npages = (end - start) / PAGE_SIZE
-  if (mmu.capabilities.walksPageTable) return 0
-  const dirty = new Uint8Array(npages)
-  mmu.collectDirty(mm.space, start, npages, dirty)
-  const written = new Uint8Array(npages)
-  let count = 0
-  forEachEntry(mm, start, end, (words, i, page) => {
-    if (dirty[page] === 0 || (words[2 * i + 1] & PTE_PRESENT) === 0) return false
-    pages.setDirty(words[2 * i])
-    words[2 * i + 1] |= PTE_DIRTY
-    if ((words[2 * i + 1] & PTE_DUPLICATED) === 0) return false
-    words[2 * i + 1] &= ~PTE_DUPLICATED
-    written[page] = 1
-    count++
+function shareVma(vma: Vma, start: Addr, end: Addr): number {
+  const { mm } = vma
+  const { sys } = mm
+  const stale = new Uint8Array((end - start) / PAGE_SIZE)
+  splitHugePmds(vma, start, end)
+  const range = new MmuNotifierRange(MMU_NOTIFY_PROTECTION_PAGE, vma, mm, start, end)
+  mmuNotifierInvalidateRangeStart(range)
+  tlbProtect(mm, start, end)
+  const marked = forEachEntry(mm, start, end, (words, i, page) => {
+    const flags = words[2 * i + 1]
+    if (!canBeShared(sys, flags, words[2 * i])) return false
+    if ((flags & PTE_DIRTY) !== 0) sys.pages.setDirty(words[2 * i])
+    if ((flags & WRITTEN) === WRITTEN) stale[page] = 1
+    words[2 * i + 1] = (flags & ~(PTE_WRITE | PTE_DIRTY)) | PTE_DUPLICATED
     return true
   })
-  for (let i = 0; i < npages && count > 0; i++) {
-    if (written[i] === 0) continue
-    let j = i
-    while (j < npages && written[j] !== 0) j++
-    clearEvent(mm, null, start + i * PAGE_SIZE, start + j * PAGE_SIZE)
-    i = j
-  }
+  forEachRun(stale, (first, last) => {
+    const clear = new MmuNotifierRange(MMU_NOTIFY_CLEAR, vma, mm, start + first * PAGE_SIZE, start + last * PAGE_SIZE)
+    mmuNotifierInvalidateRangeStart(clear)
+    mmuNotifierInvalidateRangeEnd(clear)
+  })
+  mmuNotifierInvalidateRangeEnd(range)
+  return marked
+}
+
+/** A write to the page has to go through this entry, or through one that fork made read-only. */
+function canBeShared({ pages }: System, flags: number, pfn: number): boolean {
+  if ((flags & (PTE_PRESENT | PTE_SPECIAL | PTE_PROTNONE)) !== PTE_PRESENT) return false
+  return pages.isAnon(pfn) && pages.pagemap[pfn] === 0 && !pages.maybeDmaPinned(pfn)
+}
+
+/**
+ * Finds the marked pages of `[start, end)` that were written although no fault said so, raises CLEAR for each run of them
+ * and takes the mark away. The dirty flags of the frames are set before anybody is told, so that nobody's question hides a
+ * write from somebody else. Every launch calls it first; it is the only place that re-arms write tracking.
+ *
+ * Preconditions: mmapLock is held.
+ *
+ * Returns the number of marked pages that were written, or -EINVAL if this is no range of whole pages.
+ */
+export function collectWrites(mm: Mm, start: Addr, end: Addr): number {
+  if (!isPageRange(start, end)) return -EINVAL
+  assert(mm.mmapLock.isHeld, 'collectWrites: the mmapLock is not held')
+  const { mmu, pages } = mm.sys
+  if (mmu.capabilities.walksPageTable) return 0 // every write to a marked page is a fault
+  tlbCollectDirty(mm, start, end)
+  const written = new Uint8Array((end - start) / PAGE_SIZE)
+  const count = forEachEntry(mm, start, end, (words, i, page) => {
+    const flags = words[2 * i + 1]
+    if ((flags & (PTE_PRESENT | PTE_DIRTY | PTE_SPECIAL)) !== (PTE_PRESENT | PTE_DIRTY)) return false
+    pages.setDirty(words[2 * i])
+    if ((flags & WRITTEN) !== WRITTEN) return false
+    written[page] = 1
+    return true
+  })
+  if (count === 0) return 0
+  forEachRun(written, (first, last) => {
+    const [from, to] = [start + first * PAGE_SIZE, start + last * PAGE_SIZE]
+    const range = new MmuNotifierRange(MMU_NOTIFY_CLEAR, null, mm, from, to)
+    mmuNotifierInvalidateRangeStart(range)
+    forEachEntry(mm, from, to, (words, i) => {
+      words[2 * i + 1] &= ~PTE_DUPLICATED
+      return true
+    })
+    mmuNotifierInvalidateRangeEnd(range)
+  })
   return count
 }
 
-/** A write fault is about to make a duplicated page writable: all mirrors drop their copy. */
-export function dropDuplicate(vma: Vma, addr: Addr): void {
-  clearEvent(vma.mm, vma, addr, addr + PAGE_SIZE)
+/** A marked entry becomes writable: `makeWritable` runs, and takes the mark away, while all mirrors drop their copies. */
+export function dropDuplicate(vma: Vma, addr: Addr, makeWritable: () => void): void {
+  const range = new MmuNotifierRange(MMU_NOTIFY_CLEAR, vma, vma.mm, addr, addr + PAGE_SIZE)
+  mmuNotifierInvalidateRangeStart(range)
+  makeWritable()
+  mmuNotifierInvalidateRangeEnd(range)
 }
 
-function clearEvent(mm: Mm, vma: Vma | null, start: Addr, end: Addr): void {
-  const range = new MmuNotifierRange(MMU_NOTIFY_CLEAR, vma, mm, start, end)
-  mmuNotifierInvalidateRangeStart(range)
-  mmuNotifierInvalidateRangeEnd(range)
+function isPageRange(start: Addr, end: Addr): boolean {
+  return start >= 0 && start < end && start % PAGE_SIZE === 0 && end % PAGE_SIZE === 0
+}
+
+/** Calls `visit` for each run `[first, end)` of set elements. */
+function forEachRun(set: Uint8Array, visit: (first: number, end: number) => void): void {
+  for (let first = set.indexOf(1); first >= 0; ) {
+    let end = first + 1
+    while (end < set.length && set[end] !== 0) end++
+    visit(first, end)
+    first = set.indexOf(1, end)
+  }
 }
 
 /** A mark is for one page, so huge entries are split first. */
 function splitHugePmds(vma: Vma, start: Addr, end: Addr): void {
-  if ((vma.flags & VM_HUGETLB) !== 0) return
   for (let addr = start; addr < end; addr = pmdAddrEnd(addr, end)) {
     const pmd = vma.mm.pageTable.findPmd(addr)
     const slot = pmdIndex(addr)

@@ -28,6 +28,15 @@ export function tlbProtect(mm: Mm, start: Addr, end: Addr): void {
   mergeDirty(mm, start, end, dirty)
 }
 
+/** Collects dirty bits in `[start, end)` while the CPU goes on writing; only `collectWrites` may do that. */
+export function tlbCollectDirty(mm: Mm, start: Addr, end: Addr): void {
+  const { mmu } = mm.sys
+  if (mmu.capabilities.walksPageTable) return
+  const dirty = new Uint8Array((end - start) / PAGE_SIZE)
+  mmu.collectDirty(mm.space, start, dirty.length, dirty)
+  mergeDirty(mm, start, end, dirty)
+}
+
 /**
  * Hands the entry to the CPU after a fault. Where nobody traps, nobody sees a store either: there a writable entry is handed
  * over for reading until a write fault has made it dirty, as on hardware without dirty bits.

@@ -211,14 +211,13 @@ class EntryCheck {
     if ((flags & PTE_WRITE) !== 0 && (vma.flags & VM_WRITE) === 0) {
       broken('T-6', `${place(this.mm, addr)}: writable ${formatFlags(flags)} in ${nameOfVma(vma)}, which is not`)
     }
+    if ((flags & PTE_DUPLICATED) !== 0 && (flags & (PTE_PRESENT | PTE_SPECIAL | PTE_WRITE)) !== PTE_PRESENT) {
+      broken('INV-8', `${place(this.mm, addr)}: ${formatFlags(flags)} is marked as duplicated and may change unnoticed`)
+    }
     if ((flags & PTE_PRESENT) === 0) return
     const noAccess = (vma.flags & VM_ACCESS_FLAGS) === 0
     if (noAccess && (flags & PTE_PROTNONE) === 0) {
       broken('T-14', `${place(this.mm, addr)}: accessible ${formatFlags(flags)} in ${nameOfVma(vma)}, which is not`)
-    }
-    if ((flags & PTE_DUPLICATED) === 0) return
-    if ((flags & PTE_SPECIAL) !== 0 || ((flags & PTE_WRITE) !== 0 && this.sys.mmu.capabilities.traps)) {
-      broken('INV-8', `${place(this.mm, addr)}: ${formatFlags(flags)} is marked as duplicated and may change unnoticed`)
     }
   }
 

@@ -176,7 +176,9 @@ class World {
         this.pins.shift()?.pinned.unpin()
         break
       case 'share':
+        process.mm.mmapLock.tryRead()
         shareForRead(process.mm, addr, addr + length)
+        process.mm.mmapLock.unlockRead()
         break
     }
   }

@@ -833,7 +833,10 @@ describe('validateSystem() with translations of a device (INV-8)', () => {
     const zoo = new Zoo()
     const pfn = zoo.pfnAt(RW)
     expect(check(zoo, RW, pfn, false, true)).toThrow(/^INV-8: a device has a duplicate/)
-    shareForRead(zoo.process.mm, zoo.addr(RW), zoo.addr(RW + 1))
+    const { mm } = zoo.process
+    mm.mmapLock.tryRead()
+    shareForRead(mm, zoo.addr(RW), zoo.addr(RW + 1))
+    mm.mmapLock.unlockRead()
     check(zoo, RW, pfn, false, true)()
     expect(check(zoo, RW, pfn, true, true)).toThrow(/^INV-8: .*may write it/)
     zoo.process.store32(zoo.addr(RW), 2)
