@@ -39,6 +39,15 @@ export class RunningEngine {
     this.started = started
   }
 
+  /** The end of the engine is the end of the program, which would only wait; unless somebody else waits for it. */
+  failLoudly(): void {
+    this.worker.on('error', (error) => {
+      if (this.worker.listenerCount('error') > 1) return
+      console.error(error)
+      process.exit(1)
+    })
+  }
+
   /** The memory of the mapping, behind the page that belongs to nobody. */
   get buffer(): SharedArrayBuffer {
     return this.started.buffer
@@ -60,7 +69,9 @@ export async function startEngine(npages: number, faultAround = 1): Promise<Runn
     tracking: (argument('tracking') as WriteTracking | undefined) ?? 'async',
   }
   const worker = new Worker(new URL('./engine-worker.js', import.meta.url), { workerData: options })
-  return new RunningEngine(worker, await nextReply(worker))
+  const engine = new RunningEngine(worker, await nextReply(worker))
+  engine.failLoudly()
+  return engine
 }
 
 /** What follows `--name` on the command line. */
@@ -71,7 +82,10 @@ export function argument(name: string): string | undefined {
 
 function nextReply(worker: Worker): Promise<EngineReply> {
   return new Promise((resolve, reject) => {
-    worker.once('message', resolve)
     worker.once('error', reject)
+    worker.once('message', (reply) => {
+      worker.off('error', reject)
+      resolve(reply)
+    })
   })
 }

@@ -178,7 +178,7 @@ export class UserfaultfdMmu implements Mmu {
    * Runs `body` and hands what it installs to the kernel in as few calls as possible. Pages of `store` are those that a
    * store waits for: where they are installed writable they count as written, and the store needs no second fault.
    */
-  batch<T>(body: () => T, store?: PageRange): T {
+  batch<T>(body: () => T, store?: PageRange | undefined): T {
     assert(!this.#batching, 'a batch inside a batch')
     this.#batching = true
     if (store !== undefined) {
