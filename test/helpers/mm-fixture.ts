@@ -20,6 +20,7 @@ import {
 } from '../../src/mm/migrate-device.ts'
 import type { Mm } from '../../src/mm/mm.ts'
 import { GUP_PIN_COUNTING_BIAS } from '../../src/mm/page.ts'
+import { putPage } from '../../src/mm/page-alloc.ts'
 import type { System } from '../../src/mm/system.ts'
 import { validateSystem } from '../../src/mm/validate.ts'
 import type { Vma } from '../../src/mm/vma.ts'
@@ -80,6 +81,12 @@ export class MmFixture {
     addTo(this.held, pfn, n)
     this.sys.pages.refcount[pfn] += n
     assert(this.sys.pages.refcount[pfn] > 0, () => `frame ${pfn} is in use`)
+  }
+
+  /** Gives one of them back; the page goes if it was the last. */
+  letGo(pfn: Pfn): void {
+    addTo(this.held, pfn, -1)
+    this.step(() => putPage(this.sys, pfn))
   }
 
   // ---- addresses and entries ----
