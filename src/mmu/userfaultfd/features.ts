@@ -127,7 +127,10 @@ export function explainRefusals(refusals: readonly Refusal[]): NoLiveSupport {
       `this kernel gives userfaultfd to root only (${tried}); Linux 5.11 gives it to everybody`,
     )
   }
-  if ([...refusals].every(({ errno }) => errno === -EPERM || errno === -EACCES || errno === -ENOENT)) {
+  if (errnoOf('user-mode') === undefined) {
+    return unavailable('unprivileged', `this user may not handle page faults of system calls (${tried})`)
+  }
+  if (refusals.every(({ errno }) => errno === -EPERM || errno === -EACCES || errno === -ENOENT)) {
     return unavailable('forbidden', `userfaultfd is refused whoever asks, as in containers (${tried})`)
   }
   return unavailable('not-built', `userfaultfd does not work here (${tried})`)
