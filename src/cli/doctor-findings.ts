@@ -76,12 +76,12 @@ function live(facts: Facts): Finding {
   const { live } = facts
   if (live.mode === 'unavailable') {
     const details = [
-      `${live.reason}.`,
+      sentence(live.reason),
       'Programs run in explicit mode: call await heap.sync(view) before the CPU touches what a device wrote.',
     ]
     return finding('missing', 'live', 'live memory is not available', details, adviceFor(live, facts))
   }
-  const details = [tracking(live), ...live.lacks.map(({ reason }) => `${reason}.`)]
+  const details = [tracking(live), ...live.lacks.map(({ reason }) => sentence(reason))]
   const advice = live.lacks.flatMap((lack) => adviceFor(lack, facts))
   if (live.mode === 'live') {
     const how = live.source === 'device' ? ', through /dev/userfaultfd' : ''
@@ -105,6 +105,11 @@ function tracking({ tracking }: LiveSupport): string {
     default:
       return assertNever(tracking)
   }
+}
+
+/** A reason as it stands in a paragraph. */
+function sentence(reason: string): string {
+  return `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`
 }
 
 function adviceFor({ cause }: Lack | NoLiveSupport, facts: Facts): readonly string[] {
@@ -198,7 +203,7 @@ function swap({ path, free, isMemory }: Folder): Finding {
 
 function webgpu({ webgpu, packages }: Facts): Finding {
   if (webgpu.adapter === null) {
-    const details = (webgpu.reason ?? '').split('\n').map((line) => `${line}.`)
+    const details = (webgpu.reason ?? 'nobody says why').split('\n').map(sentence)
     const wanted = (['koffi', 'webgpu', '@sparticuz/chromium'] as const).filter((name) => packages[name] === null)
     const advice = wanted.length > 0 ? [`npm install ${wanted.join(' ')}`] : ['install a Vulkan driver for the GPU']
     return finding('missing', 'webgpu', 'WebGPU: no adapter', details, advice)

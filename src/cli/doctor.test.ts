@@ -121,7 +121,7 @@ describe('live memory', () => {
   it.each(LIVE_CAUSES)('what is missing for %s comes with a step, and with the mode that works', (cause) => {
     const found = without(cause)
     expect([found.status, found.advice.length > 0]).toEqual(['missing', true])
-    expect(found.details.join(' ')).toMatch(/it is so\. .*explicit mode/)
+    expect(found.details.join(' ')).toMatch(/It is so\. .*explicit mode/)
     expect(report({ ...GOOD, live: { mode: 'unavailable', cause, reason: 'it is so' } }).mode).toBe('explicit')
   })
 
@@ -165,7 +165,7 @@ describe('live memory', () => {
     const lacks = [{ cause: 'old-kernel', reason: 'this kernel is old' }] as const
     const found = topic({ ...GOOD, live: { ...LIVE, tracking: 'sync', lacks } }, 'live')
     expect([found.status, found.advice[0]]).toEqual(['limited', expect.stringContaining('Linux 6.7')])
-    expect(found.details).toContain('this kernel is old.')
+    expect(found.details).toContain('This kernel is old.')
     expect(topic({ ...GOOD, arch: 'arm64', live: { ...LIVE, tracking: 'none', lacks } }, 'live').advice[0]).toContain(
       '6.10',
     )
@@ -201,7 +201,7 @@ describe('the rest of the machine', () => {
     const packages = { ...GOOD.packages, webgpu: null, '@sparticuz/chromium': null }
     const found = topic({ ...GOOD, webgpu: none, packages }, 'webgpu')
     expect([found.status, found.advice]).toEqual(['missing', ['npm install webgpu @sparticuz/chromium']])
-    expect(found.details).toEqual(['there is no Vulkan.', 'no driver.'])
+    expect(found.details).toEqual(['There is no Vulkan.', 'No driver.'])
     expect(topic({ ...GOOD, webgpu: none }, 'webgpu').advice).toEqual(['install a Vulkan driver for the GPU'])
     const software = { adapter: 'SwiftShader', isSoftware: true, reason: null }
     expect(topic({ ...GOOD, webgpu: software }, 'webgpu').status).toBe('limited')
