@@ -70,7 +70,7 @@ function compile(source: string, seen: Set<string>): void {
   seen.add(source)
   const text = readFileSync(source, 'utf8')
   const output = outputOf(source)
-  // The older the source, the longer ago: what is not newer than its output is compiled already.
+  // A source that is not newer than its output was compiled as it is.
   if (!existsSync(output) || statSync(output).mtimeMs <= statSync(source).mtimeMs) {
     const compilerOptions = {
       target: ts.ScriptTarget.ES2023,
