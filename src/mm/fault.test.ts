@@ -3,13 +3,14 @@
 
 import { describe, expect, it } from 'vitest'
 import { MmFixture } from '../../test/helpers/mm-fixture.ts'
+import { F, Watcher } from '../../test/helpers/watcher.ts'
 import { PAGE_SIZE } from '../base/addr.ts'
 import { AccessSignal, WouldWait } from '../machine/signals.ts'
 import { MADV_HWPOISON, MADV_PAGEOUT, PROT_NONE, PROT_READ, PROT_WRITE } from '../uapi/mman.ts'
 import { MM_ANONPAGES, MM_SHMEMPAGES, MM_SWAPENTS } from './mm.ts'
 import { PG_LRU } from './page.ts'
 import { unlockPage } from './page-alloc.ts'
-import { PTE_DIRTY, PTE_KIND_SWAPIN_ERROR, PTE_WRITE, PTE_YOUNG } from './pte.ts'
+import { PTE_DIRTY, PTE_KIND_SWAPIN_ERROR, PTE_PROTNONE, PTE_WRITE, PTE_YOUNG } from './pte.ts'
 import { FAULT_FLAG_WRITE, VM_FAULT_HWPOISON, VM_FAULT_RETRY, VM_FAULT_SIGBUS } from './vm-fault.ts'
 
 const ACCESS = PTE_WRITE | PTE_DIRTY | PTE_YOUNG
@@ -276,6 +277,26 @@ describe('a fault on an entry that is not present', () => {
     fixture.madvise(0, 1, MADV_HWPOISON)
     expect(fixture.fault(0, 0)).toBe(VM_FAULT_HWPOISON)
     expect(() => fixture.load(0)).toThrow(expect.objectContaining({ signal: 'SIGBUS', reason: 'hwpoison' }))
+    fixture.finish()
+  })
+
+  it('without access in a mapping that can be accessed makes it accessible again (CP-12)', () => {
+    const fixture = new MmFixture()
+    fixture.mmap(0, 2)
+    fixture.store(0, 2, 7)
+    const pfn = fixture.pfn(0)
+    const hint = (page: number) =>
+      fixture.setEntry(page, (fixture.flags(page) & ~PTE_WRITE) | PTE_PROTNONE, fixture.pfn(page))
+    hint(0)
+    hint(1)
+    expect([fixture.pte(0, 2), fixture.load(0), fixture.pte(0, 2), fixture.pfn(0)]).toEqual(['nn', [7], 'rn', pfn])
+    fixture.store(1, 1, 9)
+    expect([fixture.pte(0, 2), fixture.load(1)]).toEqual(['rw', [9]])
+    hint(0)
+    expect(new Watcher(fixture.mm, fixture.addr(0), 1).fault(0, 1, { default: F })).toBe('ok: V') // RF-68
+    hint(0)
+    fixture.pin(0, 1)()
+    expect(fixture.pte(0, 1)).toBe('w')
     fixture.finish()
   })
 

@@ -30,6 +30,7 @@ import {
   PTE_KIND_SWAP,
   PTE_MKDIRTY,
   PTE_PRESENT,
+  PTE_PROTNONE,
   PTE_SOFT_DIRTY,
   PTE_SPECIAL,
   PTE_WRITE,
@@ -63,7 +64,7 @@ import {
   VM_FAULT_SIGBUS,
   VmFault,
 } from './vm-fault.ts'
-import { VM_HUGETLB, VM_LOCKED, VM_SHARED, VM_WRITE } from './vm-flags.ts'
+import { VM_ACCESS_FLAGS, VM_HUGETLB, VM_LOCKED, VM_SHARED, VM_WRITE } from './vm-flags.ts'
 import { linearPageIndex, type Vma, vmaProtection } from './vma.ts'
 
 /**
@@ -91,6 +92,7 @@ export function handleMmFault(vma: Vma, addr: Addr, flags: number): number {
   }
   const words = table.words
   if ((entry & PTE_PRESENT) !== 0) {
+    if ((entry & PTE_PROTNONE) !== 0 && (vma.flags & VM_ACCESS_FLAGS) !== 0) return doNumaPage(vma, page, table, i)
     if ((flags & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE)) !== 0) {
       if ((entry & PTE_WRITE) === 0) return doWpPage(makeVmFault(vma, page, flags))
       if ((flags & FAULT_FLAG_WRITE) !== 0) words[2 * i + 1] |= PTE_MKDIRTY
@@ -100,6 +102,17 @@ export function handleMmFault(vma: Vma, addr: Addr, flags: number): number {
     return 0
   }
   return doSwapPage(makeVmFault(vma, page, flags))
+}
+
+/**
+ * An entry without access in a mapping that can be accessed is a hint: somebody wants to know whether the page is used
+ * (`do_numa_page`, CP-12). It becomes accessible again; a write may then fault once more.
+ */
+function doNumaPage(vma: Vma, addr: Addr, table: PteTable, i: number): number {
+  const entry = table.words[2 * i + 1]
+  table.words[2 * i + 1] = (entry & ~(PTE_PROTNONE | PTE_WRITE)) | vmaProtection(vma) | PTE_YOUNG
+  tlbInstall(vma.mm, addr, table, i)
+  return 0
 }
 
 /** The fault with the entry as it is now. */

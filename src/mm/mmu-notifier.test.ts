@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { type Addr, PAGE_SIZE } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
 import { EAGAIN, EINVAL, EOVERFLOW } from '../base/errno.ts'
+import { HMM_RANGE_DEFAULT_TIMEOUT } from '../hmm/hmm-range.ts'
 import { SimulatedMmu } from '../mmu/simulated/simulated-mmu.ts'
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE } from '../uapi/mman.ts'
 import { forkMm } from './fork.ts'
@@ -312,7 +313,7 @@ describe('the worked timeline (MN-95 to MN-99)', () => {
     const a = subscribe(mm, A, LENGTH)
     const seqs = () => [subscriptionsOf(mm).invalidateSeq, a.sub.invalidateSeq]
     expect(seqs()).toEqual([2, 1]) // MN-95
-    const first = mmuIntervalReadBegin(a.sub)
+    const first = mmuIntervalReadBegin(a.sub) // MN-40
     expect([first, mmuIntervalReadRetry(a.sub, first)]).toEqual([1, false])
 
     const event = begin(mm, A, A + PAGE_SIZE)
@@ -449,6 +450,10 @@ describe('events', () => {
       MMU_NOTIFY_EXCLUSIVE,
     ]
     expect(events).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
+  })
+
+  it('bound the loop of a driver to a second (MN-46)', () => {
+    expect(HMM_RANGE_DEFAULT_TIMEOUT).toBe(1000) // milliseconds
   })
 
   it('mmuNotifierRangeUpdateToReadOnly() is true for PROTECTION_VMA of a mapping that can be read (MN-47)', () => {
