@@ -57,7 +57,7 @@ export class Block {
   readonly npages: number
   /** Frames that hold pages or duplicates. */
   live = 0
-  /** Frames that an operation uses. While there are any the block is not evicted. */
+  /** Frames that an operation uses. They are not evicted. */
   ncaptured = 0
   /** It is being filled: all its frames are reserved. */
   open = true
@@ -188,17 +188,25 @@ export class FramePool {
     return block.vpn + (frame - block.first)
   }
 
-  /** Blocks that can be evicted: they hold something, and nobody works with them. */
+  /** Blocks with something that can be evicted. */
   evictable(): Block[] {
-    return [...this.blocks.values()].filter(({ open, live, ncaptured }) => !open && live > 0 && ncaptured === 0)
+    return [...this.blocks.values()].filter((block) => {
+      if (block.open || block.live === 0) return false
+      return block.ncaptured === 0 || !this.idleFrames(block).next().done
+    })
   }
 
-  /** Frames of a block that hold something, ascending. */
-  *framesOf(block: Block): IterableIterator<number> {
+  /** Frames of a block that hold something which no operation uses, ascending. */
+  *idleFrames(block: Block): IterableIterator<number> {
     for (let frame = block.first; frame < block.first + block.npages; frame++) {
-      const state = this.state[frame]
-      if (this.blockOf[frame] === block.id && (state === FRAME_PAGE || state === FRAME_DUPLICATE)) yield frame
+      if (this.blockOf[frame] === block.id && this.isIdle(frame)) yield frame
     }
+  }
+
+  /** A page or a duplicate is there, and no operation uses it. */
+  isIdle(frame: number): boolean {
+    const state = this.state[frame]
+    return (state === FRAME_PAGE || state === FRAME_DUPLICATE) && this.captured[frame] === 0
   }
 
   // ---- frames ----

@@ -13,7 +13,7 @@ import type { Mm } from '../../mm/mm.ts'
 import { mmapReadLock, withUser } from '../edge.ts'
 import type { DeviceParts } from './device-parts.ts'
 import type { DeviceSpace } from './device-space.ts'
-import { type Block, FRAME_DUPLICATE, FRAME_PAGE, type FramePool } from './frame-pool.ts'
+import { type Block, FRAME_PAGE, type FramePool } from './frame-pool.ts'
 import type { OpenMigrations } from './open-migrations.ts'
 import type { ToSystem } from './to-system.ts'
 import type { Purpose } from './traffic.ts'
@@ -68,8 +68,8 @@ export class Room {
     for (let frame = block.first; frame < end; ) {
       const state = pool.state[frame]
       let next = frame + 1
-      if (state === FRAME_PAGE || state === FRAME_DUPLICATE) {
-        while (next < end && pool.state[next] === state) next++
+      if (pool.isOf(block, frame) && pool.isIdle(frame)) {
+        while (next < end && pool.state[next] === state && pool.isOf(block, next) && pool.isIdle(next)) next++
         const start = vpnToAddr(block.vpn + (frame - block.first))
         if (state === FRAME_PAGE) await this.evictPages(mm, start, frame, next - frame, why)
         else this.spaces.get(mm)?.discardDuplicates(start, vpnToAddr(block.vpn + (next - block.first)), 'eviction')
@@ -78,10 +78,10 @@ export class Room {
     }
   }
 
-  /** The same for all blocks that nobody works with, or those of one address space. */
+  /** The same for all blocks, or those of one address space. */
   async evictAll(purpose: Purpose, mm: Mm | null = null): Promise<void> {
     for (const block of this.parts.pool.evictable()) {
-      if (block.ncaptured === 0 && (mm === null || block.mm === mm)) await this.evict(block, purpose)
+      if (mm === null || block.mm === mm) await this.evict(block, purpose)
     }
   }
 
@@ -124,12 +124,12 @@ class BlockView implements BlockCounters {
   }
 
   get npages(): number {
-    return this.block.live
+    return this.block.ncaptured === 0 ? this.block.live : [...this.pool.idleFrames(this.block)].length
   }
 
   get ndirty(): number {
     let ndirty = 0
-    for (const frame of this.pool.framesOf(this.block)) {
+    for (const frame of this.pool.idleFrames(this.block)) {
       if (this.pool.state[frame] === FRAME_PAGE && this.pool.mustBeCopied(frame)) ndirty++
     }
     return ndirty

@@ -167,7 +167,7 @@ export class ToSystem {
     const { sys, pool } = this.parts
     let nfreed = 0
     for (const block of pool.evictable().sort((a, b) => a.lastUse - b.lastUse)) {
-      for (const frame of pool.framesOf(block)) {
+      for (const frame of pool.idleFrames(block)) {
         if (nfreed === npages) return nfreed
         const backing = pool.backingOf(frame)
         if (backing < 0 || sys.pages.isLocked(pool.pfnOf(frame))) continue
