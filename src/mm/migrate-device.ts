@@ -127,7 +127,7 @@ export function migrateVmaSetup(args: MigrateVma): number {
   if (!(npages > 0) || start < vma.start || start >= vma.end || end <= vma.start || end > vma.end) return -EINVAL
   // An unaligned range may cover one page more than its length says.
   const ncovered = (end - start) / PAGE_SIZE
-  if (args.src.length < ncovered || args.dst.length < ncovered) return -EINVAL
+  if (!(args.src.length >= ncovered && args.dst.length >= ncovered)) return -EINVAL
   if (args.faultPage >= 0 && !isDevicePrivatePage(vma.mm.sys, args.faultPage)) return -EINVAL
   assert(vma.mm.mmapLock.isHeld, 'migrateVmaSetup: the mmapLock is not held')
 

@@ -122,9 +122,7 @@ export class MmFixture {
 
   /** Entries as letters (mm/dump.ts); devices by their numbers: `D` and `d` are pages of device 0. */
   pte(page: number, npages: number, process = this.process): string {
-    return process.dumpPte(this.addr(page), npages, (owner) =>
-      owner instanceof DmirrorDevice ? owner.number : undefined,
-    )
+    return process.dumpPte(this.addr(page), npages, (owner) => (owner as { number?: number } | null)?.number)
   }
 
   attr(page: number, npages: number, process = this.process): string {
@@ -276,7 +274,8 @@ export class MmFixture {
   logOf(process: Process): EventLog {
     const found = this.logs.get(process.mm)
     if (found !== undefined) return found
-    const log = new EventLog(process.mm, BASE, (owner) => (owner instanceof DmirrorDevice ? `dev${owner.number}` : '?'))
+    const nameOf = (owner: unknown) => `dev${(owner as { number?: number }).number ?? '?'}`
+    const log = new EventLog(process.mm, BASE, nameOf)
     this.logs.set(process.mm, log)
     return log
   }
