@@ -12,7 +12,7 @@ import { type Addr, addrToVpn, HPAGE_PMD_NR, PAGE_SIZE, type Pfn } from '../../b
 import { AssertionError, assert, formatAddr } from '../../base/assert.ts'
 import type { Mmu, MmuCapabilities, SpaceId } from '../mmu.ts'
 import { HeapMemory } from './heap-memory.ts'
-import { PageGuard, type PageOwner } from './page-guard.ts'
+import { PageGuard, type TagOf } from './page-guard.ts'
 
 /** What the CPU may do with a page at the moment. */
 export const CPU_ACCESS = ['none', 'read', 'write'] as const
@@ -36,8 +36,8 @@ interface DeviceFrames {
 export interface ExplicitMmuOptions {
   /** Pages that the heap may grow to, by `addSegment`. */
   readonly nframes: number
-  /** To whom an allocated page belongs: find out when the CPU touches what is not its own. Default: nobody looks. */
-  readonly guardOwners?: ((pfn: Pfn) => PageOwner) | undefined
+  /** Find out when the CPU touches what is not its own, with the help of patterns that carry this. Default: nobody looks. */
+  readonly guardTags?: TagOf | undefined
 }
 
 export class ExplicitMmu implements Mmu {
@@ -65,8 +65,8 @@ export class ExplicitMmu implements Mmu {
     this.nframes = nframes
     this.#state = new Uint8Array(nframes)
     this.#nfree = 0
-    const guardOwners = 'byteLength' in memory ? undefined : memory.guardOwners
-    this.guard = guardOwners === undefined ? null : new PageGuard(this.#memory, nframes, guardOwners)
+    const guardTags = 'byteLength' in memory ? undefined : memory.guardTags
+    this.guard = guardTags === undefined ? null : new PageGuard(this.#memory, nframes, guardTags)
     if ('byteLength' in memory) this.addSegment(0, memory)
   }
 

@@ -17,7 +17,7 @@ let kind: ElementKind
 /** Pages 1 to 7 belong to owner 0x111, the others to 0x222; all are the CPU's. */
 beforeEach(() => {
   kind = 'other'
-  mmu = new ExplicitMmu({ nframes: NPAGES, guardOwners: (pfn) => ({ tag: pfn < 8 ? 0x111 : 0x222, kind }) })
+  mmu = new ExplicitMmu({ nframes: NPAGES, guardTags: (pfn) => (pfn < 8 ? 0x111 : 0x222) })
   mmu.addSegment(0, new ArrayBuffer(page(NPAGES)))
   if (mmu.guard === null) throw new Error('there is a guard')
   guard = mmu.guard
@@ -35,7 +35,7 @@ const doubles = () => new Float64Array(mmu.buffer)
 
 function findings(): string[] {
   guard.verify(0, NPAGES)
-  guard.scan(0, NPAGES)
+  guard.scan(0, NPAGES, kind)
   return guard
     .takeFindings()
     .map(({ misuse, start, end, tag }) => `${misuse} ${start}-${end}${tag > 0 ? ` of ${tag.toString(16)}` : ''}`)

@@ -12,16 +12,12 @@ import { PAGE_SIZE, type Pfn } from '../../base/addr.ts'
 import { assert } from '../../base/assert.ts'
 import type { HeapMemory } from './heap-memory.ts'
 
-/** How the elements of a page are to be looked at: floating-point numbers carry the pattern through conversions. */
+/** What elements there are in a page: floating-point numbers carry the pattern through computations and conversions. */
 export const ELEMENT_KINDS = ['float32', 'float64', 'other'] as const
 export type ElementKind = (typeof ELEMENT_KINDS)[number]
 
-/** To whom a page belongs. */
-export interface PageOwner {
-  /** Number that the pattern carries, 1 to OWNER_TAG_MAX. */
-  readonly tag: number
-  readonly kind: ElementKind
-}
+/** Gives the number that the pattern in place of a page carries, 1 to TAG_MAX: that of the page's owner. */
+export type TagOf = (pfn: Pfn) => number
 
 /** What the CPU did: stored to a page on a device, stored to a page that devices share, loaded from a page on a device. */
 export const MISUSES = ['store-away', 'store-shared', 'load-away'] as const
@@ -37,7 +33,7 @@ export interface Finding {
   readonly tag: number
 }
 
-export const OWNER_TAG_MAX = 0x7fffe // the highest, 0x7ffff, is that of an Int32Array full of 2^31 - 1
+export const TAG_MAX = 0x7fffe // the highest, 0x7ffff, is that of an Int32Array full of 2^31 - 1
 
 const PATTERN = 0x7ff8_0000
 const TAG_MASK = 0x7_ffff
@@ -56,7 +52,7 @@ const SEALED = 2
 
 export class PageGuard {
   readonly #memory: HeapMemory
-  readonly #ownerOf: (pfn: Pfn) => PageOwner
+  readonly #tagOf: TagOf
   readonly #marks: Uint8Array
   /** Of a taken page: where its contents are, -1 for nowhere. Of a sealed page: where its checksums are. */
   readonly #slots: Int32Array
@@ -70,13 +66,14 @@ export class PageGuard {
   readonly #tags = new Set<number>()
   #findings: Finding[] = []
   #nguarded = 0
+  /** False while pages are freed: nobody will have what is taken then, so nothing is put in its place. */
+  isActive = true
   /** Where the next partial verification begins. */
   #cursor = 0
 
-  /** `ownerOf` is asked for pages that are allocated. */
-  constructor(memory: HeapMemory, nframes: number, ownerOf: (pfn: Pfn) => PageOwner) {
+  constructor(memory: HeapMemory, nframes: number, tagOf: TagOf) {
     this.#memory = memory
-    this.#ownerOf = ownerOf
+    this.#tagOf = tagOf
     this.#marks = new Uint8Array(nframes)
     this.#slots = new Int32Array(nframes)
   }
@@ -101,9 +98,10 @@ export class PageGuard {
   take(pfn: Pfn): void {
     if (this.#marks[pfn] === TAKEN) return
     this.unseal(pfn)
+    if (!this.isActive) return
     this.#makeContents(pfn).set(this.#memory.bytes(pfn))
-    const { tag } = this.#ownerOf(pfn)
-    assert(tag >= 1 && tag <= OWNER_TAG_MAX, () => `owner tag ${tag} of frame ${pfn}`)
+    const tag = this.#tagOf(pfn)
+    assert(tag >= 1 && tag <= TAG_MAX, () => `tag ${tag} of frame ${pfn}`)
     this.#tags.add(tag)
     this.#patterns.set(pfn, PATTERN | tag)
     this.#marks[pfn] = TAKEN
@@ -194,9 +192,9 @@ export class PageGuard {
   }
 
   /** Looks for patterns in the pages of `[from, to)` that the CPU may write. */
-  scan(from: Pfn, to: Pfn): void {
-    if (!this.hasTaken) return
-    for (let pfn = from; pfn < to; pfn++) if (this.#marks[pfn] === 0) this.#scanPage(pfn)
+  scan(from: Pfn, to: Pfn, kind: ElementKind): void {
+    if (this.#tags.size === 0) return
+    for (let pfn = from; pfn < to; pfn++) if (this.#marks[pfn] === 0) this.#scanPage(pfn, kind)
   }
 
   /** What was found since the last call. */
@@ -280,9 +278,8 @@ export class PageGuard {
 
   // ---- patterns elsewhere ----
 
-  #scanPage(pfn: Pfn): void {
+  #scanPage(pfn: Pfn, kind: ElementKind): void {
     const { words, pfn: first } = this.#memory.get(pfn)
-    const { kind } = this.#ownerOf(pfn)
     const base = (pfn - first) * PAGE_WORDS
     let previous = 0
     for (let i = 0; i < PAGE_WORDS; i++) {

@@ -1,0 +1,179 @@
+// Where arrays lie: segments, each one buffer, side by side in the address space of the heap. A segment is made when there is
+// no room in the others; where they are made of ordinary buffers, each is as large as all before, so a small heap stays small.
+//
+//   address  0        4 KiB                                                            the page of address 0 has no memory,
+//            | null   | segment: x .. | gap | y ........ | gap | z | | gap | segment   so that no array is at the null pointer
+//
+// An array begins with a page and is followed by a page that belongs to nobody. The last one of a segment may end with it.
+
+import { PAGE_SIZE } from '../base/addr.ts'
+import { assert } from '../base/assert.ts'
+import { formatSize, GIB, MIB } from '../base/size.ts'
+import { FreeRuns } from '../devices/free-runs.ts'
+import { HeapError } from './heap-error.ts'
+
+/** Pointers are words of 4 bytes, numbered with 32 bits. */
+export const HEAP_BYTES_MAX = 16 * GIB
+
+export const SEGMENT_BYTES_MAX = 4 * GIB
+
+/** Segments begin with this, if they may. */
+const SEGMENT_BYTES_FIRST = 16 * MIB
+
+export class ArenaSegment {
+  /** Address of its first byte. */
+  readonly addr: number
+  readonly npages: number
+  readonly buffer: ArrayBufferLike
+  /** With the page behind it, as the gap of the last array. */
+  readonly free: FreeRuns
+  /** Pages from here on were never given to anybody. */
+  freshPage = 0
+
+  constructor(addr: number, buffer: ArrayBufferLike) {
+    this.addr = addr
+    this.npages = buffer.byteLength / PAGE_SIZE
+    this.buffer = buffer
+    this.free = new FreeRuns(this.npages + 1)
+    if (addr === 0) this.free.alloc(1)
+  }
+}
+
+/** Where segments come from. */
+export interface SegmentSource {
+  /** A new segment with room for `npages` pages at a multiple of `align` bytes. Throws a HeapError OUT_OF_SPACE. */
+  make(npages: number, align: number, what: string): ArenaSegment
+}
+
+/** Room for an array. */
+export interface Place {
+  readonly segment: ArenaSegment
+  /** First page, counted from the beginning of the segment. */
+  readonly page: number
+  readonly npages: number
+  /** So many pages from the first on held another array before. */
+  readonly nstale: number
+}
+
+export class Arena {
+  readonly #source: SegmentSource
+  readonly #onSegment: (segment: ArenaSegment) => void
+  readonly #segments: ArenaSegment[] = []
+  readonly #byBuffer = new Map<ArrayBufferLike, ArenaSegment>()
+
+  /** `onSegment` is called for each new segment, before anything lies in it. */
+  constructor(source: SegmentSource, onSegment: (segment: ArenaSegment) => void) {
+    this.#source = source
+    this.#onSegment = onSegment
+  }
+
+  get segments(): readonly ArenaSegment[] {
+    return this.#segments
+  }
+
+  /** The segment that is made of a buffer. */
+  segmentOf(buffer: ArrayBufferLike): ArenaSegment | undefined {
+    return this.#byBuffer.get(buffer)
+  }
+
+  /** The segment at an address. */
+  segmentAt(addr: number): ArenaSegment | undefined {
+    return this.#segments.find((segment) => addr >= segment.addr && addr < segment.addr + segment.buffer.byteLength)
+  }
+
+  /**
+   * Finds room for `npages` pages at a multiple of `align` bytes.
+   *
+   * Throws a HeapError OUT_OF_SPACE; `what` says for what, in the message.
+   */
+  alloc(npages: number, align: number, what: string): Place {
+    for (const segment of this.#segments) {
+      const place = take(segment, npages, align)
+      if (place !== null) return place
+    }
+    const segment = this.#source.make(npages, align, what)
+    this.#segments.push(segment)
+    this.#byBuffer.set(segment.buffer, segment)
+    this.#onSegment(segment)
+    const place = take(segment, npages, align)
+    assert(place !== null, () => `a segment that was made for ${npages} pages has room for them`)
+    return place
+  }
+
+  /** Gives room back. */
+  free(segment: ArenaSegment, page: number, npages: number): void {
+    segment.free.free(page, npages + 1)
+  }
+}
+
+export interface GrowingSegmentsOptions {
+  /** Bytes of all segments together, whole pages. */
+  readonly size: number
+  /** Bytes of a segment at most, whole pages. */
+  readonly segmentMax: number
+  /** Makes a buffer of zeroes, or throws a RangeError if there is not as much memory. */
+  readonly makeBuffer: (nbytes: number) => ArrayBufferLike
+}
+
+/** Segments of ordinary buffers, made when they are needed: each as large as all before, within bounds. */
+export class GrowingSegments implements SegmentSource {
+  readonly #options: GrowingSegmentsOptions
+  /** Where the address space ends. */
+  readonly #end: number
+  #nextAddr = PAGE_SIZE
+  #nbytes = 0
+
+  constructor(options: GrowingSegmentsOptions) {
+    this.#options = options
+    this.#end = addressPages(options.size, options.segmentMax) * PAGE_SIZE
+  }
+
+  make(npages: number, align: number, what: string): ArenaSegment {
+    const { size, segmentMax } = this.#options
+    const addr = this.#nextAddr
+    // In front of an array that is aligned there may be room that it cannot use.
+    const nbytes = npages * PAGE_SIZE + ((align - (addr % align)) % align)
+    if (nbytes > segmentMax) {
+      const limit = formatSize(segmentMax)
+      throw new HeapError('OUT_OF_SPACE', `${what}: an array lies in one segment, and those have up to ${limit}`)
+    }
+    const left = Math.min(size - this.#nbytes, this.#end - addr)
+    if (nbytes > left) {
+      const used = `no segment has room for it, and for a new one ${formatSize(Math.max(0, left))} of ${formatSize(size)} are left`
+      throw new HeapError('OUT_OF_SPACE', `${what}: ${used}; free arrays, or open the heap with a larger size`)
+    }
+    const wished = Math.min(Math.max(SEGMENT_BYTES_FIRST, this.#nbytes), segmentMax, left)
+    const buffer = this.#makeBuffer(Math.max(nbytes, wished), nbytes, what)
+    this.#nbytes += buffer.byteLength
+    this.#nextAddr = addr + buffer.byteLength + PAGE_SIZE
+    return new ArenaSegment(addr, buffer)
+  }
+
+  #makeBuffer(wished: number, needed: number, what: string): ArrayBufferLike {
+    try {
+      return this.#options.makeBuffer(wished)
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error
+      if (wished > needed) return this.#makeBuffer(needed, needed, what)
+      const text = `${what}: the system gives no buffer of ${formatSize(needed)}`
+      throw new HeapError('OUT_OF_SPACE', text, { cause: error })
+    }
+  }
+}
+
+/** Pages of address space that growing segments of `size` bytes in all may need, gaps included. */
+export function addressPages(size: number, segmentMax: number): number {
+  // Besides segments of the largest size there are those of the beginning.
+  const nsegments = Math.ceil(size / segmentMax) + Math.ceil(Math.log2(Math.max(2, size / SEGMENT_BYTES_FIRST))) + 2
+  return Math.min(size / PAGE_SIZE + nsegments + 1, HEAP_BYTES_MAX / PAGE_SIZE)
+}
+
+function take(segment: ArenaSegment, npages: number, align: number): Place | null {
+  const alignPages = Math.max(1, align / PAGE_SIZE)
+  const phase = (alignPages - ((segment.addr / PAGE_SIZE) % alignPages)) % alignPages
+  const page = segment.free.alloc(npages + 1, alignPages, phase)
+  if (page < 0) return null
+  const nstale = Math.max(0, Math.min(page + npages, segment.freshPage) - page)
+  segment.freshPage = Math.max(segment.freshPage, page + npages)
+  return { segment, page, npages, nstale }
+}

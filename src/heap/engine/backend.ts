@@ -1,0 +1,46 @@
+// What the engine needs of the memory under a heap beyond what mm needs of it. The difference between the modes is here: who
+// knows of the pages that only the CPU has touched, and who finds out about wrong accesses.
+
+import type { Addr } from '../../base/addr.ts'
+import type { DevicePolicy } from '../../hmm/policy.ts'
+import type { Mm } from '../../mm/mm.ts'
+import type { Finding } from '../../mmu/explicit/page-guard.ts'
+import type { Mmu } from '../../mmu/mmu.ts'
+import type { MappedArray } from './array-table.ts'
+import type { ByteRange } from './protocol.ts'
+
+/** What the CPU may do with a page at the moment. */
+export type CpuAccess = 'none' | 'read' | 'write'
+
+/** Some bytes of an array. */
+export interface ArrayRange extends ByteRange {
+  readonly array: MappedArray
+}
+
+export interface HeapBackend {
+  readonly mmu: Mmu
+  /** For the devices of the heap. */
+  readonly policy: DevicePolicy
+
+  /** Memory for arrays to come. */
+  addSegment(addr: Addr, buffer: ArrayBufferLike): void
+  /** Makes pages zero that somebody had before. They have no frames. */
+  renew(addr: Addr, npages: number): void
+  /** Runs `zap`, which takes the frames of pages away for good. From then on nobody looks after the pages. */
+  retire(addr: Addr, npages: number, zap: () => void): void
+
+  /** What the CPU may do with the page at `addr`. */
+  cpuAccess(mm: Mm, addr: Addr): CpuAccess
+  /**
+   * Tells mm of the pages in `[start, end)` of one mapping that the CPU may have written without its knowing. The caller holds
+   * mmapLock for reading. Returns 0 or a negative errno.
+   */
+  adopt(mm: Mm, start: Addr, end: Addr): number
+
+  /** Looks for accesses that were not allowed: everywhere in `ranges`, and here and there in the others. */
+  verify(ranges: readonly ArrayRange[], others: Iterable<MappedArray>): void
+  /** The same, everywhere. */
+  verifyAll(arrays: Iterable<MappedArray>): void
+  /** What was found since the last call. */
+  takeFindings(): readonly Finding[]
+}

@@ -1,0 +1,24 @@
+// What the engine asks of a device. A driver's handle has more; launches go to it directly, through `Engine.launch`.
+
+import type { Access } from '../../trace/events.ts'
+import type { ByteRange } from './protocol.ts'
+
+export interface EngineDevice {
+  readonly name: string
+  /** Identity of its memory: `owner` of its pagemaps. */
+  readonly owner: unknown
+  /** Bytes of device memory, and how many of them hold pages. */
+  readonly nbytes: number
+  readonly nbytesUsed: number
+  /**
+   * Brings a range to the device as a launch that uses it so would. Rejects with an MmError, or if the device is lost. Returns
+   * how many pages came, and how many were there.
+   */
+  prefetch(range: ByteRange, access: Access): Promise<{ moved: number; resident: number }>
+  /** Moves the pages of a range that it has to system memory, after the launches that may write them. Rejects like `prefetch`. */
+  bringBack(range: ByteRange): Promise<void>
+  /** If the device is lost and the newest contents of something in the range went with it: a sentence that says so. */
+  lostIn(range: ByteRange): string | null
+  /** Takes the device away, after everything that it has to do. Its pages come back, as far as they can. */
+  close(): Promise<void>
+}

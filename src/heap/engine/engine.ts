@@ -1,0 +1,597 @@
+// The engine of a heap: start here. It owns the machine (System, one address space, the memory under it) and the devices, and
+// does what the heap asks for (protocol.ts). It knows arrays by address and name, and nothing of typed arrays or threads.
+//
+//   heap ── map, sync, ... ──> Engine ── handleMmFault, munmap ──> mm ──> backend
+//                                └─────── prefetch, launch ─────> devices
+//
+// The core below never waits; what has to wait is here. Three kinds of things are waited for: launches that use a range
+// (devices/claims.ts), migrations that hold mmapLock, and `sys.waitFor` of a call into mm. Whatever does not have to wait is
+// done before `call` returns.
+
+import { type Addr, PAGE_SIZE, type Pfn, pageAlignDown, pageAlignUp, pteIndex } from '../../base/addr.ts'
+import { assert } from '../../base/assert.ts'
+import { EAGAIN, EFAULT, MmError } from '../../base/errno.ts'
+import { isClaimed, whenUnclaimed } from '../../devices/claims.ts'
+import { mmapReadLock, mmapWriteLock } from '../../devices/edge.ts'
+import type { DevicePolicy } from '../../hmm/policy.ts'
+import { mmMadvise } from '../../mm/madvise.ts'
+import { pagemapOf } from '../../mm/memremap.ts'
+import { Mm } from '../../mm/mm.ts'
+import { mmMmap, mmMunmap, mmput } from '../../mm/mmap.ts'
+import { PTE_KIND_DEVICE_PRIVATE, PTE_KIND_MIGRATION, PTE_PRESENT, pteKind } from '../../mm/pte.ts'
+import { System } from '../../mm/system.ts'
+import type { Access } from '../../trace/events.ts'
+import { EventTracer, type Sink } from '../../trace/tracer.ts'
+import {
+  MADV_DONTNEED,
+  MADV_NORMAL,
+  MADV_RANDOM,
+  MADV_SEQUENTIAL,
+  MAP_ANONYMOUS,
+  MAP_FIXED,
+  MAP_NORESERVE,
+  MAP_PRIVATE,
+  PROT_READ,
+  PROT_WRITE,
+} from '../../uapi/mman.ts'
+import type { Misuse } from '../heap-error.ts'
+import { type ArrayTable, elementsOf, type MappedArray } from './array-table.ts'
+import type { ArrayRange, HeapBackend } from './backend.ts'
+import type { EngineDevice } from './device.ts'
+import { failureOf, Refusal } from './failure.ts'
+import { bringHome, entryFlags, type HandOverCounts, handOver } from './hand-over.ts'
+import { Holds } from './holds.ts'
+import { CopyCounts, OutcomeBuilder } from './outcome.ts'
+import type {
+  Advice,
+  ByteRange,
+  EngineCall,
+  EngineCalls,
+  EnginePort,
+  EngineStats,
+  NewArray,
+  Outcome,
+  Place,
+  PlaceRun,
+  Reply,
+} from './protocol.ts'
+
+export interface EngineOptions {
+  readonly backend: HeapBackend
+  /** Empty; the backend may look into it. */
+  readonly arrays: ArrayTable
+  /** Pages of device memory that are going to be added. */
+  readonly devicePages: number
+  /** Steps behind events are recorded too. */
+  readonly verbose: boolean
+  readonly sinks: readonly Sink[]
+}
+
+/** What a device needs to be made. */
+export interface DeviceSite {
+  readonly sys: System
+  readonly mm: Mm
+  readonly policy: DevicePolicy
+  readonly tracer: EventTracer
+  nameAt(addr: Addr): string | undefined
+}
+
+/** Ranges that a launch uses, in bytes; each lies in one array. */
+export interface LaunchUses {
+  readonly read: readonly ByteRange[]
+  readonly write: readonly ByteRange[]
+}
+
+/** A range of whole pages, and what it is of. */
+interface Pages extends ArrayRange {
+  readonly firstPage: Addr
+  /** Exclusive. */
+  readonly endPage: Addr
+}
+
+type Answer<C extends EngineCall> = EngineCalls[C]['answer']
+
+/** How often a range may change hands between being given to the CPU and being held for it. */
+const HOLD_ROUNDS_MAX = 16
+
+const RW = PROT_READ | PROT_WRITE
+
+export class Engine implements EnginePort {
+  readonly sys: System
+  readonly mm: Mm
+  readonly backend: HeapBackend
+  readonly arrays: ArrayTable
+  readonly tracer: EventTracer
+  readonly devices: EngineDevice[] = []
+  readonly #holds: Holds
+  readonly #copies = new CopyCounts()
+  /** Calls that have not answered yet. */
+  readonly #running = new Set<Promise<void>>()
+  /** Arrays that wait to be mapped. */
+  readonly #mapping = new Map<number, Promise<void>>()
+  #closed = false
+
+  constructor(options: EngineOptions) {
+    const { backend, arrays, devicePages, verbose, sinks } = options
+    this.backend = backend
+    this.arrays = arrays
+    this.tracer = new EventTracer({
+      level: verbose ? 'verbose' : 'events',
+      sinks: [this.#copies, ...sinks],
+      clock: () => performance.now() * 1000,
+      allocationAt: (addr) => arrays.nameAt(addr),
+    })
+    this.sys = new System(backend.mmu, { devicePages })
+    this.mm = new Mm(this.sys)
+    this.#holds = new Holds(this.mm)
+  }
+
+  /** Adds a device. */
+  async addDevice(make: (site: DeviceSite) => Promise<EngineDevice>): Promise<void> {
+    const { sys, mm, tracer, arrays } = this
+    const { policy } = this.backend
+    this.devices.push(await make({ sys, mm, policy, tracer, nameAt: (addr) => arrays.nameAt(addr) }))
+  }
+
+  call<C extends EngineCall>(call: C, args: EngineCalls[C]['args'], reply: (reply: Reply<C>) => void): void {
+    let answer: Answer<C> | Promise<Answer<C>>
+    try {
+      if (this.#closed) throw new Refusal('CLOSED', 'the engine was closed')
+      answer = this.#handlers[call](args) as Answer<C> | Promise<Answer<C>>
+    } catch (error) {
+      reply({ ok: false, failure: failureOf(error) })
+      return
+    }
+    if (!(answer instanceof Promise)) {
+      reply({ ok: true, answer })
+      return
+    }
+    const running = answer.then(
+      (value) => reply({ ok: true, answer: value }),
+      (error: unknown) => reply({ ok: false, failure: failureOf(error) }),
+    )
+    this.#running.add(running)
+    void running.finally(() => this.#running.delete(running))
+  }
+
+  /**
+   * Runs `begin`, which hands a launch to a driver. Before that, pages that mm does not know are made known to it, and nobody
+   * has touched what he must not. Nothing else happens in between, so launches are claimed in the order of these calls.
+   *
+   * Throws a Refusal: HELD, READ_ONLY, NOT_OWNED.
+   */
+  launch<T>({ read, write }: LaunchUses, begin: () => Promise<T>): Promise<T> {
+    const written = this.#pagesOf(write)
+    const all = [...this.#pagesOf(read), ...written]
+    for (const { array } of written) {
+      if (array.readOnly)
+        throw new Refusal('READ_ONLY', `"${array.name}" was allocated readOnly, and a launch writes it`)
+    }
+    for (const each of all) this.#checkNotHeld(each, 'a launch that uses it')
+    this.#check(all)
+    this.#adopt(all)
+    return begin()
+  }
+
+  /** References that the program holds on each frame: for `validateSystem`. */
+  heldReferences(): (pfn: Pfn) => number {
+    return this.#holds.heldReferences()
+  }
+
+  // ---- calls ----
+
+  readonly #handlers: { [C in EngineCall]: (args: EngineCalls[C]['args']) => Answer<C> | Promise<Answer<C>> } = {
+    segment: ({ addr, buffer }) => {
+      this.backend.addSegment(addr, buffer)
+      return null
+    },
+    map: (array) => this.#map(array),
+    unmap: ({ id }) => this.#unmap(this.arrays.get(id)),
+    sync: ({ ranges, write }) => this.#sync(ranges, write),
+    hold: ({ ranges, write }) => this.#hold(ranges, write),
+    release: ({ hold }) => {
+      this.#holds.release(hold)
+      return null
+    },
+    prefetch: ({ ranges, write, device }) => this.#prefetch(ranges, write ? 'write' : 'read', device),
+    discard: ({ ranges }) => this.#discard(ranges),
+    advise: ({ ranges, advice }) => this.#advise(ranges, advice),
+    where: ({ range }) => this.#where(range),
+    stats: () => this.#stats(),
+    close: () => this.#close(),
+  }
+
+  #map(args: NewArray): null | Promise<null> {
+    const { addr, npages, nstale } = args
+    const array = this.arrays.add(args)
+    // At once: the program may store there as soon as it has the array.
+    if (nstale > 0) this.backend.renew(addr, nstale)
+    const map = (): void => {
+      const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE
+      const mapped = mmMmap(this.mm, addr, npages * PAGE_SIZE, RW, flags)
+      assert(mapped === addr, () => `mapping "${array.name}" at ${addr} returned ${mapped}`)
+    }
+    const mapping = this.#whenWritable(map)
+    if (mapping === null) return null
+    this.#mapping.set(array.id, mapping)
+    return mapping.then(() => {
+      this.#mapping.delete(array.id)
+      return null
+    })
+  }
+
+  #unmap(array: MappedArray): null | Promise<null> {
+    const { start, end, name } = array
+    const unmap = (): void => {
+      this.backend.retire(start, countPages(start, end), () => {
+        const err = mmMunmap(this.mm, start, end - start)
+        assert(err === 0, () => `unmapping "${name}" returned ${err}`)
+      })
+      this.arrays.remove(array)
+    }
+    const unused = this.#whenUnused(array)
+    if (unused !== null) return unused.then(() => this.#whenWritable(unmap)).then(() => null)
+    const unmapping = this.#whenWritable(unmap)
+    return unmapping === null ? null : unmapping.then(() => null)
+  }
+
+  async #sync(ranges: readonly ByteRange[], write: boolean): Promise<Outcome> {
+    const pages = this.#pagesOf(ranges)
+    await this.#whenMapped(pages)
+    return await this.#handOver(pages, write)
+  }
+
+  async #hold(ranges: readonly ByteRange[], write: boolean): Promise<Answer<'hold'>> {
+    const pages = this.#pagesOf(ranges)
+    await this.#whenMapped(pages)
+    const outcome = await this.#handOver(pages, write)
+    const held = pages.map(({ firstPage, endPage }) => ({ start: firstPage, end: endPage }))
+    for (let round = 0; round < HOLD_ROUNDS_MAX; round++) {
+      await mmapReadLock(this.mm)
+      const hold = this.#holds.add(held, write)
+      this.mm.mmapLock.unlockRead()
+      if (hold < 0 && hold !== -EAGAIN) throw this.#refusalFor(hold, pages[0])
+      // What was taken away in between comes again, and what is held cannot be taken any more.
+      await this.#handOver(pages, write)
+      if (hold >= 0) return { hold, outcome }
+    }
+    throw new Refusal('FAILED', `"${pages[0].array.name}" does not stay where it is`)
+  }
+
+  async #prefetch(ranges: readonly ByteRange[], access: Access, name: string | null): Promise<Outcome> {
+    const pages = this.#pagesOf(ranges)
+    const outcome = new OutcomeBuilder()
+    await this.#whenMapped(pages)
+    const device = name === null ? this.devices[0] : this.devices.find((each) => each.name === name)
+    if (device === undefined) {
+      if (name !== null) throw this.#noDevice(name)
+      for (const { array, firstPage, endPage } of pages)
+        outcome.skip(array, countPages(firstPage, endPage), 'no device')
+      return outcome.build(0)
+    }
+    this.#check(pages)
+    const copies = this.#copies.begin(pages, 'host-to-device')
+    try {
+      for (const each of pages) await this.#prefetchOne(device, each, access, outcome)
+    } finally {
+      this.#copies.end(copies)
+    }
+    return outcome.build(copies.nbytes)
+  }
+
+  async #prefetchOne(device: EngineDevice, pages: Pages, access: Access, outcome: OutcomeBuilder): Promise<void> {
+    const { array, firstPage, endPage } = pages
+    const npages = countPages(firstPage, endPage)
+    if (this.#holds.covers({ start: firstPage, end: endPage })) {
+      outcome.skip(array, npages, 'held')
+      return
+    }
+    if (access === 'write' && array.readOnly) {
+      throw new Refusal('READ_ONLY', `"${array.name}" was allocated readOnly, and is prefetched for writing`)
+    }
+    if (npages * PAGE_SIZE > device.nbytes) {
+      outcome.skip(array, npages, 'no room')
+      return
+    }
+    this.#adopt([pages])
+    const { moved, resident } = await device.prefetch({ start: firstPage, end: endPage }, access)
+    outcome.pages += moved
+    outcome.skip(array, resident, 'in place')
+  }
+
+  async #discard(ranges: readonly ByteRange[]): Promise<Outcome> {
+    const pages = this.#pagesOf(ranges)
+    const outcome = new OutcomeBuilder()
+    await this.#whenMapped(pages)
+    for (const { array, start, end, firstPage, endPage } of pages) {
+      const from = pageAlignUp(start)
+      const to = end >= array.dataEnd ? array.end : pageAlignDown(end)
+      outcome.skip(array, countPages(firstPage, endPage) - countPages(from, to), 'in part')
+      if (from >= to) continue
+      this.#checkNotHeld({ array, start: from, end: to }, 'discard')
+      const unused = this.#whenUnused({ start: from, end: to })
+      if (unused !== null) await unused
+      await this.#whenWritable(() => {
+        this.backend.retire(from, countPages(from, to), () => {
+          const err = mmMadvise(this.mm, from, to - from, MADV_DONTNEED)
+          assert(err === 0, () => `discarding "${array.name}" returned ${err}`)
+        })
+        this.backend.renew(from, countPages(from, to))
+      })
+      outcome.pages += countPages(from, to)
+    }
+    return outcome.build(0)
+  }
+
+  async #advise(ranges: readonly ByteRange[], advice: Advice): Promise<Outcome> {
+    const pages = this.#pagesOf(ranges)
+    const outcome = new OutcomeBuilder()
+    await this.#whenMapped(pages)
+    const copies = this.#copies.begin(pages, 'device-to-host')
+    try {
+      for (const each of pages) {
+        if (advice === 'cold') await this.#makeCold(each, outcome)
+        else await this.#adviseMapping(each, advice, outcome)
+      }
+    } finally {
+      this.#copies.end(copies)
+    }
+    return outcome.build(copies.nbytes)
+  }
+
+  async #makeCold(pages: Pages, outcome: OutcomeBuilder): Promise<void> {
+    const { array, firstPage, endPage } = pages
+    await whenUnclaimed(this.mm, { start: firstPage, end: endPage })
+    const counts: HandOverCounts = { given: 0, inPlace: 0 }
+    const err = await bringHome(this.mm, firstPage, endPage, counts)
+    if (err !== 0) throw this.#refusalFor(err, pages)
+    outcome.pages += counts.given
+    outcome.skip(array, counts.inPlace, 'in place')
+  }
+
+  async #adviseMapping({ array, firstPage, endPage }: Pages, advice: Advice, outcome: OutcomeBuilder): Promise<void> {
+    const npages = countPages(firstPage, endPage)
+    if (!this.backend.mmu.capabilities.traps) {
+      outcome.skip(array, npages, 'only live')
+      return
+    }
+    const madvice = { normal: MADV_NORMAL, sequential: MADV_SEQUENTIAL, random: MADV_RANDOM, cold: MADV_NORMAL }[advice]
+    await this.#whenWritable(() => {
+      const err = mmMadvise(this.mm, firstPage, endPage - firstPage, madvice)
+      assert(err === 0, () => `advice about "${array.name}" returned ${err}`)
+    })
+    outcome.pages += npages
+  }
+
+  #where(range: ByteRange): readonly PlaceRun[] {
+    const runs: { place: Place; device?: string; pages: number }[] = []
+    for (const { firstPage, endPage } of this.#pagesOf([range])) {
+      for (let addr = firstPage; addr < endPage; addr += PAGE_SIZE) {
+        const { place, device } = this.#placeOf(addr)
+        const last = runs.at(-1)
+        if (last !== undefined && last.place === place && last.device === device) last.pages++
+        else runs.push(device === undefined ? { place, pages: 1 } : { place, device, pages: 1 })
+      }
+    }
+    return runs
+  }
+
+  #stats(): EngineStats {
+    const { counters } = this.tracer
+    return {
+      devices: this.devices.map(({ name, nbytes, nbytesUsed }) => ({ name, memory: nbytes, used: nbytesUsed })),
+      counters: counters.total,
+      byArray: Object.fromEntries(counters.byAllocation),
+    }
+  }
+
+  /** Ends everything, also after a misuse was found: the heap is closed in any case. */
+  async #close(): Promise<Answer<'close'>> {
+    this.#closed = true
+    this.#holds.releaseAll()
+    await Promise.allSettled(this.#running)
+    await whenUnclaimed(this.mm, { start: 0, end: this.mm.taskSize })
+    this.backend.verifyAll(this.arrays)
+    const misuses = this.#misuses()
+    const closed = await Promise.allSettled(this.devices.map((device) => device.close()))
+    await mmapWriteLock(this.mm)
+    this.mm.mmapLock.unlockWrite()
+    this.backend.retire(0, 0, () => mmput(this.mm))
+    for (const each of closed) if (each.status === 'rejected') throw each.reason
+    return { misuses }
+  }
+
+  // ---- giving pages to the CPU ----
+
+  async #handOver(pages: readonly Pages[], write: boolean): Promise<Outcome> {
+    const outcome = new OutcomeBuilder()
+    for (const { firstPage, endPage } of pages) {
+      const range = { start: firstPage, end: endPage }
+      if (isClaimed(this.mm, range)) await whenUnclaimed(this.mm, range)
+    }
+    this.#check(pages)
+    const copies = this.#copies.begin(pages, 'device-to-host')
+    try {
+      for (const each of pages) {
+        const counts: HandOverCounts = { given: 0, inPlace: 0 }
+        await this.#bringBack(each)
+        const err = await handOver(this.backend, this.mm, each.firstPage, each.endPage, write, counts)
+        outcome.pages += counts.given
+        outcome.skip(each.array, counts.inPlace, 'in place')
+        if (err !== 0) throw this.#refusalFor(err, each)
+      }
+    } finally {
+      this.#copies.end(copies)
+    }
+    return outcome.build(copies.nbytes)
+  }
+
+  /** Brings a range back as a whole: what devices do in one go is quicker than a fault for each page. */
+  async #bringBack({ array, start, end, firstPage, endPage }: Pages): Promise<void> {
+    for (const device of this.#devicesIn(firstPage, endPage)) {
+      const lost = device.lostIn({ start, end })
+      if (lost !== null) throw new Refusal('LOST', lost)
+      try {
+        await device.bringBack({ start: firstPage, end: endPage })
+      } catch (error) {
+        // A device that is lost meanwhile says so when the page is touched.
+        if (device.lostIn({ start, end }) === null)
+          throw new Refusal('FAILED', `"${array.name}": ${failureOf(error).message}`)
+      }
+    }
+  }
+
+  /** Tells mm of what the CPU may have written; nothing is waited for, so that launches keep their order. */
+  #adopt(pages: readonly Pages[]): void {
+    const { mm } = this
+    // Not a new reader that should let a waiting writer pass: it is over before anybody else gets a turn.
+    assert(mm.mmapLock.tryRead(true), 'nobody holds mmapLock for writing across a wait')
+    try {
+      for (const each of pages) {
+        const err = this.backend.adopt(mm, each.firstPage, each.endPage)
+        if (err !== 0) throw this.#refusalFor(err, each)
+      }
+    } finally {
+      mm.mmapLock.unlockRead()
+    }
+  }
+
+  // ---- what was not allowed ----
+
+  /** Throws a Refusal NOT_OWNED if the CPU touched pages that were not its own. */
+  #check(pages: readonly Pages[]): void {
+    this.backend.verify(pages, this.arrays)
+    const misuses = this.#misuses()
+    if (misuses.length > 0) throw new Refusal('NOT_OWNED', 'the CPU touched pages that it did not own', misuses)
+  }
+
+  #misuses(): Misuse[] {
+    const misuses: Misuse[] = []
+    for (const { misuse, start, end, tag } of this.backend.takeFindings()) {
+      const array = this.arrays.at(start)
+      const elements = array === undefined ? undefined : elementsOf(array, { start, end })
+      if (misuse !== 'load-away') {
+        misuses.push({ misuse, ...(elements ?? { array: 'freed memory', first: 0, last: 0 }) })
+        continue
+      }
+      const source = this.arrays.withTag(tag)
+      assert(source !== undefined, () => `pattern ${tag} stands for an array`)
+      const whole = elementsOf(source, { start: source.start, end: source.dataEnd })
+      misuses.push(elements === undefined ? { misuse, ...whole } : { misuse, ...whole, foundIn: elements })
+    }
+    return misuses
+  }
+
+  // ---- waiting ----
+
+  /** Runs a change of mappings when nothing holds them. Returns null if that was at once. */
+  #whenWritable(change: () => void): Promise<void> | null {
+    const { mmapLock } = this.mm
+    const run = (): void => {
+      try {
+        change()
+      } finally {
+        mmapLock.unlockWrite()
+      }
+    }
+    if (mmapLock.tryWrite()) {
+      run()
+      return null
+    }
+    return mmapWriteLock(this.mm).then(run)
+  }
+
+  /** Resolves when no launch uses the range and nobody holds it; null if that is so now. */
+  #whenUnused(range: ByteRange): Promise<void> | null {
+    const isUsed = (): boolean => isClaimed(this.mm, range) || this.#holds.covers(range)
+    if (!isUsed()) return null
+    const wait = async (): Promise<void> => {
+      while (isUsed()) {
+        await whenUnclaimed(this.mm, range)
+        await this.#holds.whenReleased(range)
+      }
+    }
+    return wait()
+  }
+
+  async #whenMapped(pages: readonly Pages[]): Promise<void> {
+    if (this.#mapping.size === 0) return
+    for (const { array } of pages) await this.#mapping.get(array.id)
+  }
+
+  // ---- ranges ----
+
+  #pagesOf(ranges: readonly ByteRange[]): Pages[] {
+    const pages: Pages[] = []
+    for (const { start, end } of ranges) {
+      if (start === end) continue
+      const array = this.arrays.at(start)
+      assert(array !== undefined && end <= array.end, () => `bytes ${start} to ${end} are those of one array`)
+      pages.push({ array, start, end, firstPage: pageAlignDown(start), endPage: pageAlignUp(end) })
+    }
+    return pages
+  }
+
+  #checkNotHeld({ array, start, end }: ArrayRange, what: string): void {
+    if (!this.#holds.covers({ start, end })) return
+    throw new Refusal('HELD', `"${array.name}" is held by withResident or pin, so ${what} would wait for itself`)
+  }
+
+  /** What an error of mm means for a range of an array. */
+  #refusalFor(err: number, { array, start, end }: ArrayRange): Refusal {
+    for (const device of this.devices) {
+      const lost = device.lostIn({ start, end })
+      if (lost !== null) return new Refusal('LOST', lost)
+    }
+    if (err === -EFAULT && this.arrays.at(start) !== array) {
+      return new Refusal('USE_AFTER_FREE', `"${array.name}" was freed meanwhile`)
+    }
+    return new Refusal('FAILED', `"${array.name}": ${new MmError(err, 'fault', { addr: start }).message}`)
+  }
+
+  #noDevice(name: string): Refusal {
+    const names = this.devices.map((device) => JSON.stringify(device.name)).join(', ')
+    return new Refusal(
+      'NO_DEVICE',
+      `there is no device ${JSON.stringify(name)}, ${names === '' ? 'nor any other' : `only ${names}`}`,
+    )
+  }
+
+  #placeOf(addr: Addr): { place: Place; device?: string } {
+    switch (this.backend.cpuAccess(this.mm, addr)) {
+      case 'write':
+        return { place: 'cpu' }
+      case 'read':
+        return { place: 'shared' }
+    }
+    const flags = entryFlags(this.mm, addr)
+    if ((flags & PTE_PRESENT) !== 0) return { place: 'system' }
+    if (pteKind(flags) === PTE_KIND_MIGRATION) return { place: 'moving' }
+    const device = this.#deviceAt(addr)
+    return device === undefined ? { place: 'system' } : { place: 'device', device: device.name }
+  }
+
+  /** The devices that have pages of a range. */
+  #devicesIn(firstPage: Addr, endPage: Addr): Set<EngineDevice> {
+    const found = new Set<EngineDevice>()
+    for (let addr = firstPage; addr < endPage && found.size < this.devices.length; addr += PAGE_SIZE) {
+      const device = this.#deviceAt(addr)
+      if (device !== undefined) found.add(device)
+    }
+    return found
+  }
+
+  /** The device that has a page. */
+  #deviceAt(addr: Addr): EngineDevice | undefined {
+    const table = this.mm.pageTable.findPte(addr)
+    if (table === null) return undefined
+    const at = 2 * pteIndex(addr)
+    if (pteKind(table.words[at + 1]) !== PTE_KIND_DEVICE_PRIVATE) return undefined
+    const owner = pagemapOf(this.sys, table.words[at])?.owner
+    return this.devices.find((device) => device.owner === owner)
+  }
+}
+
+function countPages(from: Addr, to: Addr): number {
+  return Math.max(0, (to - from) / PAGE_SIZE)
+}

@@ -1,0 +1,141 @@
+// What a heap and its engine say to each other. Everything here is plain data, so that the engine can run on the thread of the
+// program or in a worker of its own: what differs is who carries the messages.
+//
+// Calls are begun in the order in which they are sent. The answer may come at once, before the call returns, when there is
+// nobody to wait for and no thread in between.
+
+import type { Counters } from '../../trace/counters.ts'
+import type { ArrayTypeName } from '../array-types.ts'
+import type { HeapErrorCode, Misuse } from '../heap-error.ts'
+
+/** Bytes of the heap, in one array. */
+export interface ByteRange {
+  readonly start: number
+  /** Exclusive. */
+  readonly end: number
+}
+
+/** A new array, with all its pages. */
+export interface NewArray {
+  readonly id: number
+  readonly name: string
+  readonly type: ArrayTypeName
+  readonly length: number
+  readonly nbytes: number
+  readonly readOnly: boolean
+  readonly addr: number
+  readonly npages: number
+  /** So many pages from the first on may hold what another array left there. */
+  readonly nstale: number
+}
+
+/** Why pages were left as they were. */
+export const SKIP_REASONS = [
+  'in place', // they are where they were wanted
+  'in part', // the page has other elements too
+  'no device', // there is none to move them to
+  'held', // withResident or pin has them
+  'no room', // the device has not as much memory
+  'only live', // the hint means something in live mode only
+] as const
+export type SkipReason = (typeof SKIP_REASONS)[number]
+
+export interface Skipped {
+  /** Name of the array. */
+  readonly array: string
+  readonly pages: number
+  readonly why: SkipReason
+}
+
+/** What an operation came to. */
+export interface Outcome {
+  /** Pages that changed hands or places. */
+  readonly pages: number
+  /** Bytes that were copied for it. */
+  readonly bytes: number
+  readonly skipped: readonly Skipped[]
+}
+
+/** Advice about how memory will be used. */
+export const ADVICE = [
+  'normal', // nothing in particular
+  'sequential', // from front to back, once
+  'random', // here and there
+  'cold', // not by a device for a while: its pages go back to system memory
+] as const
+export type Advice = (typeof ADVICE)[number]
+
+/** Where pages are. */
+export const PLACES = [
+  'cpu', // the CPU may read and write them
+  'shared', // the CPU may read them, and devices may have copies
+  'system', // in system memory, but nobody's: the CPU gets them with sync
+  'device', // on a device
+  'moving', // on the way
+] as const
+export type Place = (typeof PLACES)[number]
+
+/** Neighbouring pages in one place. */
+export interface PlaceRun {
+  readonly place: Place
+  /** For 'device' and 'shared': which, where that is known. */
+  readonly device?: string
+  readonly pages: number
+}
+
+export interface DeviceStats {
+  readonly name: string
+  /** Bytes of device memory. */
+  readonly memory: number
+  /** Bytes that hold pages. */
+  readonly used: number
+}
+
+export interface EngineStats {
+  readonly devices: readonly DeviceStats[]
+  /** What happened since the heap was opened; all zero while tracing is off. */
+  readonly counters: Counters
+  /** The same by name of the array. */
+  readonly byArray: Readonly<Record<string, Counters>>
+}
+
+/** Calls: what each is given, and what it answers. */
+export interface EngineCalls {
+  /** Memory for arrays to come. */
+  segment: { args: { addr: number; buffer: ArrayBufferLike }; answer: null }
+  map: { args: NewArray; answer: null }
+  /** Takes effect after the launches that use the array. */
+  unmap: { args: { id: number }; answer: null }
+  sync: { args: { ranges: readonly ByteRange[]; write: boolean }; answer: Outcome }
+  /** Gives ranges to the CPU and keeps them there until `release`. */
+  hold: { args: { ranges: readonly ByteRange[]; write: boolean }; answer: { hold: number; outcome: Outcome } }
+  release: { args: { hold: number }; answer: null }
+  /** `device` null: the first one. */
+  prefetch: {
+    args: { ranges: readonly ByteRange[]; write: boolean; device: string | null }
+    answer: Outcome
+  }
+  discard: { args: { ranges: readonly ByteRange[] }; answer: Outcome }
+  advise: { args: { ranges: readonly ByteRange[]; advice: Advice }; answer: Outcome }
+  where: { args: { range: ByteRange }; answer: readonly PlaceRun[] }
+  stats: { args: Record<string, never>; answer: EngineStats }
+  close: { args: Record<string, never>; answer: { misuses: readonly Misuse[] } }
+}
+export type EngineCall = keyof EngineCalls
+
+/** A refusal, as plain data. */
+export interface Failure {
+  readonly code: HeapErrorCode
+  readonly message: string
+  /** For NOT_OWNED. */
+  readonly misuses?: readonly Misuse[]
+}
+
+export type Reply<C extends EngineCall> =
+  | { readonly ok: true; readonly answer: EngineCalls[C]['answer'] }
+  | { readonly ok: false; readonly failure: Failure }
+
+/** The way to an engine. */
+export interface EnginePort {
+  call<C extends EngineCall>(call: C, args: EngineCalls[C]['args'], reply: (reply: Reply<C>) => void): void
+}

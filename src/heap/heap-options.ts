@@ -1,0 +1,273 @@
+// What a heap can be opened with. Every option has a default; what is not an option, or makes no sense, is refused by name.
+
+import { PAGE_SIZE, pageAlignUp } from '../base/addr.ts'
+import { formatSize, parseSize, type Size } from '../base/size.ts'
+import { ON_LOST, type OnLost } from '../devices/memory/index.ts'
+import type { Sink } from '../trace/tracer.ts'
+import { HEAP_BYTES_MAX, SEGMENT_BYTES_MAX } from './arena.ts'
+import { describe } from './array-types.ts'
+import { PLACES } from './engine/protocol.ts'
+import { HeapRangeError, HeapTypeError } from './heap-error.ts'
+
+/** How the CPU's accesses to pages that are elsewhere are found. */
+export const HEAP_MODES = [
+  'live', // the hardware traps them: Linux, with userfaultfd
+  'live-user', // the same without privileges: not those inside of system calls
+  'explicit', // nobody does: the program calls `sync` before
+] as const
+export type HeapMode = (typeof HEAP_MODES)[number]
+
+export const MODE_OPTIONS = ['auto', 'live', 'explicit'] as const
+export type ModeOption = (typeof MODE_OPTIONS)[number]
+
+/** What `close` does about arrays that were not freed. */
+export const UNFREED_OPTIONS = ['ignore', 'warn', 'error'] as const
+export type UnfreedOption = (typeof UNFREED_OPTIONS)[number]
+
+/** A device whose memory is ordinary RAM: for tests and for trying things out. Its kernels are functions. */
+export interface MemoryDeviceSpec {
+  readonly kind: 'memory'
+  /** In statistics, receipts and errors. Default 'memory', 'memory 2', ... */
+  readonly name?: string
+  /** Device memory, rounded up to pages of 4 KiB. Default '64 MiB'. */
+  readonly memory?: Size
+  /** Microseconds that a copy takes besides its bytes. Default 0. */
+  readonly latency?: number
+  /** Bytes per second in each direction. Default: no limit. */
+  readonly bandwidth?: Size
+  /** What is found where the newest contents went with a lost device: an error, or bytes 0xff. Default 'sigbus': an error. */
+  readonly onLost?: OnLost
+}
+
+export type DeviceSpec = MemoryDeviceSpec
+
+export interface TraceOptions {
+  /** Where events go, besides the counters of `heap.stats()`. Default: nowhere. */
+  readonly sinks?: readonly Sink[]
+  /** Record each step behind an event too. Default false. */
+  readonly verbose?: boolean
+}
+
+export interface HeapOptions {
+  /**
+   * 'live' rejects where it is not to be had, 'auto' takes 'explicit' then and says why, once. Default 'auto'.
+   */
+  readonly mode?: ModeOption
+  /** What all arrays together may take, up to 16 GiB, with a page of 4 KiB between two. Costs nothing. Default '16 GiB'. */
+  readonly size?: Size
+  /** The largest segment. Each is one buffer, made when it is needed, and an array lies in one. Default '4 GiB'. */
+  readonly segments?: Size
+  /** Arrays lie in SharedArrayBuffers. Default: where these exist. */
+  readonly shared?: boolean
+  /** Devices that use the heap. Default: none. */
+  readonly device?: DeviceSpec | readonly DeviceSpec[]
+  /**
+   * Explicit mode: find out when the CPU touches pages that a device has. It costs time for each page that changes hands.
+   * Default: true, unless NODE_ENV is 'production'.
+   */
+  readonly check?: boolean
+  readonly trace?: TraceOptions
+  /** What `close` does about arrays that were not freed: nothing, a warning, or an error. Default 'ignore'. */
+  readonly unfreed?: UnfreedOption
+  /** Live mode: bytes of system memory that the heap may keep. In explicit mode an error. */
+  readonly memory?: Size
+  /** Live mode: bytes of the swap file. In explicit mode an error. */
+  readonly swap?: Size
+  /** Takes notices and warnings. Default: console.warn. */
+  readonly onNotice?: (text: string) => void
+}
+
+/** Options with every default filled in. */
+export interface HeapSettings {
+  readonly mode: ModeOption
+  readonly size: number
+  readonly segmentMax: number
+  readonly shared: boolean
+  readonly devices: readonly MemoryDeviceSettings[]
+  readonly check: boolean
+  readonly trace: Required<TraceOptions>
+  readonly unfreed: UnfreedOption
+  /** Names of options that mean something in live mode only. */
+  readonly liveOnly: readonly string[]
+  readonly onNotice: (text: string) => void
+}
+
+export interface MemoryDeviceSettings {
+  readonly name: string
+  /** Bytes. */
+  readonly memory: number
+  readonly latency: number
+  /** Bytes per second; undefined for no limit. */
+  readonly bandwidth: number | undefined
+  readonly onLost: OnLost
+}
+
+/** Throws a TypeError or RangeError that names the option, its value and what was wanted. */
+export function parseHeapOptions(options: HeapOptions): HeapSettings {
+  checkNames(options, 'options', OPTION_NAMES)
+  const { size = HEAP_BYTES_MAX, segments = SEGMENT_BYTES_MAX, trace = {}, memory, swap } = options
+  if (memory !== undefined) parsePages(memory, 'memory', HEAP_BYTES_MAX)
+  if (swap !== undefined) parseBytes(swap, 'swap')
+  return {
+    mode: oneOf(options.mode, 'mode', MODE_OPTIONS, 'auto'),
+    size: parsePages(size, 'size', HEAP_BYTES_MAX),
+    segmentMax: parsePages(segments, 'segments', SEGMENT_BYTES_MAX),
+    shared: parseShared(options.shared),
+    devices: parseDevices(options.device ?? []),
+    check: flag(options.check, 'check', !isProduction()),
+    trace: parseTrace(trace),
+    unfreed: oneOf(options.unfreed, 'unfreed', UNFREED_OPTIONS, 'ignore'),
+    liveOnly: [...(memory === undefined ? [] : ['memory']), ...(swap === undefined ? [] : ['swap'])],
+    onNotice: parseOnNotice(options.onNotice),
+  }
+}
+
+const OPTION_NAMES = [
+  'mode',
+  'size',
+  'segments',
+  'shared',
+  'device',
+  'check',
+  'trace',
+  'unfreed',
+  'memory',
+  'swap',
+  'onNotice',
+] as const satisfies readonly (keyof HeapOptions)[]
+
+const DEVICE_OPTION_NAMES = [
+  'kind',
+  'name',
+  'memory',
+  'latency',
+  'bandwidth',
+  'onLost',
+] as const satisfies readonly (keyof MemoryDeviceSpec)[]
+
+const TRACE_OPTION_NAMES = ['sinks', 'verbose'] as const satisfies readonly (keyof TraceOptions)[]
+
+const DEVICE_KINDS = ['memory'] as const satisfies readonly DeviceSpec['kind'][]
+
+const DEVICE_MEMORY_DEFAULT = '64 MiB'
+
+// ---- devices and trace ----
+
+function parseDevices(option: DeviceSpec | readonly DeviceSpec[]): readonly MemoryDeviceSettings[] {
+  const specs = Array.isArray(option) ? (option as readonly DeviceSpec[]) : [option as DeviceSpec]
+  const names = new Set<string>(PLACES)
+  return specs.map((spec, i) => {
+    const device = parseDevice(spec, Array.isArray(option) ? `device[${i}]` : 'device', i)
+    if (names.has(device.name)) {
+      throw new HeapRangeError(`name of device ${i} is ${describe(device.name)}, wanted a name that nothing else has`)
+    }
+    names.add(device.name)
+    return device
+  })
+}
+
+function parseDevice(spec: DeviceSpec, where: string, index: number): MemoryDeviceSettings {
+  checkNames(spec, where, DEVICE_OPTION_NAMES)
+  oneOf<string>(spec.kind, `${where}.kind`, DEVICE_KINDS)
+  const { name = index === 0 ? 'memory' : `memory ${index + 1}`, memory = DEVICE_MEMORY_DEFAULT } = spec
+  if (typeof name !== 'string' || name === '') {
+    throw new HeapTypeError(`${where}.name is ${describe(name)}, wanted a text`)
+  }
+  const latency = spec.latency ?? 0
+  if (typeof latency !== 'number' || Number.isNaN(latency)) {
+    throw new HeapTypeError(`${where}.latency is ${describe(latency)}, wanted microseconds`)
+  }
+  if (latency < 0 || latency === Number.POSITIVE_INFINITY) {
+    throw new HeapRangeError(`${where}.latency is ${latency}, wanted microseconds from 0`)
+  }
+  const bandwidth = spec.bandwidth === undefined ? undefined : parseBytes(spec.bandwidth, `${where}.bandwidth`)
+  if (bandwidth === 0) throw new HeapRangeError(`${where}.bandwidth is 0, wanted at least 1 byte per second`)
+  return {
+    name,
+    memory: parsePages(memory, `${where}.memory`, SEGMENT_BYTES_MAX),
+    latency,
+    bandwidth,
+    onLost: oneOf(spec.onLost, `${where}.onLost`, ON_LOST, 'sigbus'),
+  }
+}
+
+function parseTrace(trace: TraceOptions): Required<TraceOptions> {
+  checkNames(trace, 'trace', TRACE_OPTION_NAMES)
+  const sinks = trace.sinks ?? []
+  if (!Array.isArray(sinks) || sinks.some((sink) => typeof sink?.write !== 'function')) {
+    throw new HeapTypeError(`trace.sinks is ${describe(sinks)}, wanted a list of sinks, which have write(event)`)
+  }
+  return { sinks, verbose: flag(trace.verbose, 'trace.verbose', false) }
+}
+
+// ---- one option ----
+
+/** Throws a TypeError for what is no object, or has something else than the options. */
+export function checkNames(options: unknown, where: string, names: readonly string[]): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new HeapTypeError(`${where} is ${describe(options)}, wanted an object with ${names.join(', ')}`)
+  }
+  for (const name of Object.keys(options)) {
+    if (!names.includes(name)) throw new HeapTypeError(`${where}.${name} is no option, wanted ${names.join(', ')}`)
+  }
+}
+
+function oneOf<T extends string>(value: T | undefined, name: string, values: readonly T[], byDefault?: T): T {
+  if (value === undefined && byDefault !== undefined) return byDefault
+  if (values.includes(value as T)) return value as T
+  const wanted = `wanted one of ${values.join(', ')}`
+  if (typeof value === 'string') throw new HeapRangeError(`${name} is ${describe(value)}, ${wanted}`)
+  throw new HeapTypeError(`${name} is ${describe(value)}, ${wanted}`)
+}
+
+function flag(value: boolean | undefined, name: string, byDefault: boolean): boolean {
+  if (value === undefined) return byDefault
+  if (typeof value !== 'boolean') throw new HeapTypeError(`${name} is ${describe(value)}, wanted true or false`)
+  return value
+}
+
+/** Bytes in whole pages, rounded up, at least one. */
+function parsePages(size: Size, name: string, max: number): number {
+  const nbytes = pageAlignUp(parseBytes(size, name))
+  if (nbytes < PAGE_SIZE || nbytes > max) {
+    throw new HeapRangeError(`${name} is ${size}, wanted more than 0 bytes and at most ${formatSize(max)}`)
+  }
+  return nbytes
+}
+
+/** The size in bytes; errors get a code. */
+export function parseBytes(size: Size, name: string): number {
+  try {
+    return parseSize(size, name)
+  } catch (error) {
+    if (error instanceof TypeError) throw new HeapTypeError(error.message)
+    if (error instanceof RangeError) throw new HeapRangeError(error.message)
+    throw error
+  }
+}
+
+function parseShared(shared: boolean | undefined): boolean {
+  const hasShared = typeof SharedArrayBuffer === 'function'
+  if (shared === true && !hasShared) {
+    const why = 'there is no SharedArrayBuffer here; a web page needs cross-origin isolation for it'
+    throw new HeapRangeError(`shared is true, wanted false: ${why}`)
+  }
+  return flag(shared, 'shared', hasShared)
+}
+
+function parseOnNotice(onNotice: ((text: string) => void) | undefined): (text: string) => void {
+  if (onNotice === undefined) return (text) => console.warn(text)
+  if (typeof onNotice !== 'function') {
+    throw new HeapTypeError(`onNotice is ${describe(onNotice)}, wanted a function`)
+  }
+  return onNotice
+}
+
+/** Bundlers put a text in the place of `process.env.NODE_ENV`; elsewhere there may be no process. */
+function isProduction(): boolean {
+  try {
+    return process.env.NODE_ENV === 'production'
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,452 @@
+// The heap: memory for programs, as ordinary typed arrays that devices can use too. Start here, or with openHeap.
+//
+// In explicit mode nobody traps the CPU, so whose a page is has to be known. Fresh arrays are the CPU's. A launch takes the pages
+// that it writes and shares those that it reads; `sync` gives pages back. In live mode the hardware does that, and `sync` only
+// makes sure beforehand that nobody has to wait.
+//
+// The heap has the arrays; what lies behind them is the engine's (engine/), which it talks to in plain messages.
+
+import { PAGE_SIZE } from '../base/addr.ts'
+import { formatAddr } from '../base/assert.ts'
+import { formatSize, type Size } from '../base/size.ts'
+import { type Allocation, Allocations, allocationAddr, describeAllocation } from './allocation.ts'
+import { type Arena, SEGMENT_BYTES_MAX } from './arena.ts'
+import {
+  type ArrayOf,
+  type ArrayType,
+  type ArrayTypeName,
+  checkArrayType,
+  describe,
+  type HeapView,
+  makeArray,
+} from './array-types.ts'
+import { errorOf } from './engine/failure.ts'
+import {
+  ADVICE,
+  type Advice,
+  type ByteRange,
+  type EngineCall,
+  type EngineCalls,
+  type EnginePort,
+  type NewArray,
+} from './engine/protocol.ts'
+import { HeapError, HeapRangeError, HeapTypeError } from './heap-error.ts'
+import { checkNames, type HeapMode, parseBytes, type UnfreedOption } from './heap-options.ts'
+import {
+  CloseReceipt,
+  describeUnfreed,
+  HeapStats,
+  PinReceipt,
+  Receipt,
+  Residency,
+  type UnfreedArray,
+} from './receipts.ts'
+import { type Scope, Scopes } from './scope.ts'
+
+export interface AllocOptions {
+  /** In errors, statistics and traces. Default 'Float32Array #3', counted from 1. Need not be unique. */
+  readonly name?: string
+  /** The array begins at a multiple of so many bytes, a power of two. It begins with a page of 4096 bytes in any case. */
+  readonly align?: Size
+  /** Devices only read it: a launch that writes it is refused. The CPU may write it. Default false. */
+  readonly readOnly?: boolean
+}
+
+/** What is going to be done with memory: reading, or reading and writing. */
+export const ACCESS_OPTIONS = ['read', 'readWrite'] as const
+export type AccessOption = (typeof ACCESS_OPTIONS)[number]
+
+export interface PrefetchOptions {
+  /** 'cpu', or the name of a device. Default: the first device. */
+  readonly to?: string
+  /** 'read' lets the CPU go on reading. Default 'read'. */
+  readonly access?: AccessOption
+}
+
+/** A pointer to the memory of a heap: words of 4 bytes from its beginning. 0 points to nothing. */
+export type Pointer = number
+
+/** `Symbol.asyncDispose`, also where the runtime has none yet. */
+const ASYNC_DISPOSE: typeof Symbol.asyncDispose = Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')
+
+/** How openHeap puts a heap together. */
+export interface HeapParts {
+  readonly mode: HeapMode
+  readonly arena: Arena
+  readonly port: EnginePort
+  readonly unfreed: UnfreedOption
+  readonly onNotice: (text: string) => void
+}
+
+export class Heap {
+  /** How accesses of the CPU to pages that are elsewhere are found: here 'explicit' means by `sync`. */
+  readonly mode: HeapMode
+  readonly #arena: Arena
+  readonly #port: EnginePort
+  readonly #allocations: Allocations
+  readonly #scopes: Scopes
+  readonly #unfreed: UnfreedOption
+  readonly #onNotice: (text: string) => void
+  #lastId = 0
+  #closing: Promise<CloseReceipt> | null = null
+
+  /** @internal Use openHeap. */
+  constructor({ mode, arena, port, unfreed, onNotice }: HeapParts) {
+    this.mode = mode
+    this.#arena = arena
+    this.#port = port
+    this.#allocations = new Allocations(arena)
+    this.#scopes = new Scopes({
+      allocationOf: (view) => this.#allocations.find(view),
+      free: (allocation) => {
+        if (this.#closing === null && this.#allocations.isLive(allocation)) this.#free(allocation)
+      },
+    })
+    this.#unfreed = unfreed
+    this.#onNotice = onNotice
+  }
+
+  // ---- arrays ----
+
+  /**
+   * A new array of zeroes: an ordinary typed array.
+   *
+   *     const x = heap.alloc(Float32Array, 1_000_000, { name: 'x' })
+   *
+   * Throws a TypeError or RangeError for a type, length (in elements) or option that is none, and a HeapError OUT_OF_SPACE.
+   */
+  alloc<T extends ArrayType>(type: T, length: number, options: AllocOptions = {}): ArrayOf<T> {
+    const { array, allocation } = this.#alloc(type, length, options)
+    this.#scopes.add(allocation)
+    return array
+  }
+
+  /**
+   * Frees an array; its memory is used again. Launches that were handed in before may still use it. Nothing happens to who
+   * reads the array afterwards, but what he finds there is of no use.
+   *
+   * Throws a HeapError DOUBLE_FREE or FOREIGN_VIEW, and a RangeError for a view of less than a whole array.
+   */
+  free(array: HeapView): void {
+    this.#checkOpen()
+    this.#free(this.#allocations.wholeOf(array))
+  }
+
+  /**
+   * Runs `body`, and frees what was allocated in it, except what it returns: an array, or whatever has arrays in it. If `body`
+   * is asynchronous that is when it has ended. Hands out what it returns.
+   *
+   *     const norm = heap.scope((scope) => {
+   *       const squares = scope.alloc(Float32Array, x.length)
+   *       ...
+   *     })
+   *
+   * `heap.alloc` counts too, but in an asynchronous body only up to its first await: after that use `scope.alloc`.
+   */
+  scope<T>(body: (scope: Scope) => T): T {
+    this.#checkOpen()
+    if (typeof body !== 'function') throw new HeapTypeError(`body is ${describe(body)}, wanted a function`)
+    return this.#scopes.run((add) =>
+      body({
+        alloc: (type, length, options = {}) => {
+          const { array, allocation } = this.#alloc(type, length, options)
+          add(allocation)
+          return array
+        },
+      }),
+    )
+  }
+
+  /**
+   * Where a view begins, as a pointer that means the same to devices.
+   *
+   * Throws a RangeError for a view that does not begin at a multiple of 4 bytes, and a HeapError USE_AFTER_FREE or
+   * FOREIGN_VIEW.
+   */
+  ptr(view: HeapView): Pointer {
+    this.#checkOpen()
+    const { start, allocation } = this.#allocations.partOf(view)
+    if (start % 4 === 0) return start / 4
+    const offset = start - allocationAddr(allocation)
+    throw new HeapRangeError(`view at byte ${offset} of "${allocation.name}", wanted a multiple of 4 for a pointer`)
+  }
+
+  /**
+   * The memory at a pointer as a typed array of `length` elements, inside of one array.
+   *
+   * Throws a HeapError BAD_POINTER or USE_AFTER_FREE, and a TypeError or RangeError for arguments that are none.
+   */
+  view<T extends ArrayType>(type: T, pointer: Pointer, length: number): ArrayOf<T> {
+    this.#checkOpen()
+    checkArrayType(type)
+    checkLength(length)
+    if (typeof pointer !== 'number') throw new HeapTypeError(`pointer is ${describe(pointer)}, wanted a number`)
+    if (!Number.isInteger(pointer) || pointer < 0 || pointer > 0xffff_ffff) {
+      throw new HeapRangeError(`pointer is ${pointer}, wanted a whole number below 2^32`)
+    }
+    if (pointer === 0) throw new HeapError('BAD_POINTER', 'pointer is 0, which points to nothing')
+    const { allocation, start } = this.#allocations.partAt(
+      4 * pointer,
+      length * type.BYTES_PER_ELEMENT,
+      formatAddr(pointer),
+    )
+    const { segment } = allocation
+    const byteOffset = start - segment.addr
+    if (byteOffset % type.BYTES_PER_ELEMENT !== 0) {
+      const wanted = `a multiple of ${type.BYTES_PER_ELEMENT} bytes for a ${type.name}`
+      throw new HeapRangeError(`pointer ${formatAddr(pointer)} is to byte ${4 * pointer}, wanted ${wanted}`)
+    }
+    return makeArray(type, segment.buffer, byteOffset, length)
+  }
+
+  /** Live arrays, oldest first. */
+  get arrays(): readonly UnfreedArray[] {
+    return [...this.#allocations.live].map(({ name, type, nbytes }) => ({ name, type, bytes: nbytes }))
+  }
+
+  // ---- whose memory is where ----
+
+  /**
+   * Gives memory to the CPU: for reading and writing, or with 'read' last for reading, which leaves devices what they have.
+   * Whole pages of 4096 bytes; waits for the launches that use them.
+   *
+   *     await heap.sync(x, y)
+   *     await heap.sync(y.subarray(n - 1), 'read')
+   *
+   * Rejects with a HeapError USE_AFTER_FREE, FOREIGN_VIEW, LOST, or NOT_OWNED if pages were touched that belonged to devices.
+   */
+  sync(...views: HeapView[]): Promise<Receipt>
+  sync(...args: [...HeapView[], AccessOption]): Promise<Receipt>
+  async sync(...args: (HeapView | AccessOption)[]): Promise<Receipt> {
+    this.#checkOpen()
+    const last = args.at(-1)
+    const access = typeof last === 'string' ? checkAccess(last) : 'readWrite'
+    const views = (typeof last === 'string' ? args.slice(0, -1) : args) as HeapView[]
+    const outcome = await this.#send('sync', { ranges: this.#rangesOf(views), write: access === 'readWrite' })
+    return new Receipt('sync', 'to the CPU', outcome)
+  }
+
+  /**
+   * Brings memory to a device, or to the CPU, before it is needed there. A hint: what does not fit stays.
+   *
+   * For a device, 'readWrite' takes the pages as a launch that writes them does. To the CPU it is `sync` for reading.
+   *
+   * Rejects like `sync`, and with a HeapError NO_DEVICE or READ_ONLY.
+   */
+  async prefetch(view: HeapView, options: PrefetchOptions = {}): Promise<Receipt> {
+    this.#checkOpen()
+    checkNames(options, 'options', ['to', 'access'])
+    const { to = null, access = 'read' } = options
+    if (to !== null && typeof to !== 'string') {
+      throw new HeapTypeError(`to is ${describe(to)}, wanted 'cpu' or the name of a device`)
+    }
+    const write = checkAccess(access) === 'readWrite'
+    const ranges = this.#rangesOf([view])
+    if (to === 'cpu') return new Receipt('prefetch', 'to the CPU', await this.#send('sync', { ranges, write }))
+    const outcome = await this.#send('prefetch', { ranges, write, device: to })
+    return new Receipt('prefetch', `to ${to ?? 'the device'}`, outcome)
+  }
+
+  /**
+   * Gives memory to the CPU, keeps it there while `body` runs, and hands out what that returns: for calls that use the memory
+   * by themselves, such as reading a file into it. A launch that wants the memory meanwhile is refused (HELD).
+   *
+   *     await heap.withResident(x, () => handle.read(x))
+   */
+  async withResident<T>(
+    views: HeapView | readonly HeapView[],
+    body: () => T | Promise<T>,
+    access: AccessOption = 'readWrite',
+  ): Promise<T> {
+    this.#checkOpen()
+    if (typeof body !== 'function') throw new HeapTypeError(`body is ${describe(body)}, wanted a function`)
+    const ranges = this.#rangesOf(Array.isArray(views) ? (views as readonly HeapView[]) : [views as HeapView])
+    const { hold } = await this.#send('hold', { ranges, write: checkAccess(access) === 'readWrite' })
+    try {
+      return await body()
+    } finally {
+      await this.#release(hold)
+    }
+  }
+
+  /**
+   * Gives memory to the CPU and keeps it there until `unpin()` of the receipt. Launches that want it are refused (HELD).
+   * Rejects like `sync`.
+   */
+  async pin(view: HeapView, access: AccessOption = 'readWrite'): Promise<PinReceipt> {
+    this.#checkOpen()
+    const write = checkAccess(access) === 'readWrite'
+    const { hold, outcome } = await this.#send('hold', { ranges: this.#rangesOf([view]), write })
+    return new PinReceipt(outcome, () => void this.#release(hold))
+  }
+
+  /**
+   * The contents are not needed any more: nobody copies them again. The pages are the CPU's, and zero. Pages that have other
+   * elements too stay as they are. Waits for the launches that use them.
+   *
+   * Rejects like `sync`, and with a HeapError HELD.
+   */
+  async discard(...views: HeapView[]): Promise<Receipt> {
+    this.#checkOpen()
+    return new Receipt('discard', 'discarded', await this.#send('discard', { ranges: this.#rangesOf(views) }))
+  }
+
+  /** Says how memory is going to be used. Rejects like `sync`, and with a RangeError for advice that is none. */
+  async advise(view: HeapView, advice: Advice): Promise<Receipt> {
+    this.#checkOpen()
+    if (!ADVICE.includes(advice)) {
+      throw new HeapRangeError(`advice is ${describe(advice)}, wanted one of ${ADVICE.join(', ')}`)
+    }
+    const outcome = await this.#send('advise', { ranges: this.#rangesOf([view]), advice })
+    return new Receipt('advise', advice === 'cold' ? 'to system memory' : advice, outcome)
+  }
+
+  /** Where the pages of a view are. */
+  async where(view: HeapView): Promise<Residency> {
+    this.#checkOpen()
+    const { allocation, start, end } = this.#allocations.partOf(view)
+    const runs = await this.#send('where', { range: { start, end } })
+    const elementBytes = 'BYTES_PER_ELEMENT' in view ? view.BYTES_PER_ELEMENT : 1
+    return new Residency(allocation.name, runs, start % PAGE_SIZE, elementBytes, (end - start) / elementBytes)
+  }
+
+  /** What the heap holds, and what happened in it since it was opened. */
+  async stats(): Promise<HeapStats> {
+    this.#checkOpen()
+    const live = [...this.#allocations.live]
+    const { devices, counters, byArray } = await this.#send('stats', {})
+    return new HeapStats({
+      mode: this.mode,
+      arrays: live.length,
+      allocated: live.reduce((sum, { nbytes }) => sum + nbytes, 0),
+      reserved: this.#arena.segments.reduce((sum, { buffer }) => sum + buffer.byteLength, 0),
+      devices,
+      counters,
+      byArray,
+    })
+  }
+
+  // ---- the end ----
+
+  /**
+   * Ends the heap, after everything that is in progress. Arrays can still be read, but what is in them is of no use: sync before
+   * what you need. Closing twice is the same as once.
+   *
+   * Rejects, with the heap closed, with NOT_OWNED if pages were touched that belonged to devices, and with UNFREED if arrays
+   * were left and the heap was opened with `unfreed: 'error'`.
+   */
+  close(): Promise<CloseReceipt> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  /** For `await using heap = await openHeap()`. */
+  async [ASYNC_DISPOSE](): Promise<void> {
+    await this.close()
+  }
+
+  async #close(): Promise<CloseReceipt> {
+    const unfreed = this.arrays
+    const { misuses } = await this.#send('close', {})
+    if (misuses.length > 0) throw errorOf({ code: 'NOT_OWNED', message: '', misuses })
+    if (unfreed.length > 0 && this.#unfreed === 'warn') this.#onNotice(`hetmem: ${describeUnfreed(unfreed)}`)
+    if (unfreed.length > 0 && this.#unfreed === 'error') throw new HeapError('UNFREED', describeUnfreed(unfreed))
+    return new CloseReceipt(unfreed)
+  }
+
+  // ---- helpers ----
+
+  #alloc<T extends ArrayType>(
+    type: T,
+    length: number,
+    options: AllocOptions,
+  ): { array: ArrayOf<T>; allocation: Allocation } {
+    this.#checkOpen()
+    checkArrayType(type)
+    checkLength(length)
+    checkNames(options, 'options', ['name', 'align', 'readOnly'])
+    const { name = `${type.name} #${this.#lastId + 1}`, readOnly = false } = options
+    if (typeof name !== 'string') throw new HeapTypeError(`name is ${describe(name)}, wanted a text`)
+    if (typeof readOnly !== 'boolean')
+      throw new HeapTypeError(`readOnly is ${describe(readOnly)}, wanted true or false`)
+    const align = checkAlign(options.align ?? PAGE_SIZE)
+    const nbytes = length * type.BYTES_PER_ELEMENT
+    const what = `${type.name} "${name}" of ${length} elements`
+    const place = this.#arena.alloc(Math.max(1, Math.ceil(nbytes / PAGE_SIZE)), align, what)
+    const { segment, page, npages, nstale } = place
+    const id = ++this.#lastId
+    const typeName = type.name as ArrayTypeName
+    const allocation: Allocation = { id, name, type: typeName, length, nbytes, readOnly, segment, page, npages }
+    const addr = allocationAddr(allocation)
+    this.#map({ id, name, type: typeName, length, nbytes, readOnly, addr, npages, nstale })
+    const array = makeArray(type, segment.buffer, page * PAGE_SIZE, length)
+    this.#allocations.add(allocation, array)
+    return { array, allocation }
+  }
+
+  /** Nobody waits for the answer: the array can be used at once. */
+  #map(array: NewArray): void {
+    this.#port.call('map', array, (reply) => {
+      if (!reply.ok) this.#onNotice(`hetmem: "${array.name}" was not mapped: ${reply.failure.message}`)
+    })
+  }
+
+  /** The range is free for others when the engine says so: a launch may still use it. */
+  #free(allocation: Allocation): void {
+    this.#allocations.remove(allocation)
+    const { id, segment, page, npages } = allocation
+    this.#port.call('unmap', { id }, (reply) => {
+      if (reply.ok) this.#arena.free(segment, page, npages)
+      else this.#onNotice(`hetmem: freeing ${describeAllocation(allocation)} failed: ${reply.failure.message}`)
+    })
+  }
+
+  #rangesOf(views: readonly HeapView[]): ByteRange[] {
+    return views.map((view) => {
+      const { start, end } = this.#allocations.partOf(view)
+      return { start, end }
+    })
+  }
+
+  #release(hold: number): Promise<null> {
+    return this.#closing === null ? this.#send('release', { hold }) : Promise.resolve(null)
+  }
+
+  /** Sends a call and waits for the answer. Rejects with the error that the engine's refusal stands for. */
+  #send<C extends EngineCall>(call: C, args: EngineCalls[C]['args']): Promise<EngineCalls[C]['answer']> {
+    return new Promise((resolve, reject) => {
+      this.#port.call(call, args, (reply) => {
+        if (reply.ok) resolve(reply.answer)
+        else reject(errorOf(reply.failure))
+      })
+    })
+  }
+
+  #checkOpen(): void {
+    if (this.#closing !== null) throw new HeapError('CLOSED', 'the heap was closed')
+  }
+}
+
+/** Throws a TypeError for no whole number, a RangeError for one that is negative or too large. */
+function checkLength(length: number): void {
+  const isWhole =
+    typeof length === 'number' && (Number.isInteger(length) || Math.abs(length) === Number.POSITIVE_INFINITY)
+  if (!isWhole) throw new HeapTypeError(`length is ${describe(length)}, wanted a whole number of elements`)
+  if (length < 0 || length > SEGMENT_BYTES_MAX) {
+    throw new HeapRangeError(`length is ${length}, wanted 0 to ${SEGMENT_BYTES_MAX} elements`)
+  }
+}
+
+function checkAlign(align: Size): number {
+  const nbytes = parseBytes(align, 'align')
+  if (nbytes < 1 || nbytes > SEGMENT_BYTES_MAX || !Number.isInteger(Math.log2(nbytes))) {
+    throw new HeapRangeError(`align is ${align}, wanted a power of two up to ${formatSize(SEGMENT_BYTES_MAX)}`)
+  }
+  return nbytes
+}
+
+function checkAccess(access: AccessOption): AccessOption {
+  if (ACCESS_OPTIONS.includes(access)) return access
+  const text = `access is ${describe(access)}, wanted one of ${ACCESS_OPTIONS.join(', ')}`
+  throw typeof access === 'string' ? new HeapRangeError(text) : new HeapTypeError(text)
+}
