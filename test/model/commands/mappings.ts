@@ -18,7 +18,7 @@ import {
 import { FileModel, type PageKind, PageModel, unmapPages } from '../contents.ts'
 import { ADDR, command, NAME, PAGES, wordOf } from '../notation.ts'
 import type { Random } from '../random.ts'
-import { type Actor, type World } from '../world.ts'
+import { type Actor, FILE_PAGES } from '../world.ts'
 import { chooseActor, chooseMapped, chooseRange } from './choose.ts'
 import { checkResult, mayFail, resultOf } from './outcome.ts'
 
