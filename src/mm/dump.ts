@@ -10,6 +10,7 @@
 //                Capital letters (except Z and S): the entry is, or will again be, writable.
 
 import { type Addr, addrToVpn, HPAGE_PMD_NR, PAGE_SIZE, type Pfn, pmdIndex, pteIndex } from '../base/addr.ts'
+import { assert } from '../base/assert.ts'
 import { isDeviceCoherentPage, isDevicePrivatePage, pagemapOf } from './memremap.ts'
 import type { Mm } from './mm.ts'
 import {
@@ -121,6 +122,7 @@ interface Entry {
 }
 
 function walk(mm: Mm, start: Addr, npages: number, visit: (entry: Entry, i: number) => void): void {
+  assert(Number.isSafeInteger(npages), () => `a number of pages: ${npages}`)
   const entry: Entry = { level: LEVEL_NO_VMA, vma: null, flags: 0, pfn: 0 }
   for (let i = 0; i < npages; i++) {
     const addr = start + i * PAGE_SIZE

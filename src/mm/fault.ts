@@ -62,6 +62,7 @@ import {
   VM_FAULT_OOM,
   VM_FAULT_RETRY,
   VM_FAULT_SIGBUS,
+  VM_FAULT_SIGSEGV,
   VmFault,
 } from './vm-fault.ts'
 import { VM_ACCESS_FLAGS, VM_HUGETLB, VM_LOCKED, VM_SHARED, VM_WRITE } from './vm-flags.ts'
@@ -75,6 +76,7 @@ import { linearPageIndex, type Vma, vmaProtection } from './vma.ts'
  * `sys.waitFor` set.
  */
 export function handleMmFault(vma: Vma, addr: Addr, flags: number): number {
+  if (!(addr >= vma.start && addr < vma.end)) return VM_FAULT_SIGSEGV
   const page = pageAlignDown(addr)
   if ((vma.flags & VM_HUGETLB) !== 0) return hugetlbFault(vma, page, flags)
   const { pageTable, sys } = vma.mm

@@ -3,7 +3,7 @@
 
 import { type Addr, PAGE_SIZE, pgdAddrEnd, pmdAddrEnd, pmdIndex, pteIndex, pudAddrEnd } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
-import { EAGAIN, ENOMEM, EOPNOTSUPP } from '../base/errno.ts'
+import { EAGAIN, EINVAL, ENOMEM, EOPNOTSUPP } from '../base/errno.ts'
 import { anonVmaFork } from './anon-vma.ts'
 import { restoreExclusiveEntry } from './fault.ts'
 import { copyHugePmd } from './huge-pmd.ts'
@@ -51,11 +51,12 @@ import { type Vma, vmaDup, vmaLink, vmaProtection } from './vma.ts'
 /**
  * Makes the child's address space.
  *
- * Returns it, or -EOPNOTSUPP where the backend cannot map a frame twice, -EAGAIN with `sys.waitFor` set while a device
+ * Returns it, or -EINVAL if the parent is dead, -EOPNOTSUPP where the backend cannot map a frame twice, -EAGAIN with `sys.waitFor` set while a device
  * holds the lock of an exclusive page, or -ENOMEM without a frame for the copy of a pinned page; the child is gone again then.
  */
 export function forkMm(parent: Mm): Mm | number {
   const { sys } = parent
+  if (parent.users <= 0) return -EINVAL
   if (!sys.mmu.capabilities.anyFrame) return -EOPNOTSUPP
   const child = new Mm(sys)
   child.hasPinned = parent.hasPinned

@@ -8,7 +8,7 @@ import { splitHugePmd } from './huge-pmd.ts'
 import { isDeviceCoherentPage } from './memremap.ts'
 import { migrateDeviceCoherentPage } from './migrate-device.ts'
 import type { Mm } from './mm.ts'
-import { GUP_PIN_COUNTING_BIAS, PG_HEAD } from './page.ts'
+import { badFrame, GUP_PIN_COUNTING_BIAS, PG_HEAD } from './page.ts'
 import { getPage, putPage } from './page-alloc.ts'
 import { PTE_DIRTY, PTE_HUGE, PTE_PRESENT, PTE_PROTNONE, PTE_SPECIAL, PTE_WRITE } from './pte.ts'
 import type { System } from './system.ts'
@@ -214,7 +214,9 @@ export function unpinUserPage(sys: System, pfn: Pfn): void {
   const { pages } = sys
   const head = pages.head(pfn)
   if ((pages.flags[head] & PG_HEAD) !== 0) {
-    pages.getCompound(head).pincount--
+    const compound = pages.getCompound(head)
+    if (compound.pincount === 0) badFrame(head, 'is not pinned when it is unpinned')
+    compound.pincount--
     putPage(sys, head)
   } else {
     putPage(sys, head, GUP_PIN_COUNTING_BIAS)

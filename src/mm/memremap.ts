@@ -142,11 +142,11 @@ export function freeZoneDevicePage(sys: System, pfn: Pfn): void {
 
 export function pagemapOf(sys: System, pfn: Pfn): DevPagemap | null {
   const id = sys.pages.pagemap[pfn]
-  return id === 0 ? null : sys.pagemaps[id]
+  return id > 0 ? sys.pagemaps[id] : null // undefined for what is no frame number
 }
 
 export function isZoneDevicePage(sys: System, pfn: Pfn): boolean {
-  return sys.pages.pagemap[pfn] !== 0
+  return sys.pages.pagemap[pfn] > 0
 }
 
 export function isDevicePrivatePage(sys: System, pfn: Pfn): boolean {

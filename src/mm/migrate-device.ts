@@ -129,6 +129,7 @@ export function migrateVmaSetup(args: MigrateVma): number {
   const ncovered = (end - start) / PAGE_SIZE
   if (!(args.src.length >= ncovered && args.dst.length >= ncovered)) return -EINVAL
   if (args.faultPage >= 0 && !isDevicePrivatePage(vma.mm.sys, args.faultPage)) return -EINVAL
+  if (vma.mm.vmaLookup(start) !== vma) return -EINVAL // it was unmapped, or merged with another
   assert(vma.mm.mmapLock.isHeld, 'migrateVmaSetup: the mmapLock is not held')
 
   const src = migratePfnWords(args.src)

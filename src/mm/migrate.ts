@@ -31,9 +31,11 @@ export type MigrationTarget = (order: number) => Pfn
  * - -EAGAIN the page is locked: wait for `sys.waitFor`
  * - -EBUSY  somebody else holds the page, or it is being written
  * - -ENOMEM there is no target
+ * - -EINVAL this is no page of system memory that somebody holds; then nothing is taken over
  */
 export function migratePage(sys: System, page: Pfn, getTarget: MigrationTarget): number {
   const { pages } = sys
+  if (!(pages.refcount[page] > 0) || pages.head(page) !== page || pages.pagemap[page] !== 0) return -EINVAL
   if (!pages.trylock(page)) {
     waitForPage(sys, page)
     putBack(sys, page)

@@ -63,7 +63,8 @@ export function protToVmFlags(prot: number): number {
 /**
  * Maps `length` bytes. Without MAP_FIXED the address is chosen (`addr` is only a hint); with it, what is mapped there goes.
  *
- * Returns the address, or -EINVAL (unaligned, no length, neither or both of MAP_SHARED and MAP_PRIVATE), -ENOMEM (no room),
+ * Returns the address, or -EINVAL (unaligned, no length, neither or both of MAP_SHARED and MAP_PRIVATE, the address space is
+ * dead), -ENOMEM (no room),
  * -EBADF (no file, or one that is gone), -EOVERFLOW (`pgoff`, in pages, too far in the file), -EOPNOTSUPP (a file or shared
  * memory where pages have home frames), or what the file's mmap answers.
  */
@@ -76,6 +77,7 @@ export function mmMmap(
   file: VmFile | null = null,
   pgoff = 0,
 ): number {
+  if (mm.users <= 0) return -EINVAL
   if (!Number.isSafeInteger(addr) || !Number.isSafeInteger(length) || addr < 0 || length <= 0) return -EINVAL
   if (!Number.isSafeInteger(pgoff) || pgoff < 0) return -EINVAL
   const anonymous = (flags & MAP_ANONYMOUS) !== 0

@@ -12,6 +12,7 @@ import {
   pudAddrEnd,
 } from '../base/addr.ts'
 import { EACCES, EINVAL, ENOMEM } from '../base/errno.ts'
+import { PROT_EXEC, PROT_READ, PROT_WRITE } from '../uapi/mman.ts'
 import { populateVmaPageRange } from './gup.ts'
 import { changeHugePmd } from './huge-pmd.ts'
 import { hugetlbChangeProtection } from './hugetlb.ts'
@@ -56,12 +57,13 @@ import { changeVmaFlags } from './vma-adjust.ts'
 /**
  * Changes what `[start, start + length)` may be used for. Mappings before a hole are changed even if the call fails there.
  *
- * Returns 0, -EINVAL (unaligned), -ENOMEM (a hole), -EACCES (the mapping may never have this access).
+ * Returns 0, -EINVAL (unaligned, unknown bits in `prot`), -ENOMEM (a hole), -EACCES (the mapping may never have this access).
  */
 export function mmMprotect(mm: Mm, start: Addr, length: number, prot: number): number {
   if (!Number.isSafeInteger(start) || !Number.isSafeInteger(length)) return -EINVAL
   if (!isPageAligned(start) || start < 0 || length < 0) return -EINVAL
   if (length === 0) return 0
+  if ((prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC)) !== 0 || !Number.isInteger(prot)) return -EINVAL
   const end = start + pageAlignUp(length)
   let vma = mm.vmaLookup(start)
   if (vma === null) return -ENOMEM

@@ -71,9 +71,12 @@ export function allocCompoundPage(sys: System, space: number, addr: Addr, order:
   return head
 }
 
+/** Takes a reference on a page that somebody holds. */
 export function getPage(sys: System, pfn: Pfn): void {
   const { pages } = sys
-  pages.refcount[pages.head(pfn)]++
+  const head = pages.head(pfn)
+  if (!(pages.refcount[head] > 0)) badFrame(head, 'is free when a reference is taken')
+  pages.refcount[head]++
 }
 
 /** Takes `n` references off the page and frees it when none is left. */
@@ -81,7 +84,7 @@ export function putPage(sys: System, pfn: Pfn, n = 1): void {
   const { pages } = sys
   const head = pages.head(pfn)
   const left = pages.refcount[head] - n
-  if (left < 0) badFrame(head, 'has fewer references than are put')
+  if (!(left >= 0)) badFrame(head, 'has fewer references than are put')
   pages.refcount[head] = left
   if (left === 0) freePage(sys, head)
 }

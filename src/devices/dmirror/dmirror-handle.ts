@@ -141,8 +141,13 @@ export class DmirrorHandle implements HmmDeviceHandle {
    * Errors of every command (TD-9):
    * - -EINVAL the command is unknown, `addr` is not page aligned, or the range is empty or overflows
    * - -EFAULT `buffer` is missing or too small
+   *
+   * Throws a TypeError for a buffer that is none.
    */
   ioctl(command: number, addr: Addr, npages: number, buffer: Uint8Array | null): DmirrorResult {
+    if (buffer !== null && !(buffer instanceof Uint8Array)) {
+      throw new TypeError(`buffer is ${String(buffer)}, wanted a Uint8Array`)
+    }
     if (!Number.isSafeInteger(addr) || addr < 0 || !isPageAligned(addr)) return failure(-EINVAL)
     const end = addr + npages * PAGE_SIZE
     if (!Number.isSafeInteger(npages) || !(npages > 0) || !Number.isSafeInteger(end)) return failure(-EINVAL)
