@@ -47,6 +47,7 @@ export {
   zoneDevicePageInit,
 } from './mm/memremap.ts'
 export {
+  allocEvictionTarget,
   MIGRATE_VMA_SELECT_DEVICE_COHERENT,
   MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
   MIGRATE_VMA_SELECT_SYSTEM,
@@ -64,7 +65,15 @@ export * from './mm/migrate-pfn.ts'
 export { MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, MM_SWAPENTS, Mm, mmget, mmgetNotZero } from './mm/mm.ts'
 export * from './mm/mmu-notifier.ts'
 export * from './mm/page.ts'
-export { allocKernelPage, allocPage, getPage, putPage, unlockPage, waitForPage } from './mm/page-alloc.ts'
+export {
+  allocEvictionPage,
+  allocKernelPage,
+  allocPage,
+  getPage,
+  putPage,
+  unlockPage,
+  waitForPage,
+} from './mm/page-alloc.ts'
 export { collectWrites, shareForRead } from './mm/share.ts'
 export { System, type SystemOptions, type ThpMode } from './mm/system.ts'
 export * from './mm/vm-fault.ts'

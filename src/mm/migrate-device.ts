@@ -36,7 +36,7 @@ import {
   mmuNotifierInvalidateRangeStart,
 } from './mmu-notifier.ts'
 import { GUP_PIN_COUNTING_BIAS, PG_ANON, PG_LRU, PG_UPTODATE } from './page.ts'
-import { allocKernelPage, getPage, putPage, unlockPage, waitForPage } from './page-alloc.ts'
+import { allocEvictionPage, allocKernelPage, getPage, putPage, unlockPage, waitForPage } from './page-alloc.ts'
 import type { PmdTable, PteTable } from './pgtable.ts'
 import {
   PTE_DIRTY,
@@ -53,7 +53,7 @@ import {
   pteKind,
 } from './pte.ts'
 import { pageAddNewAnonRmap, pageRemoveRmap, pageTryShareAnonRmap } from './rmap.ts'
-import { removeMigrationPtes, tryToMigrate } from './rmap-walk.ts'
+import { removeMigrationPtes, rmapWalk, tryToMigrate } from './rmap-walk.ts'
 import type { System } from './system.ts'
 import { tlbInstall, tlbUnmap } from './tlb.ts'
 import { VM_HUGETLB, VM_SPECIAL, VM_WRITE } from './vm-flags.ts'
@@ -189,6 +189,23 @@ export function migrateDeviceRange(sys: System, src: BigUint64Array, pfn: Pfn, n
   }
   unmapCollected(sys, src, npages, -1)
   return 0
+}
+
+/**
+ * A frame for a page that leaves the device by frame, from the reserve if need be. Who maps the page says what address it is
+ * for, as pages may have home frames. Returns -1 if there is none.
+ */
+export function allocEvictionTarget(sys: System, pfn: Pfn): Pfn {
+  let target = -1
+  let isMapped = false
+  rmapWalk(sys, pfn, false, (vma, addr) => {
+    const table = vma.mm.pageTable.findPte(addr)
+    if (table === null || table.words[2 * pteIndex(addr)] !== pfn) return true
+    isMapped = true
+    target = allocEvictionPage(vma.mm, addr)
+    return false
+  })
+  return isMapped ? target : allocKernelPage(sys, true)
 }
 
 export function migrateDevicePages(sys: System, src: BigUint64Array, dst: BigUint64Array, npages: number): void {
