@@ -2,7 +2,9 @@
 // machine behind it after each step.
 
 import { assert } from '../../src/base/assert.ts'
+import type { AddrRange } from '../../src/devices/claims.ts'
 import {
+  type LaunchMemory,
   type LaunchReceipt,
   type LaunchRequest,
   memoryDeviceTranslations,
@@ -49,34 +51,31 @@ export class HeapFixture {
   launch(request: HeapLaunch, kernel: ArrayKernel): Promise<LaunchReceipt> {
     const { read = [], write = [], device = 0, ...rest } = request
     const uses = { read: read.map((array) => this.range(array)), write: write.map((array) => this.range(array)) }
-    return this.engine.launch(uses, () =>
-      this.device(device).handle.run({ ...rest, ...uses }, async (memory) => {
-        const load = (array: HeapArray): HeapArray => {
-          const copy = new Uint8Array(array.byteLength)
-          let at = 0
-          for (const { bytes } of memory.pieces(this.range(array))) {
-            copy.set(bytes, at)
-            at += bytes.length
-          }
-          const type = array.constructor as new (buffer: ArrayBuffer) => HeapArray
-          return new type(copy.buffer)
+    const run = async (memory: LaunchMemory): Promise<void> => {
+      const load = (array: HeapArray, range: AddrRange): HeapArray => {
+        const copy = new Uint8Array(array.byteLength)
+        for (const { addr, bytes } of memory.pieces(range)) copy.set(bytes, addr - range.start)
+        const type = array.constructor as new (buffer: ArrayBuffer) => HeapArray
+        return new type(copy.buffer)
+      }
+      const copies = write.map((array, i) => load(array, uses.write[i]))
+      await kernel(
+        copies,
+        read.map((array, i) => load(array, uses.read[i])),
+      )
+      copies.forEach((copy, i) => {
+        const range = uses.write[i]
+        const from = new Uint8Array(copy.buffer)
+        for (const { addr, bytes } of memory.pieces(range, 'write')) {
+          bytes.set(from.subarray(addr - range.start, addr - range.start + bytes.length))
         }
-        const copies = write.map(load)
-        await kernel(copies, read.map(load))
-        copies.forEach((copy, i) => {
-          const from = new Uint8Array(copy.buffer)
-          let at = 0
-          for (const { bytes } of memory.pieces(this.range(write[i]), 'write')) {
-            bytes.set(from.subarray(at, at + bytes.length))
-            at += bytes.length
-          }
-        })
-      }),
-    )
+      })
+    }
+    return this.engine.launch(uses, () => this.device(device).handle.run({ ...rest, ...uses }, run))
   }
 
   /** Where an array lies in the heap. */
-  range({ buffer, byteOffset, byteLength }: HeapArray): { start: number; end: number } {
+  range({ buffer, byteOffset, byteLength }: HeapArray): AddrRange {
     const inWord = byteOffset % 4
     const start = 4 * this.heap.ptr(new Uint8Array(buffer, byteOffset - inWord, 1)) + inWord
     return { start, end: start + byteLength }

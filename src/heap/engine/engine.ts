@@ -18,7 +18,7 @@ import { mmMadvise } from '../../mm/madvise.ts'
 import { pagemapOf } from '../../mm/memremap.ts'
 import { Mm } from '../../mm/mm.ts'
 import { mmMmap, mmMunmap, mmput } from '../../mm/mmap.ts'
-import { PTE_KIND_DEVICE_PRIVATE, PTE_KIND_MIGRATION, PTE_PRESENT, pteKind } from '../../mm/pte.ts'
+import { PTE_KIND_DEVICE_PRIVATE, PTE_KIND_MIGRATION, pteKind, ptePresent } from '../../mm/pte.ts'
 import { System } from '../../mm/system.ts'
 import type { Access } from '../../trace/events.ts'
 import { EventTracer, type Sink } from '../../trace/tracer.ts'
@@ -109,6 +109,8 @@ export class Engine implements EnginePort {
   readonly #running = new Set<Promise<void>>()
   /** Arrays that wait to be mapped. */
   readonly #mapping = new Map<number, Promise<void>>()
+  /** What the CPU did to pages that were not its own, and nobody has been told of. */
+  #misuses: Misuse[] = []
   #closed = false
 
   constructor(options: EngineOptions) {
@@ -227,6 +229,8 @@ export class Engine implements EnginePort {
         const err = mmMunmap(this.mm, start, end - start)
         assert(err === 0, () => `unmapping "${name}" returned ${err}`)
       })
+      // As long as the array has its name.
+      this.#collectMisuses()
       this.arrays.remove(array)
     }
     const unused = this.#whenUnused(array)
@@ -342,11 +346,12 @@ export class Engine implements EnginePort {
   async #makeCold(pages: Pages, outcome: OutcomeBuilder): Promise<void> {
     const { array, firstPage, endPage } = pages
     await whenUnclaimed(this.mm, { start: firstPage, end: endPage })
-    const counts: HandOverCounts = { given: 0, inPlace: 0 }
-    const err = await bringHome(this.mm, firstPage, endPage, counts)
+    const away = this.#countAway(firstPage, endPage)
+    await this.#bringBack(pages)
+    const err = await bringHome(this.mm, firstPage, endPage)
     if (err !== 0) throw this.#refusalFor(err, pages)
-    outcome.pages += counts.given
-    outcome.skip(array, counts.inPlace, 'in place')
+    outcome.pages += away
+    outcome.skip(array, countPages(firstPage, endPage) - away, 'in place')
   }
 
   async #adviseMapping({ array, firstPage, endPage }: Pages, advice: Advice, outcome: OutcomeBuilder): Promise<void> {
@@ -392,7 +397,7 @@ export class Engine implements EnginePort {
     await Promise.allSettled(this.#running)
     await whenUnclaimed(this.mm, { start: 0, end: this.mm.taskSize })
     this.backend.verifyAll(this.arrays)
-    const misuses = this.#misuses()
+    const misuses = this.#takeMisuses()
     const closed = await Promise.allSettled(this.devices.map((device) => device.close()))
     await mmapWriteLock(this.mm)
     this.mm.mmapLock.unlockWrite()
@@ -461,25 +466,33 @@ export class Engine implements EnginePort {
   /** Throws a Refusal NOT_OWNED if the CPU touched pages that were not its own. */
   #check(pages: readonly Pages[]): void {
     this.backend.verify(pages, this.arrays)
-    const misuses = this.#misuses()
+    const misuses = this.#takeMisuses()
     if (misuses.length > 0) throw new Refusal('NOT_OWNED', 'the CPU touched pages that it did not own', misuses)
   }
 
-  #misuses(): Misuse[] {
-    const misuses: Misuse[] = []
+  /** What was found and not reported yet. */
+  #takeMisuses(): readonly Misuse[] {
+    this.#collectMisuses()
+    const misuses = this.#misuses
+    this.#misuses = []
+    return misuses
+  }
+
+  /** Names what the backend has found by array and element. */
+  #collectMisuses(): void {
     for (const { misuse, start, end, tag } of this.backend.takeFindings()) {
       const array = this.arrays.at(start)
-      const elements = array === undefined ? undefined : elementsOf(array, { start, end })
+      assert(array !== undefined, () => `the guarded page at ${start} is that of an array`)
+      const elements = elementsOf(array, { start, end })
       if (misuse !== 'load-away') {
-        misuses.push({ misuse, ...(elements ?? { array: 'freed memory', first: 0, last: 0 }) })
+        this.#misuses.push({ misuse, ...elements })
         continue
       }
       const source = this.arrays.withTag(tag)
       assert(source !== undefined, () => `pattern ${tag} stands for an array`)
       const whole = elementsOf(source, { start: source.start, end: source.dataEnd })
-      misuses.push(elements === undefined ? { misuse, ...whole } : { misuse, ...whole, foundIn: elements })
+      this.#misuses.push({ misuse, ...whole, foundIn: elements })
     }
-    return misuses
   }
 
   // ---- waiting ----
@@ -565,10 +578,17 @@ export class Engine implements EnginePort {
         return { place: 'shared' }
     }
     const flags = entryFlags(this.mm, addr)
-    if ((flags & PTE_PRESENT) !== 0) return { place: 'system' }
+    if (ptePresent(flags)) return { place: 'system' }
     if (pteKind(flags) === PTE_KIND_MIGRATION) return { place: 'moving' }
     const device = this.#deviceAt(addr)
     return device === undefined ? { place: 'system' } : { place: 'device', device: device.name }
+  }
+
+  /** Pages of a range that devices have. */
+  #countAway(firstPage: Addr, endPage: Addr): number {
+    let count = 0
+    for (let addr = firstPage; addr < endPage; addr += PAGE_SIZE) if (this.#deviceAt(addr) !== undefined) count++
+    return count
   }
 
   /** The devices that have pages of a range. */
@@ -586,7 +606,8 @@ export class Engine implements EnginePort {
     const table = this.mm.pageTable.findPte(addr)
     if (table === null) return undefined
     const at = 2 * pteIndex(addr)
-    if (pteKind(table.words[at + 1]) !== PTE_KIND_DEVICE_PRIVATE) return undefined
+    const flags = table.words[at + 1]
+    if (ptePresent(flags) || pteKind(flags) !== PTE_KIND_DEVICE_PRIVATE) return undefined
     const owner = pagemapOf(this.sys, table.words[at])?.owner
     return this.devices.find((device) => device.owner === owner)
   }

@@ -7,7 +7,7 @@ import { EFAULT, EIO } from '../../base/errno.ts'
 import { mmapReadLock, waitForOther } from '../../devices/edge.ts'
 import { handleMmFault } from '../../mm/fault.ts'
 import type { Mm } from '../../mm/mm.ts'
-import { PTE_KIND_DEVICE_PRIVATE, PTE_KIND_MIGRATION, PTE_PRESENT, pteKind } from '../../mm/pte.ts'
+import { PTE_KIND_DEVICE_PRIVATE, PTE_KIND_MIGRATION, pteKind, ptePresent } from '../../mm/pte.ts'
 import { FAULT_FLAG_WRITE, VM_FAULT_ERROR, VM_FAULT_RETRY, vmFaultToErrno } from '../../mm/vm-fault.ts'
 import type { HeapBackend } from './backend.ts'
 
@@ -51,20 +51,17 @@ export async function handOver(
 }
 
 /**
- * Brings the pages of `[start, end)` that are on a device to system memory, without giving them to anybody. Otherwise like
+ * Brings the pages of `[start, end)` that are not in system memory there, without giving them to anybody. Returns like
  * `handOver`.
  */
-export async function bringHome(mm: Mm, start: Addr, end: Addr, counts: HandOverCounts): Promise<number> {
+export async function bringHome(mm: Mm, start: Addr, end: Addr): Promise<number> {
   const isHome = (addr: Addr): boolean => {
     const flags = entryFlags(mm, addr)
-    if ((flags & PTE_PRESENT) !== 0) return true
     const kind = pteKind(flags)
+    if (ptePresent(flags)) return true
     return kind !== PTE_KIND_DEVICE_PRIVATE && kind !== PTE_KIND_MIGRATION
   }
-  return await faultPages(mm, start, end, 0, isHome, (isMoved) => {
-    if (isMoved) counts.given++
-    else counts.inPlace++
-  })
+  return await faultPages(mm, start, end, 0, isHome, () => {})
 }
 
 /** Flags of the entry of a page, 0 for none. */
