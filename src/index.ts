@@ -7,6 +7,7 @@
 export { AssertionError } from './base/assert.ts'
 export { formatSize, parseSize, type Size, type SizeText } from './base/size.ts'
 export type { OnLost } from './devices/memory/index.ts'
+export type { AllocOptions } from './heap/allocation.ts'
 export {
   ARRAY_TYPES,
   type ArrayOf,
@@ -28,7 +29,6 @@ export {
 export {
   ACCESS_OPTIONS,
   type AccessOption,
-  type AllocOptions,
   type Heap,
   type Pointer,
   type PrefetchOptions,

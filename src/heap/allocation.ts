@@ -2,9 +2,19 @@
 // that `alloc` returned, a part of it, or the same bytes under another type.
 
 import { PAGE_SIZE } from '../base/addr.ts'
+import type { Size } from '../base/size.ts'
 import type { Arena, ArenaSegment } from './arena.ts'
 import { type ArrayTypeName, checkView, describe, type HeapView } from './array-types.ts'
 import { HeapError, HeapRangeError } from './heap-error.ts'
+
+export interface AllocOptions {
+  /** In errors, statistics and traces. Default 'Float32Array #3', counted from 1. Need not be unique. */
+  readonly name?: string
+  /** The array begins at a multiple of so many bytes, a power of two. It begins with a page of 4096 bytes in any case. */
+  readonly align?: Size
+  /** Devices only read it: a launch that writes it is refused. The CPU may write it. Default false. */
+  readonly readOnly?: boolean
+}
 
 /** One array, or what it was until it was freed. */
 export interface Allocation {

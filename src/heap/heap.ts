@@ -9,7 +9,7 @@
 import { PAGE_SIZE } from '../base/addr.ts'
 import { formatAddr } from '../base/assert.ts'
 import { formatSize, type Size } from '../base/size.ts'
-import { type Allocation, Allocations, allocationAddr, describeAllocation } from './allocation.ts'
+import { type Allocation, Allocations, type AllocOptions, allocationAddr, describeAllocation } from './allocation.ts'
 import { type Arena, SEGMENT_BYTES_MAX } from './arena.ts'
 import {
   type ArrayOf,
@@ -42,15 +42,6 @@ import {
   type UnfreedArray,
 } from './receipts.ts'
 import { type Scope, Scopes } from './scope.ts'
-
-export interface AllocOptions {
-  /** In errors, statistics and traces. Default 'Float32Array #3', counted from 1. Need not be unique. */
-  readonly name?: string
-  /** The array begins at a multiple of so many bytes, a power of two. It begins with a page of 4096 bytes in any case. */
-  readonly align?: Size
-  /** Devices only read it: a launch that writes it is refused. The CPU may write it. Default false. */
-  readonly readOnly?: boolean
-}
 
 /** What is going to be done with memory: reading, or reading and writing. */
 export const ACCESS_OPTIONS = ['read', 'readWrite'] as const

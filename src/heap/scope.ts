@@ -1,9 +1,8 @@
 // Scopes: what is allocated in a function is freed at its end, except what it returns. A scope that ends inside of another one
 // leaves to it what it returns.
 
-import type { Allocation } from './allocation.ts'
+import type { Allocation, AllocOptions } from './allocation.ts'
 import type { ArrayOf, ArrayType, HeapView } from './array-types.ts'
-import type { AllocOptions } from './heap.ts'
 
 /** What a function that runs in a scope allocates with. */
 export interface Scope {
