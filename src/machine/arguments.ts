@@ -17,3 +17,13 @@ export function checkCount(value: number, name: string): void {
   checkWhole(value, name)
   if (value === 0) throw new RangeError(`${name} is 0, wanted at least 1`)
 }
+
+/** Throws a TypeError unless `value` is a number, of any kind. */
+export function checkNumber(value: number, name: string): void {
+  if (typeof value !== 'number') throw new TypeError(`${name} is ${String(value)}, wanted a number`)
+}
+
+/** Throws a TypeError unless `value` is an array of bytes. */
+export function checkBytes(value: Uint8Array, name: string): void {
+  if (!(value instanceof Uint8Array)) throw new TypeError(`${name} is ${String(value)}, wanted a Uint8Array`)
+}

@@ -1,6 +1,7 @@
 // The simulated machine: start with machine.ts.
 
 export { Machine, type MachineOptions } from './machine.ts'
+export { MemoryFile } from './memory-file.ts'
 export {
   ACCESS_OUT_OF_MEMORY,
   ACCESS_OUTCOMES,

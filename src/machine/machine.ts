@@ -10,10 +10,10 @@
 import { PAGE_SIZE } from '../base/addr.ts'
 import { parseSize, type Size } from '../base/size.ts'
 import { Mm } from '../mm/mm.ts'
-import { ShmemFile } from '../mm/shmem.ts'
 import { System, type ThpMode } from '../mm/system.ts'
 import { SimulatedMmu } from '../mmu/simulated/simulated-mmu.ts'
 import { checkCount, checkWhole } from './arguments.ts'
+import { MemoryFile } from './memory-file.ts'
 import { Process, type ProcessTable } from './process.ts'
 
 const THP_MODES: readonly ThpMode[] = ['never', 'madvise', 'always']
@@ -76,10 +76,9 @@ export class Machine implements ProcessTable {
     return this.adopt(new Mm(this.sys), name)
   }
 
-  /** A file in memory (tmpfs) of `npages` pages, all of them holes that read as zero. */
-  createFile(name: string, npages: number): ShmemFile {
-    checkWhole(npages, 'npages')
-    return new ShmemFile(this.sys, name, npages)
+  /** A file in memory (tmpfs) of `npages` pages, all of them holes that read as zero. It stays until it is closed. */
+  createFile(name: string, npages: number): MemoryFile {
+    return new MemoryFile(this.sys, name, npages)
   }
 
   /** @internal Makes a process of an address space: a new one, or what fork made. */

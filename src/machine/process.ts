@@ -10,9 +10,9 @@ import { EAGAIN, EINVAL, ENOMEM, ESRCH, MmError, throwOnError } from '../base/er
 import { type DeviceNumber, dumpAttr, dumpPagemap, dumpPte, dumpSoftDirty, formatMaps } from '../mm/dump.ts'
 import { forkMm } from '../mm/fork.ts'
 import { type PinOptions, pinUserPages, unpinUserPage } from '../mm/gup.ts'
-import { mmMadvise } from '../mm/madvise.ts'
+import { madviseNeedsWrite, mmMadvise } from '../mm/madvise.ts'
 import { type MovePagesOptions, movePages } from '../mm/migrate.ts'
-import { mmMlock, mmMunlock } from '../mm/mlock.ts'
+import { mlockPopulate, mmMlock, mmMunlock } from '../mm/mlock.ts'
 import type { Mm } from '../mm/mm.ts'
 import { mmMmap, mmMunmap, mmput } from '../mm/mmap.ts'
 import { mmMprotect } from '../mm/mprotect.ts'
@@ -31,7 +31,7 @@ import {
   PROT_READ,
   PROT_WRITE,
 } from '../uapi/mman.ts'
-import { checkCount, checkWhole } from './arguments.ts'
+import { checkBytes, checkCount, checkNumber, checkWhole } from './arguments.ts'
 import {
   ACCESS_OUT_OF_MEMORY,
   ACCESS_SEGV,
@@ -116,6 +116,7 @@ export class Process {
     checkWhole(addr, 'addr')
     checkWhole(prot, 'prot')
     checkWhole(offset, 'offset')
+    checkFile(file)
     let flags = options.shared === true ? MAP_SHARED : MAP_PRIVATE
     if (options.fixed === true) flags |= MAP_FIXED
     if (options.noreserve === true) flags |= MAP_NORESERVE
@@ -145,7 +146,9 @@ export class Process {
     checkWhole(addr, 'addr')
     checkWhole(length, 'length')
     checkWhole(advice, 'advice')
-    this.#change('madvise', addr, () => mmMadvise(this.mm, addr, length, advice))
+    const call = (): number => mmMadvise(this.mm, addr, length, advice)
+    if (madviseNeedsWrite(advice)) this.#change('madvise', addr, call)
+    else this.#read('madvise', addr, call)
   }
 
   /** Moves, grows or shrinks a mapping. Returns where it is now. */
@@ -176,6 +179,7 @@ export class Process {
     checkWhole(addr, 'addr')
     checkWhole(length, 'length')
     this.#change('mlock', addr, () => mmMlock(this.mm, addr, length))
+    this.#read('mlock', addr, () => mlockPopulate(this.mm, addr, length))
   }
 
   munlock(addr: Addr, length: number): void {
@@ -223,6 +227,7 @@ export class Process {
   pin(addr: Addr, npages: number, options: PinOptions): PinnedPages {
     checkWhole(addr, 'addr')
     checkCount(npages, 'npages')
+    if (typeof options?.write !== 'boolean') throw new TypeError(`write is ${options?.write}, wanted true or false`)
     const pfns: Pfn[] = []
     const npinned = this.#read('pin', addr, () => pinUserPages(this.mm, addr, npages, options, pfns))
     pfns.length = npinned
@@ -255,6 +260,7 @@ export class Process {
   /** Stores the low 32 bits of `value` at `addr`. */
   store32(addr: Addr, value: number): void {
     checkWhole(addr, 'addr')
+    checkNumber(value, 'value')
     const result = this.tryStore32(addr, value)
     if (result < 0) this.#raise(result, addr, 'write')
   }
@@ -278,6 +284,7 @@ export class Process {
   /** Stores bytes from `addr` on, page by page: those before a page that cannot be written are stored. */
   writeBytes(addr: Addr, bytes: Uint8Array): void {
     checkWhole(addr, 'addr')
+    checkBytes(bytes, 'bytes')
     for (let done = 0; done < bytes.length; ) {
       const at = addr + done
       const count = Math.min(bytes.length - done, PAGE_SIZE - pageOffset(at))
@@ -321,19 +328,23 @@ export class Process {
 
   /** Page-table entries, one character per page: see mm/dump.ts. */
   dumpPte(addr: Addr, npages: number, deviceNumber?: DeviceNumber): string {
+    checkPages(addr, npages)
     return dumpPte(this.mm, addr, npages, deviceNumber)
   }
 
   /** Which pages were written since `clearSoftDirty`. */
   dumpSoftDirty(addr: Addr, npages: number): string {
+    checkPages(addr, npages)
     return dumpSoftDirty(this.mm, addr, npages)
   }
 
   dumpAttr(addr: Addr, npages: number): string {
+    checkPages(addr, npages)
     return dumpAttr(this.mm, addr, npages)
   }
 
   dumpPagemap(addr: Addr, npages: number): string {
+    checkPages(addr, npages)
     return dumpPagemap(this.mm, addr, npages)
   }
 
@@ -434,4 +445,13 @@ export class Process {
     }
     throw new AssertionError(`access ended with ${result}, which is no outcome`)
   }
+}
+
+function checkPages(addr: Addr, npages: number): void {
+  checkWhole(addr, 'addr')
+  checkWhole(npages, 'npages')
+}
+
+function checkFile(file: VmFile | null): void {
+  if (file !== null && typeof file?.mmap !== 'function') throw new TypeError(`file is ${String(file)}, wanted a file`)
 }

@@ -63,7 +63,6 @@ export function checkVmaFlags(vma: Vma, gupFlags: number): number {
  */
 export function getUserPages(mm: Mm, start: Addr, npages: number, gupFlags: number, out: Pfn[] | null): number {
   if (!Number.isSafeInteger(npages) || npages < 0) return -EINVAL
-  if ((gupFlags & FOLL_PIN) !== 0) mm.hasPinned = true
   let vma: Vma | null = null
   for (let i = 0; i < npages; i++) {
     const addr = start + i * PAGE_SIZE
@@ -139,13 +138,15 @@ function followPage(vma: Vma, addr: Addr, gupFlags: number, collect: boolean): n
     if (!exclusive) return MUST_UNSHARE
   }
   if ((gupFlags & FOLL_WRITE) !== 0 && (flags & PTE_DIRTY) === 0 && !isZero) sys.pages.setDirty(pfn)
-  if (collect) grabPage(sys, pfn, gupFlags)
+  if (collect) grabPage(mm, pfn, gupFlags)
   return pfn
 }
 
-function grabPage(sys: System, pfn: Pfn, gupFlags: number): void {
+function grabPage(mm: Mm, pfn: Pfn, gupFlags: number): void {
+  const { sys } = mm
   const { pages } = sys
   if ((gupFlags & FOLL_PIN) !== 0) {
+    mm.hasPinned = true
     const head = pages.head(pfn)
     if ((pages.flags[head] & PG_HEAD) !== 0) {
       pages.getCompound(head).pincount++

@@ -79,6 +79,24 @@ import { linearPageIndex, type Vma } from './vma.ts'
 import { changeVmaFlags } from './vma-adjust.ts'
 import { zapPageRangeSingle } from './zap.ts'
 
+/** What is done to pages and not to mappings. */
+const NEEDS_READ = [
+  MADV_COLD,
+  MADV_DONTNEED,
+  MADV_FREE,
+  MADV_HWPOISON,
+  MADV_PAGEOUT,
+  MADV_POPULATE_READ,
+  MADV_POPULATE_WRITE,
+  MADV_REMOVE,
+  MADV_WILLNEED,
+]
+
+/** How `mmMadvise` wants mmapLock: for writing if true, for reading otherwise (`madvise_need_mmap_write`). */
+export function madviseNeedsWrite(advice: number): boolean {
+  return !NEEDS_READ.includes(advice)
+}
+
 /**
  * Advice about `[start, start + length)`. Mappings are handled in order; a hole is passed by and reported in the end.
  *

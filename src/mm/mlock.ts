@@ -8,13 +8,24 @@ import { VM_HUGETLB, VM_LOCKED, VM_SPECIAL } from './vm-flags.ts'
 import { linearPageIndex, type Vma } from './vma.ts'
 import { changeVmaFlags } from './vma-adjust.ts'
 
-/** Returns 0, -ENOMEM (a part is not mapped or cannot be made present), -EAGAIN (out of memory) or -EINVAL. */
+/**
+ * The first half of mlock, with mmapLock held for writing: reclaim leaves the mappings alone from now on.
+ *
+ * Returns 0, -ENOMEM (a part is not mapped) or -EINVAL.
+ */
 export function mmMlock(mm: Mm, addr: Addr, length: number): number {
   const start = pageAlignDown(addr)
-  const nbytes = pageAlignUp(addr + length) - start
-  const err = applyLockFlags(mm, start, nbytes, VM_LOCKED)
-  if (err !== 0) return err
-  const populated = mmPopulate(mm, start, nbytes)
+  return applyLockFlags(mm, start, pageAlignUp(addr + length) - start, VM_LOCKED)
+}
+
+/**
+ * The second half, with mmapLock held for reading, as it may have to wait for a page.
+ *
+ * Returns 0, -ENOMEM (a page cannot be made present) or -EAGAIN: out of memory, or with `sys.waitFor` set, wait and call again.
+ */
+export function mlockPopulate(mm: Mm, addr: Addr, length: number): number {
+  const start = pageAlignDown(addr)
+  const populated = mmPopulate(mm, start, pageAlignUp(addr + length) - start)
   if (populated === -EFAULT) return -ENOMEM
   return populated === -ENOMEM ? -EAGAIN : populated
 }

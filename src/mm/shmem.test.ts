@@ -7,7 +7,7 @@ import { EBADF, EINVAL } from '../base/errno.ts'
 import { MADV_HWPOISON, MADV_PAGEOUT, MADV_REMOVE, PROT_READ } from '../uapi/mman.ts'
 import { AddressSpace } from './address-space.ts'
 import { MIGRATE_VMA_SELECT_SYSTEM, makeMigrateVma, migrateVmaFinalize, migrateVmaSetup } from './migrate-device.ts'
-import type { ShmemFile } from './shmem.ts'
+import { ShmemFile } from './shmem.ts'
 
 function caches(fixture: MmFixture): AddressSpace[] {
   return [...fixture.sys.mappings.values()].filter((mapping) => mapping instanceof AddressSpace)
@@ -107,7 +107,7 @@ describe('ShmemFile', () => {
 
   it('exists until it is closed, mapped or not', () => {
     const fixture = new MmFixture()
-    const file = fixture.machine.createFile('data', 4)
+    const file = new ShmemFile(fixture.sys, 'data', 4)
     expect(file.writePage(1, word)).toBe(0)
     fixture.mmap(0, 4, { file, shared: true })
     fixture.munmap(0, 4)
@@ -124,7 +124,7 @@ describe('ShmemFile', () => {
 
   it('closed while it is mapped goes with the last mapping, and can be used until then', () => {
     const fixture = new MmFixture()
-    const file = fixture.machine.createFile('data', 4)
+    const file = new ShmemFile(fixture.sys, 'data', 4)
     fixture.mmap(0, 4, { file, shared: true })
     fixture.store(0, 4, 10)
     const child = fixture.fork()
@@ -142,7 +142,7 @@ describe('ShmemFile', () => {
 
   it('that is gone cannot be mapped', () => {
     const fixture = new MmFixture()
-    const file = fixture.machine.createFile('data', 4)
+    const file = new ShmemFile(fixture.sys, 'data', 4)
     file.close()
     fixture.mmap(0, 4)
     const before = fixture.process.maps()
@@ -153,7 +153,7 @@ describe('ShmemFile', () => {
 
   it('takes its swap slots along', () => {
     const fixture = new MmFixture({ swap: '1 MiB' })
-    const file = fixture.machine.createFile('data', 4)
+    const file = new ShmemFile(fixture.sys, 'data', 4)
     fixture.mmap(0, 4, { file, shared: true })
     fixture.store(0, 4)
     fixture.madvise(0, 4, MADV_PAGEOUT)
@@ -168,7 +168,7 @@ describe('ShmemFile', () => {
     'has no page %d: -EINVAL, and none is made',
     (pgoff) => {
       const fixture = new MmFixture()
-      const file = fixture.machine.createFile('data', 4)
+      const file = new ShmemFile(fixture.sys, 'data', 4)
       expect([file.getPage(pgoff), file.writePage(pgoff, word)]).toEqual([-EINVAL, -EINVAL])
       expect(file.mapping.pages.size).toBe(0)
       fixture.finish(1)
@@ -177,7 +177,7 @@ describe('ShmemFile', () => {
 
   it('writes within one page', () => {
     const fixture = new MmFixture()
-    const file = fixture.machine.createFile('data', 4)
+    const file = new ShmemFile(fixture.sys, 'data', 4)
     for (const offset of [-1, PAGE_SIZE, Number.NaN, 0.5]) expect(file.writePage(0, word, offset)).toBe(-EINVAL)
     expect(file.mapping.pages.size).toBe(0)
     expect(file.writePage(0, word, PAGE_SIZE - 1)).toBe(0)

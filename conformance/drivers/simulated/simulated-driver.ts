@@ -12,7 +12,7 @@ import type { MmapOptions, PinnedPages, Process } from '../../../src/machine/pro
 import { samePages } from '../../../src/mm/dump.ts'
 import { GUP_PIN_COUNTING_BIAS, PG_HWPOISON } from '../../../src/mm/page.ts'
 import { allocKernelPage, putPage } from '../../../src/mm/page-alloc.ts'
-import type { ShmemFile } from '../../../src/mm/shmem.ts'
+import { ShmemFile } from '../../../src/mm/shmem.ts'
 import { validateSystem } from '../../../src/mm/validate.ts'
 import {
   MADV_DONTNEED,
@@ -348,7 +348,7 @@ export class SimulatedDriver implements ConformanceDriver {
   // ---- set-up ----
 
   private makeFile(npages: number): ShmemFile {
-    const file = this.machine.createFile('file', npages)
+    const file = new ShmemFile(this.machine.sys, 'file', npages)
     const word = new Uint8Array(4)
     for (let page = 0; page < npages; page++) {
       writeWord(word, 0, FILE_WORD + page)

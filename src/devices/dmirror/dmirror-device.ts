@@ -4,12 +4,13 @@
 // A machine has up to four, hmm_dmirror0 to 3. As in the kernel 0 and 1 have private memory and 2 and 3 coherent memory,
 // unless the options say otherwise. The device object itself is the owner of its memory.
 
+import { EINVAL, throwOnError } from '../../base/errno.ts'
 import type { Mm } from '../../mm/mm.ts'
 import type { System } from '../../mm/system.ts'
 import { VM_FAULT_SIGBUS, type VmFault } from '../../mm/vm-fault.ts'
 import type { HmmDevice } from '../device.ts'
 import { DmirrorFile } from './device-file.ts'
-import { type Chunk, DeviceMemory, type DmirrorKind } from './device-memory.ts'
+import { type Chunk, DeviceMemory, DMIRROR_KINDS, type DmirrorKind } from './device-memory.ts'
 import { type DmirrorCommandHost, DmirrorHandle } from './dmirror-handle.ts'
 import { evictChunk, migrateFaultToRam } from './migration.ts'
 import { Mirror } from './mirror.ts'
@@ -44,6 +45,7 @@ export class DmirrorDevice implements HmmDevice<DmirrorHandle>, DmirrorCommandHo
   /** Adds the device and its first chunk of memory to the machine. `number` is 0 to 3. */
   constructor(sys: System, number: number, options: DmirrorOptions = {}) {
     if (!Number.isInteger(number) || number < 0 || number > 3) throw new RangeError(`device ${number}, wanted 0 to 3`)
+    checkOptions(options)
     this.sys = sys
     this.number = number
     this.kind = options.kind ?? (number < 2 ? 'private' : 'coherent')
@@ -56,8 +58,7 @@ export class DmirrorDevice implements HmmDevice<DmirrorHandle>, DmirrorCommandHo
       chunksMax: options.chunksMax ?? (this.kind === 'private' ? Number.POSITIVE_INFINITY : 1),
       migrateToRam: (vmf) => this.migrateToRam(vmf),
     })
-    const ret = this.memory.addChunk()
-    if (ret !== 0) throw new RangeError(`chunks of ${options.chunkPages} pages, wanted a positive integer`)
+    throwOnError(this.memory.addChunk(), `${this.name}: addChunk`)
   }
 
   get name(): string {
@@ -72,8 +73,9 @@ export class DmirrorDevice implements HmmDevice<DmirrorHandle>, DmirrorCommandHo
     return this.memory.npagesUsed
   }
 
-  /** Returns a handle that mirrors `mm`, or -EINVAL if the address space is dead (TD-3). */
+  /** Returns a handle that mirrors `mm`, or -EINVAL if the address space is dead (TD-3) or of another machine. */
   open(mm: Mm): DmirrorHandle | number {
+    if (mm.sys !== this.sys) return -EINVAL
     const mirror = new Mirror(this, mm)
     const ret = mirror.subscribe()
     return ret === 0 ? new DmirrorHandle(this, mirror) : ret
@@ -97,4 +99,15 @@ export class DmirrorDevice implements HmmDevice<DmirrorHandle>, DmirrorCommandHo
     const mirror = this.sys.pages.zoneDeviceData.get(vmf.page)
     return mirror instanceof Mirror ? migrateFaultToRam(mirror, vmf) : VM_FAULT_SIGBUS
   }
+}
+
+/** Throws a TypeError or RangeError that names the option. */
+function checkOptions({ kind, chunkPages, chunksMax }: DmirrorOptions): void {
+  if (kind !== undefined && !DMIRROR_KINDS.includes(kind)) {
+    throw new TypeError(`kind is ${kind}, wanted one of ${DMIRROR_KINDS.join(', ')}`)
+  }
+  if (chunkPages !== undefined && !(Number.isSafeInteger(chunkPages) && chunkPages > 0)) {
+    throw new RangeError(`chunkPages is ${chunkPages}, wanted a positive integer`)
+  }
+  if (chunksMax !== undefined && !(chunksMax >= 1)) throw new RangeError(`chunksMax is ${chunksMax}, wanted at least 1`)
 }

@@ -44,7 +44,8 @@ export function answerTouch(
   }
   const decision = space === null ? ALONE : decide(parts, space, address, nqueued)
   if (space !== null && mustWait(parts, space, address, decision)) return VM_FAULT_RETRY
-  const [start, end] = windowAround(parts, space, vmf, decision.npages)
+  const isForward = space?.touches.isSequential(addrToVpn(address)) === true
+  const [start, end] = windowAround(parts, space, vmf, decision.npages, isForward)
   const { err, done } = toSystem.bringBack(vma, start, end, page, makePurpose('fault'))
   if (space !== null) {
     space.touches.answered(addrToVpn(end), decision.npages)
@@ -101,17 +102,23 @@ function wokenAt({ clock }: DeviceParts, time: number): WaitQueue {
 }
 
 /**
- * The part of the mapping around the page that comes back with it: at most `npages`, aligned to that, and only pages that
- * were reserved beside it, are there, and can leave.
+ * The part of the mapping that comes back with the page: at most `npages`, from the page on if touches go forward, else
+ * aligned around it; and only pages that were reserved beside it, are there, and can leave.
  */
-function windowAround({ pool }: DeviceParts, space: DeviceSpace | null, vmf: VmFault, npages: number): [Addr, Addr] {
+function windowAround(
+  { pool }: DeviceParts,
+  space: DeviceSpace | null,
+  vmf: VmFault,
+  npages: number,
+  isForward: boolean,
+): [Addr, Addr] {
   const { vma, address } = vmf
   const frame = pool.frameOf(vmf.page)
   const block = pool.blockAt(frame)
   const vpn = addrToVpn(address)
   // mremap moves pages and leaves their blocks behind; a child has the pages of its parent.
   if (space === null || block.mm !== space.mm || pool.vpnOf(frame) !== vpn) return [address, address + PAGE_SIZE]
-  const from = vpn - (vpn % npages)
+  const from = isForward ? vpn : vpn - (vpn % npages)
   const canLeave = (at: number): boolean =>
     pool.isOf(block, at) && pool.state[at] === FRAME_PAGE && (pool.captured[at] & CAPTURED_FOR_WRITING) === 0
   let first = vpn
