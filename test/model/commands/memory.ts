@@ -6,7 +6,7 @@ import { allocKernelPage, putPage } from '../../../src/mm/page-alloc.ts'
 import { setWord } from '../look.ts'
 import { command, NAME, PAGES } from '../notation.ts'
 import { FILE_PAGES, type World } from '../world.ts'
-import { checkResult } from './outcome.ts'
+import { checkResult, resultOf } from './outcome.ts'
 
 export const truncate = command<[string, number]>({
   name: 'truncate',
@@ -48,7 +48,7 @@ export const writeFile = command<[string, number]>({
     const bytes = new Uint8Array(PAGE_SIZE)
     setWord(bytes, 0, content.first)
     setWord(bytes, PAGE_SIZE - 4, content.last)
-    const result = file.writePage(pgoff, bytes)
+    const result = resultOf(() => file.writePage(pgoff, bytes))
     if (pgoff >= model.npages) checkResult('writeFile', result, EINVAL)
     else
       checkResult('writeFile', result, 0, ...(world.isShort ? [ENOMEM] : []), ...(world.broken.size > 0 ? [EIO] : []))
@@ -64,7 +64,8 @@ export const punchHole = command<[string, number, number]>({
   run(world, name, pgoff, npages) {
     const known = world.file(name)
     if (known === undefined) return
-    checkResult('punchHole', known.file.punchHole(pgoff, npages), npages > 0 ? 0 : EINVAL)
+    const result = resultOf(() => known.file.punchHole(pgoff, npages))
+    checkResult('punchHole', result, npages > 0 ? 0 : EINVAL)
     known.model.clear(pgoff, pgoff + npages)
   },
 })
