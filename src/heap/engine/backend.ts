@@ -31,6 +31,8 @@ export interface HeapBackend {
 
   /** What the CPU may do with the page at `addr`. */
   cpuAccess(mm: Mm, addr: Addr): CpuAccess
+  /** Runs calls into mm on behalf of the CPU: it gets the pages that they fault in. */
+  forCpu<T>(call: () => T): T
   /**
    * Tells mm of the pages in `[start, end)` of one mapping that the CPU may have written without its knowing. The caller holds
    * mmapLock for reading. Returns 0 or a negative errno.

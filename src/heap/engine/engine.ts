@@ -252,7 +252,7 @@ export class Engine implements EnginePort {
     const held = pages.map(({ firstPage, endPage }) => ({ start: firstPage, end: endPage }))
     for (let round = 0; round < HOLD_ROUNDS_MAX; round++) {
       await mmapReadLock(this.mm)
-      const hold = this.#holds.add(held, write)
+      const hold = this.backend.forCpu(() => this.#holds.add(held, write))
       this.mm.mmapLock.unlockRead()
       if (hold < 0 && hold !== -EAGAIN) throw this.#refusalFor(hold, pages[0])
       // What was taken away in between comes again, and what is held cannot be taken any more.

@@ -38,6 +38,7 @@ export class ExplicitBackend implements HeapBackend {
   /** `tagOf` makes the backend look for accesses that are not allowed. */
   constructor(nframes: number, tagOf: ((pfn: Pfn) => number) | undefined) {
     this.mmu = new ExplicitMmu({ nframes, guardTags: tagOf })
+    this.mmu.handsOut = false
   }
 
   addSegment(addr: Addr, buffer: ArrayBufferLike): void {
@@ -67,21 +68,19 @@ export class ExplicitBackend implements HeapBackend {
     return this.mmu.cpuAccess(addr)
   }
 
-  adopt(mm: Mm, start: Addr, end: Addr): number {
-    const vma = mm.vmaLookup(start)
-    if (vma === null) return -EFAULT
-    for (let at = start; at < end; at = pmdAddrEnd(at, end)) {
-      const to = pmdAddrEnd(at, end)
-      let table = mm.pageTable.findPte(at)
-      for (let addr = at; addr < to; addr += PAGE_SIZE) {
-        if (table !== null && table.words[2 * pteIndex(addr) + 1] !== 0) continue
-        const fault = handleMmFault(vma, addr, FAULT_FLAG_WRITE)
-        if ((fault & VM_FAULT_ERROR) !== 0) return vmFaultToErrno(fault, true)
-        if ((fault & VM_FAULT_RETRY) !== 0) return -EAGAIN
-        table ??= mm.pageTable.findPte(at)
-      }
+  forCpu<T>(call: () => T): T {
+    const { mmu } = this
+    const outer = mmu.handsOut
+    mmu.handsOut = true
+    try {
+      return call()
+    } finally {
+      mmu.handsOut = outer
     }
-    return 0
+  }
+
+  adopt(mm: Mm, start: Addr, end: Addr): number {
+    return this.forCpu(() => adopt(mm, start, end))
   }
 
   verify(ranges: readonly ArrayRange[], others: Iterable<MappedArray>): void {
@@ -123,4 +122,22 @@ export class ExplicitBackend implements HeapBackend {
       this.#searched = last
     }
   }
+}
+
+/** Faults every page in that has no entry. */
+function adopt(mm: Mm, start: Addr, end: Addr): number {
+  const vma = mm.vmaLookup(start)
+  if (vma === null) return -EFAULT
+  for (let at = start; at < end; at = pmdAddrEnd(at, end)) {
+    const to = pmdAddrEnd(at, end)
+    let table = mm.pageTable.findPte(at)
+    for (let addr = at; addr < to; addr += PAGE_SIZE) {
+      if (table !== null && table.words[2 * pteIndex(addr) + 1] !== 0) continue
+      const fault = handleMmFault(vma, addr, FAULT_FLAG_WRITE)
+      if ((fault & VM_FAULT_ERROR) !== 0) return vmFaultToErrno(fault, true)
+      if ((fault & VM_FAULT_RETRY) !== 0) return -EAGAIN
+      table ??= mm.pageTable.findPte(at)
+    }
+  }
+  return 0
 }

@@ -9,6 +9,7 @@ import { handleMmFault } from '../../mm/fault.ts'
 import type { Mm } from '../../mm/mm.ts'
 import { PTE_KIND_DEVICE_PRIVATE, PTE_KIND_MIGRATION, pteKind, ptePresent } from '../../mm/pte.ts'
 import { FAULT_FLAG_WRITE, VM_FAULT_ERROR, VM_FAULT_RETRY, vmFaultToErrno } from '../../mm/vm-fault.ts'
+import type { Vma } from '../../mm/vma.ts'
 import type { HeapBackend } from './backend.ts'
 
 /** Pages that are looked at under one hold of mmapLock: 4 MiB. */
@@ -44,7 +45,9 @@ export async function handOver(
     const access = backend.cpuAccess(mm, addr)
     return access === 'write' || (access === 'read' && !write)
   }
-  return await faultPages(mm, start, end, write ? FAULT_FLAG_WRITE : 0, has, (isGiven) => {
+  const fault = (vma: Vma, addr: Addr): number =>
+    backend.forCpu(() => handleMmFault(vma, addr, write ? FAULT_FLAG_WRITE : 0))
+  return await faultPages(mm, start, end, fault, has, (isGiven) => {
     if (isGiven) counts.given++
     else counts.inPlace++
   })
@@ -61,7 +64,14 @@ export async function bringHome(mm: Mm, start: Addr, end: Addr): Promise<number>
     if (ptePresent(flags)) return true
     return kind !== PTE_KIND_DEVICE_PRIVATE && kind !== PTE_KIND_MIGRATION
   }
-  return await faultPages(mm, start, end, 0, isHome, () => {})
+  return await faultPages(
+    mm,
+    start,
+    end,
+    (vma, addr) => handleMmFault(vma, addr, 0),
+    isHome,
+    () => {},
+  )
 }
 
 /** Flags of the entry of a page, 0 for none. */
@@ -75,7 +85,7 @@ async function faultPages(
   mm: Mm,
   start: Addr,
   end: Addr,
-  faultFlags: number,
+  faultPage: (vma: Vma, addr: Addr) => number,
   done: (addr: Addr) => boolean,
   report: (isFaulted: boolean) => void,
 ): Promise<number> {
@@ -95,7 +105,7 @@ async function faultPages(
         continue
       }
       assert(addr < vma.end, 'the range lies in one mapping')
-      const fault = handleMmFault(vma, addr, faultFlags)
+      const fault = faultPage(vma, addr)
       nfaults++
       if ((fault & VM_FAULT_ERROR) !== 0) err = vmFaultToErrno(fault, true)
       else if ((fault & VM_FAULT_RETRY) !== 0) wait = waitForOther(mm.sys)

@@ -65,6 +65,60 @@ describe('ExplicitMmu', () => {
     expect(mmu.cpuAccess(page(1))).toBe('none')
   })
 
+  test('the CPU gets no page while none is handed out', () => {
+    const { mmu, space } = make(2)
+    mmu.install(space, 0, 0, 1, false)
+    mmu.handsOut = false
+    mmu.install(space, 0, 0, 2, true)
+    expect([mmu.cpuAccess(0), mmu.cpuAccess(page(1))]).toEqual(['read', 'none'])
+    expect(() => mmu.install(space, page(1), 0, 1, true)).toThrow(AssertionError)
+    mmu.handsOut = true
+    mmu.install(space, 0, 0, 2, true)
+    expect([mmu.cpuAccess(0), mmu.cpuAccess(page(1))]).toEqual(['write', 'write'])
+  })
+
+  test('segments are added where they are to be, and frames exist only there', () => {
+    const mmu = new ExplicitMmu({ nframes: 16 })
+    const space = mmu.attach()
+    const [low, high] = [new ArrayBuffer(page(2)), new SharedArrayBuffer(page(3))]
+    expect(mmu.allocFrame(space, page(5), 0)).toBe(-1)
+    mmu.addSegment(page(5), high)
+    mmu.addSegment(page(1), low)
+    expect([mmu.nfree, mmu.buffer === low]).toEqual([5, true])
+    const taken = Array.from({ length: 16 }, (_, vpn) => mmu.allocFrame(space, page(vpn), 0))
+    expect(taken).toEqual([-1, 1, 2, -1, -1, 5, 6, 7, ...Array(8).fill(-1)])
+    mmu.bytes(6)[0] = 7
+    expect(new Uint8Array(high)[page(1)]).toBe(7)
+    for (const [addr, npages] of [
+      [page(6), 1],
+      [page(4), 2],
+      [page(2), 1],
+    ]) {
+      expect(() => mmu.addSegment(addr, new ArrayBuffer(page(npages)))).toThrow(AssertionError)
+    }
+    expect(() => mmu.addSegment(page(15), new ArrayBuffer(page(2)))).toThrow(RangeError)
+    expect(() => mmu.addSegment(page(9) + 1, new ArrayBuffer(page(1)))).toThrow(RangeError)
+    expect(() => mmu.addSegment(page(9), new ArrayBuffer(1))).toThrow(RangeError)
+  })
+
+  test('renew() makes pages zero, and what the program stores before mm has them is kept', () => {
+    const { mmu, space } = make(2)
+    const bytes = new Uint8Array(mmu.buffer)
+    mmu.install(space, 0, 0, 2, true)
+    bytes.fill(5)
+    mmu.unmap(space, 0, 2, new Uint8Array(2))
+    for (const pfn of [0, 1]) mmu.freeFrame(pfn, 0)
+    mmu.renew(0, 1)
+    expect([bytes[0], bytes[page(1)]]).toEqual([0, 5])
+    bytes[0] = 6
+    for (const pfn of [0, 1]) {
+      expect(mmu.allocFrame(space, page(pfn), 0)).toBe(pfn)
+      mmu.clearFrame(pfn)
+    }
+    expect([bytes[0], bytes[page(1)]]).toEqual([6, 0])
+    expect(() => mmu.renew(0, 1)).toThrow(AssertionError)
+  })
+
   test('a second address space is an assertion: it would have the same frames', () => {
     const { mmu } = make(1)
     expect(() => mmu.attach()).toThrow(AssertionError)

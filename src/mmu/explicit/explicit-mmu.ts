@@ -45,6 +45,11 @@ export class ExplicitMmu implements Mmu {
   readonly nframes: number
   /** Looks after the pages that the CPU does not own; null if nobody does. */
   readonly guard: PageGuard | null
+  /**
+   * While this is false `install` hands out nothing. A heap sets it to true for faults of the CPU only: where nobody traps, the
+   * CPU gets a page when it asks for it, and not because a device faulted it in.
+   */
+  handsOut = true
   readonly #memory = new HeapMemory()
   readonly #state: Uint8Array
   /** Device memory by ascending frame number. */
@@ -178,16 +183,17 @@ export class ExplicitMmu implements Mmu {
     if ((this.#state[pfn] & TOUCHED) !== 0) this.#contents(pfn).fill(0)
   }
 
-  /** Hands pages to the CPU. */
+  /** Hands pages to the CPU, unless it has not asked for them (`handsOut`). */
   install(space: SpaceId, addr: Addr, pfn: Pfn, npages: number, writable: boolean): void {
     this.#checkRange(space, addr, npages)
     assert(
       pfn === addrToVpn(addr),
       () => `frame ${pfn} at ${formatAddr(addr)}, where frame ${addrToVpn(addr)} is at home`,
     )
+    for (let i = pfn; i < pfn + npages; i++) this.#checkTaken(i)
+    if (!this.handsOut) return
     const { guard } = this
     for (let i = pfn; i < pfn + npages; i++) {
-      this.#checkTaken(i)
       // A page that the CPU had for writing stays dirty until that was collected.
       const kept = this.#state[i] & (TAKEN | DIRTY)
       this.#state[i] = kept | TOUCHED | (writable ? READ | WRITE | DIRTY : READ)
