@@ -11,7 +11,7 @@ import { duration, runCaptured } from './process.mjs'
 
 export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
 
-const COMPILED = ['src', 'conformance', 'bench', 'examples', 'scripts'] // the include list of tsconfig.build.json
+const COMPILED = ['src', 'conformance', 'bench', 'examples', 'scripts', 'test/model'] // the include list of tsconfig.build.json
 const CONFIGURATION = ['tsconfig.json', 'tsconfig.build.json', 'package.json', 'package-lock.json']
 const DIST = join(ROOT, 'dist')
 const BUILT_FROM = join(DIST, '.built-from') // fingerprint of the sources of the last good build

@@ -36,13 +36,7 @@ export const TASKS = {
   }),
   unit: (args) => vitest('unit', args),
   model: (args) => vitest('model', args),
-  'model:long': (args) => ({
-    ...vitest('model', args),
-    env: {
-      HETMEM_MODEL_RUNS: process.env.HETMEM_MODEL_RUNS ?? '100000', // random programs
-      HETMEM_MODEL_STEPS: process.env.HETMEM_MODEL_STEPS ?? '50', // steps in each
-    },
-  }),
+  'model:long': (args) => compiled('test/model/long-run', args),
   conformance: (args) => compiled('conformance/run', withRecordings(args)),
   bench: (args) => compiled('bench/main', args),
 }
