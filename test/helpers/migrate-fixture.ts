@@ -31,9 +31,12 @@ import type { Mm } from '../../src/mm/mm.ts'
 import { GUP_PIN_COUNTING_BIAS } from '../../src/mm/page.ts'
 import { allocEvictionPage, allocKernelPage, unlockPage } from '../../src/mm/page-alloc.ts'
 import { validateMigrateVma } from '../../src/mm/validate.ts'
+import { type DeviceTranslation, validateTranslations } from '../../src/mm/validate-devices.ts'
 import { VM_FAULT_SIGBUS, type VmFault } from '../../src/mm/vm-fault.ts'
-import { MmFixture } from './mm-fixture.ts'
+import { BASE, MmFixture } from './mm-fixture.ts'
 import { TestDevice, type TestDeviceOptions } from './test-device.ts'
+
+export { BASE }
 
 /** A page that a PIN driver left in place: the reference of its isolation, and the pin. */
 export const PINNED_IN_PLACE = GUP_PIN_COUNTING_BIAS + 1
@@ -53,6 +56,8 @@ export class MigrateFixture extends MmFixture {
   /** Private memory; its pages are `d` and `D`. */
   readonly gpu: TestDevice
   readonly open = new Set<Migration>()
+  /** What drivers translate: held against the page table at every check (INV-8). */
+  readonly translators: (() => Iterable<DeviceTranslation>)[] = []
   /** Pages left in place that somebody else than an open migration answers for, by frame. */
   readonly inPlace = new Set<Pfn>()
 
@@ -66,17 +71,25 @@ export class MigrateFixture extends MmFixture {
     for (const [pfn, n] of held) this.held.set(pfn, (this.held.get(pfn) ?? 0) + n)
     super.validate()
     for (const [pfn, n] of held) this.held.set(pfn, (this.held.get(pfn) ?? 0) - n)
+    for (const translations of this.translators) validateTranslations(translations())
   }
 
   /** Setup, which is expected to succeed; mmapLock is held from here to finalize. */
   begin(page: number, npages: number, options: BeginOptions = {}): Migration {
-    const { process = this.process } = options
-    assert(process.mm.mmapLock.tryRead(), 'the mmapLock is free')
-    const migration = new Migration(this, this.args(page, npages, options), process.mm)
-    expect(migrateVmaSetup(migration.args)).toBe(0)
-    validateMigrateVma(migration.args)
-    this.open.add(migration)
+    const migration = this.beginUnchecked(this.args(page, npages, options))
     this.validate()
+    return migration
+  }
+
+  /** The same in a state that the test itself has put out of order. */
+  beginUnchecked(args: MigrateVma): Migration {
+    const { vma } = args
+    assert(vma !== null, 'the range is mapped')
+    assert(vma.mm.mmapLock.tryRead(), 'the mmapLock is free')
+    const migration = new Migration(this, args, vma.mm)
+    expect(migrateVmaSetup(args)).toBe(0)
+    validateMigrateVma(args)
+    this.open.add(migration)
     return migration
   }
 
