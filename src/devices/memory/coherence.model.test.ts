@@ -21,8 +21,11 @@ import { whenUnclaimed } from '../claims.ts'
 import { withMmapWriteLock } from '../edge.ts'
 import type { LaunchMemory, MemoryDeviceOptions } from './index.ts'
 
-const RUNS = Number(process.env['HETMEM_MODEL_RUNS'] ?? 60)
+const RUNS = Number(process.env['HETMEM_MODEL_RUNS'] ?? 80)
 const STEPS = Number(process.env['HETMEM_MODEL_STEPS'] ?? 40)
+
+/** Programs in which everything is bound to happen. */
+const ENOUGH = 60
 
 const NARRAYS = 3
 const ARRAY_PAGES = 6
@@ -417,6 +420,7 @@ describe.each(BACKENDS)('coherence on the %s backend', (backend) => {
       }),
       { numRuns: RUNS, endOnFailure: RUNS > 1000 },
     )
+    if (RUNS < ENOUGH) return
     // The programs are about what they are meant to be about.
     const { pagesMigrated, bytesDeviceToHost, bytesHostToDevice, duplicatesInvalidated, replays, nswapped } = seen
     for (const cause of ['fault', 'prefetch', 'eviction', 'user'] as const) {

@@ -176,7 +176,7 @@ export class MemoryDeviceHandle implements HmmDeviceHandle {
     for (;;) {
       await mmapReadLock(mm)
       const frames = this.ownFrames(start, end)
-      if (!frames.some((frame) => (pool.captured[frame] & CAPTURED_FOR_WRITING) !== 0)) break
+      if (frames === null || !frames.some((frame) => (pool.captured[frame] & CAPTURED_FOR_WRITING) !== 0)) break
       mm.mmapLock.unlockRead()
       await pool.released.promise()
     }
@@ -184,7 +184,8 @@ export class MemoryDeviceHandle implements HmmDeviceHandle {
       for (const vma of mappingsIn(mm, start, end)) {
         const from = Math.max(start, vma.start)
         const to = Math.min(end, vma.end)
-        if (this.ownFrames(from, to).length === 0) continue
+        // An event that takes nothing along would end duplicates for nothing.
+        if (this.ownFrames(from, to)?.length === 0) continue
         const { done } = this.host.toSystem.bringBack(vma, from, to, -1, purpose)
         if (done !== null) await done
       }
@@ -193,10 +194,10 @@ export class MemoryDeviceHandle implements HmmDeviceHandle {
     }
   }
 
-  /** Frames of the device that hold pages of `[start, end)`. The caller holds mmapLock. */
-  private ownFrames(start: Addr, end: Addr): number[] {
+  /** Frames of the device that hold pages of `[start, end)`; null without a mirror to look through. mmapLock is held. */
+  private ownFrames(start: Addr, end: Addr): number[] | null {
     const { pool, owner, sys } = this.host.parts
-    if (!this.space.mirror.registered) return []
+    if (!this.space.mirror.registered) return null
     const words = this.space.snapshot(start, end)
     const frames: number[] = []
     for (let w = 0; w < words.length; w += 2) {
