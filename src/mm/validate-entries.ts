@@ -66,24 +66,16 @@ export class EntryCounts {
 /** Walks the page table of one address space. What the entries refer to is added to `counts` if that is not null. */
 export function validateEntries(mm: Mm, counts: EntryCounts | null): void {
   const check = new EntryCheck(mm, counts)
+  const { puds } = mm.pageTable
   let npteTables = 0
-  mm.pageTable.puds.forEach((pud, i) => {
-    pud?.pmds.forEach((pmd, j) => {
-      if (pmd === null) return
-      const base = i * PGDIR_SIZE + j * PUD_SIZE
-      for (let k = 0; k < PTRS_PER_PTE; k++) {
-        const addr = base + k * PMD_SIZE
-        const table = pmd.tables[k]
-        if (table !== null) {
-          npteTables++
-          if (pmd.hugeFlags(k) !== 0) broken('T-10', `${place(mm, addr)} has a table and a huge entry`)
-          check.table(table, addr)
-        } else if (pmd.hugeFlags(k) !== 0) {
-          check.huge(pmd, k, addr)
-        }
-      }
-    })
-  })
+  for (let i = 0; i < PTRS_PER_PTE; i++) {
+    const pud = puds[i]
+    if (pud === null) continue
+    for (let j = 0; j < PTRS_PER_PTE; j++) {
+      const pmd = pud.pmds[j]
+      if (pmd !== null) npteTables += check.pmd(pmd, i * PGDIR_SIZE + j * PUD_SIZE)
+    }
+  }
   if (npteTables !== mm.pageTable.npteTables) {
     broken('T-5', `${nameOf(mm)}: npteTables is ${mm.pageTable.npteTables}, there are ${npteTables} tables`)
   }
@@ -104,7 +96,26 @@ class EntryCheck {
     this.counts = counts
   }
 
-  table({ words }: PteTable, base: Addr): void {
+  /** Returns the number of last-level tables. */
+  pmd(pmd: PmdTable, base: Addr): number {
+    const { tables } = pmd
+    let npteTables = 0
+    for (let k = 0; k < PTRS_PER_PTE; k++) {
+      const table = tables[k]
+      if (table === null && pmd.huge === null) continue
+      const addr = base + k * PMD_SIZE
+      if (table !== null) {
+        npteTables++
+        if (pmd.hugeFlags(k) !== 0) broken('T-10', `${place(this.mm, addr)} has a table and a huge entry`)
+        this.table(table, addr)
+      } else if (pmd.hugeFlags(k) !== 0) {
+        this.huge(pmd, k, addr)
+      }
+    }
+    return npteTables
+  }
+
+  private table({ words }: PteTable, base: Addr): void {
     for (let i = 0; i < PTRS_PER_PTE; i++) {
       const flags = words[2 * i + 1]
       const low = words[2 * i]
@@ -155,7 +166,7 @@ class EntryCheck {
     }
   }
 
-  huge(pmd: PmdTable, slot: number, addr: Addr): void {
+  private huge(pmd: PmdTable, slot: number, addr: Addr): void {
     const { sys, mm } = this
     const flags = pmd.hugeFlags(slot)
     const head = pmd.hugePfn(slot)

@@ -20,16 +20,20 @@ import type { System } from './system.ts'
 import type { EntryCounts } from './validate-entries.ts'
 import { broken } from './validate-fail.ts'
 
-/** Counts of every frame (INV-1, INV-2, INV-12, T-23, T-31). */
+/** Counts and marks of every frame (INV-1, INV-2, INV-4, INV-12, T-23, T-31). Those that are free cost next to nothing. */
 export function validateFrames(sys: System, counts: EntryCounts, heldReferences: ((pfn: Pfn) => number) | null): void {
   const { pages } = sys
+  const { nframes, refcount: refcounts, mapcount, mapping } = pages
   const cached = cacheReferences(sys)
-  for (let pfn = 0; pfn < pages.nframes; pfn++) {
+  let npagesOnLru = 0
+  for (let pfn = 0; pfn < nframes; pfn++) {
     const flags = pages.flags[pfn]
     if ((flags & PG_ALLOCATED) === 0) {
-      validateFree(sys, pfn)
+      if ((flags | refcounts[pfn] | mapcount[pfn] | mapping[pfn]) !== 0) brokenFree(sys, pfn)
       continue
     }
+    if ((flags & PG_LRU) !== 0) npagesOnLru++
+    if ((flags & PG_SWAPCACHE) !== 0) validateSwapCached(sys, pfn)
     if ((flags & PG_RESERVED) !== 0) {
       // The zero page, and the frames of the huge one: entries count neither mappings nor references.
       if (pages.totalMapcount(pfn) !== 0) broken('T-13', `the zero page has mapcount ${pages.totalMapcount(pfn)}`)
@@ -66,17 +70,22 @@ export function validateFrames(sys: System, counts: EntryCounts, heldReferences:
       )
     }
   }
+  if (npagesOnLru !== sys.lru.size)
+    broken('INV-4', `${npagesOnLru} frames are marked as on the LRU, ${sys.lru.size} are`)
 }
 
-function validateFree(sys: System, pfn: Pfn): void {
+function brokenFree(sys: System, pfn: Pfn): never {
   const { refcount, mapcount, flags, mapping } = sys.pages
-  if (refcount[pfn] !== 0 || mapcount[pfn] !== 0 || flags[pfn] !== 0 || mapping[pfn] !== 0) {
-    broken(
-      'INV-12',
-      `frame ${pfn} is free with refcount ${refcount[pfn]}, mapcount ${mapcount[pfn]}, flags 0x${flags[pfn].toString(16)}` +
-        ` and mapping ${mapping[pfn]}`,
-    )
-  }
+  broken(
+    'INV-12',
+    `frame ${pfn} is free with refcount ${refcount[pfn]}, mapcount ${mapcount[pfn]}, flags 0x${flags[pfn].toString(16)}` +
+      ` and mapping ${mapping[pfn]}`,
+  )
+}
+
+function validateSwapCached({ pages, swap }: System, pfn: Pfn): void {
+  if (swap?.cache.get(pages.swap[pfn]) === pfn) return
+  broken('T-31', `frame ${pfn} says it is in the swap cache for slot ${pages.swap[pfn]}, and is not`)
 }
 
 function validateCompound(sys: System, pfn: Pfn, counts: EntryCounts): void {
@@ -155,7 +164,7 @@ function whereMapped(sys: System, pfn: Pfn): string {
   return found.length === 0 ? '' : `: ${found.slice(0, 4).join(', ')}`
 }
 
-/** The list is linked both ways and holds exactly the pages marked as on it, none of them free or of a device (INV-4). */
+/** The list is linked both ways and holds pages that are marked as on it, none of them free or of a device (INV-4). */
 export function validateLru(sys: System): void {
   const { lru, pages } = sys
   let size = 0
@@ -173,9 +182,6 @@ export function validateLru(sys: System): void {
   }
   if (lru.last !== previous) broken('INV-4', `the LRU ends with frame ${previous}, last says ${lru.last}`)
   if (lru.size !== size) broken('INV-4', `the LRU has ${size} pages, size says ${lru.size}`)
-  let marked = 0
-  for (let pfn = 0; pfn < pages.nframes; pfn++) if ((pages.flags[pfn] & PG_LRU) !== 0) marked++
-  if (marked !== size) broken('INV-4', `${marked} frames are marked as on the LRU, ${size} are`)
 }
 
 /** Cached pages name their file and their place in it (T-31). */
@@ -201,29 +207,28 @@ export function validateSwap(sys: System, counts: EntryCounts): void {
     if (!(mapping instanceof AddressSpace)) continue
     for (const slot of mapping.swapped.values()) users.set(slot, (users.get(slot) ?? 0) + 1)
   }
-  let nused = 0
-  for (let slot = 0; slot <= swap.npages; slot++) {
-    const expected = (users.get(slot) ?? 0) + (swap.cache.has(slot) ? 1 : 0)
+  for (const slot of swap.cache.keys()) users.set(slot, (users.get(slot) ?? 0) + 1)
+  for (const [slot, expected] of users) {
     if (swap.counts[slot] !== expected) {
       broken('CP-55', `swap slot ${slot}: the count is ${swap.counts[slot]}, ${expected} users are there`)
     }
-    if (swap.counts[slot] > 0) nused++
+  }
+  let nused = 0
+  for (let slot = 0; slot <= swap.npages; slot++) {
+    if (swap.counts[slot] === 0) continue
+    if (!users.has(slot)) broken('CP-55', `swap slot ${slot}: the count is ${swap.counts[slot]}, 0 users are there`)
+    nused++
   }
   if (swap.nfree !== swap.npages - nused) {
     broken('CP-55', `swap: ${swap.npages - nused} slots are free, nfree says ${swap.nfree}`)
   }
   for (const slot of counts.swappedExclusive) {
-    if ((users.get(slot) ?? 0) > 1)
-      broken('INV-2', `swap slot ${slot} has an exclusive entry and ${users.get(slot)} users`)
+    const nusers = swap.users(slot)
+    if (nusers > 1) broken('INV-2', `swap slot ${slot} has an exclusive entry and ${nusers} users`)
   }
   for (const [slot, pfn] of swap.cache) {
     if ((pages.flags[pfn] & PG_SWAPCACHE) === 0 || pages.swap[pfn] !== slot) {
       broken('T-31', `frame ${pfn} is in the swap cache for slot ${slot} and does not know`)
-    }
-  }
-  for (let pfn = 0; pfn < pages.nframes; pfn++) {
-    if ((pages.flags[pfn] & PG_SWAPCACHE) !== 0 && swap.cache.get(pages.swap[pfn]) !== pfn) {
-      broken('T-31', `frame ${pfn} says it is in the swap cache for slot ${pages.swap[pfn]}, and is not`)
     }
   }
 }
