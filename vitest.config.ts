@@ -11,7 +11,6 @@ export default defineConfig({
     pool: 'forks',
     poolOptions: { forks: { minForks: 1, maxForks: 2 } },
     reporters: ['default', './scripts/vitest-summary.mjs'],
-    passWithNoTests: true,
     restoreMocks: true,
     unstubEnvs: true,
     projects: [
