@@ -271,11 +271,11 @@ function unlinkVma(vma: Vma): void {
 export function mmput(mm: Mm): number {
   if (mm.users <= 0) return -ENODEV
   mm.users--
-  if (mm.users === 0) endAddressSpace(mm)
+  if (mm.users === 0) exitMmap(mm)
   return 0
 }
 
-function endAddressSpace(mm: Mm): void {
+function exitMmap(mm: Mm): void {
   const release = new MmuNotifierRange(MMU_NOTIFY_RELEASE, null, mm, 0, ADDR_MAX)
   mmuNotifierInvalidateRangeStart(release)
   mmuNotifierInvalidateRangeEnd(release)
@@ -293,5 +293,3 @@ function endAddressSpace(mm: Mm): void {
   mm.sys.mms.delete(mm)
   mm.sys.mmu.detach(mm.space)
 }
-
-export { mmput as exitMmap }
