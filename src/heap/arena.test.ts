@@ -45,18 +45,22 @@ describe('Arena', () => {
 
   it('never gives out the page at address 0', () => {
     const buffer = new ArrayBuffer(4 * K4)
-    const arena = new Arena({ make: () => new ArenaSegment(0, buffer) }, () => {})
+    const arena = new Arena({ make: () => new ArenaSegment(0, buffer), clear: () => {} }, () => {})
     expect(arena.alloc(3, 1, 'a').page).toBe(1)
   })
 
-  it('says how many pages were used before', () => {
-    const { arena } = makeArena(16 * K4)
+  it('says how many pages were used before, and makes them zero', () => {
+    const makeBuffer = (nbytes: number) => new ArrayBuffer(nbytes)
+    const source = new GrowingSegments({ size: 16 * K4, segmentMax: 16 * K4, makeBuffer })
+    const arena = new Arena(source, () => {})
     const a = arena.alloc(4, 1, 'a')
     const b = arena.alloc(2, 1, 'b')
     expect([a.nstale, b.nstale]).toEqual([0, 0])
     arena.free(b.segment, b.page, b.npages)
     arena.free(a.segment, a.page, a.npages)
+    const bytes = new Uint8Array(a.segment.buffer).fill(1)
     expect(arena.alloc(9, 1, 'c')).toMatchObject({ page: 0, nstale: 7 })
+    expect([bytes[0], bytes[7 * K4 - 1], bytes[7 * K4]]).toEqual([0, 0, 1])
     expect(arena.alloc(1, 1, 'd')).toMatchObject({ page: 10, nstale: 0 })
   })
 

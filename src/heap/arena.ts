@@ -41,6 +41,8 @@ export class ArenaSegment {
 
 /** Where segments come from. */
 export interface SegmentSource {
+  /** Makes pages zero that were freed, if they are not. */
+  clear(segment: ArenaSegment, page: number, npages: number): void
   /** A new segment with room for `npages` pages at a multiple of `align` bytes. Throws a HeapError OUT_OF_SPACE. */
   make(npages: number, align: number, what: string): ArenaSegment
 }
@@ -51,7 +53,7 @@ export interface Place {
   /** First page, counted from the beginning of the segment. */
   readonly page: number
   readonly npages: number
-  /** So many pages from the first on held another array before. */
+  /** So many pages from the first on were those of another array before. They are zero all the same. */
   readonly nstale: number
 }
 
@@ -82,14 +84,16 @@ export class Arena {
   }
 
   /**
-   * Finds room for `npages` pages at a multiple of `align` bytes.
+   * Finds room for `npages` pages of zeroes at a multiple of `align` bytes.
    *
    * Throws a HeapError OUT_OF_SPACE; `what` says for what, in the message.
    */
   alloc(npages: number, align: number, what: string): Place {
     for (const segment of this.#segments) {
       const place = take(segment, npages, align)
-      if (place !== null) return place
+      if (place === null) continue
+      if (place.nstale > 0) this.#source.clear(segment, place.page, place.nstale)
+      return place
     }
     const segment = this.#source.make(npages, align, what)
     this.#segments.push(segment)
@@ -147,6 +151,10 @@ export class GrowingSegments implements SegmentSource {
     this.#nbytes += buffer.byteLength
     this.#nextAddr = addr + buffer.byteLength + PAGE_SIZE
     return new ArenaSegment(addr, buffer)
+  }
+
+  clear({ buffer }: ArenaSegment, page: number, npages: number): void {
+    new Uint8Array(buffer, page * PAGE_SIZE, npages * PAGE_SIZE).fill(0)
   }
 
   #makeBuffer(wished: number, needed: number, what: string): ArrayBufferLike {

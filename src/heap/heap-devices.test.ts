@@ -361,22 +361,40 @@ describe('free()', () => {
 })
 
 describe('a migration that takes its time', () => {
-  it('keeps new arrays from being mapped, but not from being used', async () => {
+  it('does not keep new arrays from being used, by devices either', async () => {
     await open({ device: { kind: 'memory', latency: 5000 } })
     const x = heap.alloc(Float32Array, 4 * PAGE_FLOATS)
     await fixture.launch({ write: [x] }, addOne as never)
     const syncing = heap.sync(x)
     await new Promise(setImmediate)
-    expect(fixture.engine.mm.mmapLock.isHeld).toBe(true)
+    const { mm } = fixture.engine
+    expect(mm.mmapLock.isHeld).toBe(true)
     const y = heap.alloc(Float32Array, PAGE_FLOATS).fill(8)
-    const z = heap.alloc(Float32Array, PAGE_FLOATS)
-    heap.free(z)
-    expect(fixture.engine.mm.vmas.length).toBe(1)
-    // Waits until y is mapped.
-    await heap.prefetch(y)
-    expect([await fixture.places(y), (await syncing).pages]).toEqual(['s', 4])
+    const launched = fixture.launch({ read: [y], write: [x] }, ([xs], [ys]) => {
+      xs[0] = Number(xs[0]) + Number(ys[0])
+    })
+    expect([mm.vmas.length, (await syncing).pages]).toEqual([2, 4])
+    await launched
+    await heap.sync(x)
     fixture.check()
-    expect([x[0], y[0], fixture.engine.mm.vmas.length]).toEqual([1, 8, 2])
+    expect([x[0], x[1]]).toEqual([9, 1])
+  })
+
+  it('keeps the memory of freed arrays until it is over', async () => {
+    await open({ device: { kind: 'memory', latency: 5000 } })
+    const x = heap.alloc(Float32Array, 4 * PAGE_FLOATS)
+    const y = heap.alloc(Float32Array, PAGE_FLOATS).fill(1)
+    await fixture.launch({ write: [x] }, addOne as never)
+    const syncing = heap.sync(x)
+    await new Promise(setImmediate)
+    heap.free(y)
+    expect(fixture.engine.mm.vmas.length).toBe(2)
+    const z = heap.alloc(Float32Array, PAGE_FLOATS)
+    expect(z.byteOffset).not.toBe(y.byteOffset)
+    await syncing
+    await new Promise(setImmediate)
+    fixture.check()
+    expect(heap.alloc(Float32Array, PAGE_FLOATS).byteOffset).toBe(y.byteOffset)
   })
 
   it('close() waits for what is in progress', async () => {
@@ -440,6 +458,9 @@ describe('where(), advise() and stats()', () => {
     expect(stats.byArray['y'].bytesDeviceToHost.user).toBe(4096)
     expect(stats.counters.pagesDuplicated).toBe(2)
     expect(`${stats}`).toBe('heap, explicit: 2 arrays, 12 KiB; memory 0 B of 64 KiB')
+    await fixture.launch({ read: [y] }, () => {})
+    // What was handed out stays as it is.
+    expect([stats.counters.pagesDuplicated, (await heap.stats()).counters.pagesDuplicated]).toEqual([2, 3])
     expect(events.some(({ kind, allocation }) => kind === 'duplication' && allocation === 'x')).toBe(true)
   })
 })
@@ -507,8 +528,11 @@ describe('memory that the CPU does not own', () => {
     expect(error.message).toMatch(
       'the CPU stored to "x"[2944..3071] while devices had copies: await heap.sync(x) before',
     )
+    // The store counts, and nobody sees the old value any more.
+    await fixture.launch({ read: [x] }, (_, [xs]) => expect([xs[2999], xs[3000]]).toEqual([0, 1]))
+    fixture.check()
     await heap.sync(x)
-    x[3000] = 1
+    x[3000] = 2
     await heap.sync(x)
   })
 

@@ -39,6 +39,11 @@ export function engineOf(heap: Heap): Engine {
 
 const engines = new WeakMap<Heap, Engine>()
 
+/** Says which engine a heap has, for `engineOf`. */
+export function registerEngine(heap: Heap, engine: Engine): void {
+  engines.set(heap, engine)
+}
+
 async function openExplicit(settings: HeapSettings): Promise<Heap> {
   const { size, segmentMax, shared, devices, check, trace, unfreed, onNotice } = settings
   const arrays = new ArrayTable()
@@ -56,7 +61,7 @@ async function openExplicit(settings: HeapSettings): Promise<Heap> {
     engine.call('segment', { addr, buffer }, () => {})
   })
   const heap = new Heap({ mode: 'explicit', arena, port: engine, unfreed, onNotice })
-  engines.set(heap, engine)
+  registerEngine(heap, engine)
   return heap
 }
 

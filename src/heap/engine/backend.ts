@@ -24,8 +24,10 @@ export interface HeapBackend {
 
   /** Memory for arrays to come. */
   addSegment(addr: Addr, buffer: ArrayBufferLike): void
-  /** Makes pages zero that somebody had before. They have no frames. */
+  /** Pages that somebody had before are the program's again, with what is in them. They have no frames. */
   renew(addr: Addr, npages: number): void
+  /** Makes pages zero that nobody has. */
+  clear(addr: Addr, npages: number): void
   /** Runs `zap`, which takes the frames of pages away for good. From then on nobody looks after the pages. */
   retire(addr: Addr, npages: number, zap: () => void): void
 

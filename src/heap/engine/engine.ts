@@ -107,8 +107,6 @@ export class Engine implements EnginePort {
   readonly #copies = new CopyCounts()
   /** Calls that have not answered yet. */
   readonly #running = new Set<Promise<void>>()
-  /** Arrays that wait to be mapped. */
-  readonly #mapping = new Map<number, Promise<void>>()
   /** What the CPU did to pages that were not its own, and nobody has been told of. */
   #misuses: Misuse[] = []
   #closed = false
@@ -203,23 +201,19 @@ export class Engine implements EnginePort {
     close: () => this.#close(),
   }
 
-  #map(args: NewArray): null | Promise<null> {
-    const { addr, npages, nstale } = args
-    const array = this.arrays.add(args)
-    // At once: the program may store there as soon as it has the array.
+  /**
+   * At once, also while migrations hold mmapLock: the program may store to the array as soon as it has it, and nobody who holds
+   * the lock has looked at addresses that were not mapped.
+   */
+  #map(args: NewArray): null {
+    const { addr, npages, nstale, name } = args
+    this.arrays.add(args)
     if (nstale > 0) this.backend.renew(addr, nstale)
-    const map = (): void => {
-      const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE
-      const mapped = mmMmap(this.mm, addr, npages * PAGE_SIZE, RW, flags)
-      assert(mapped === addr, () => `mapping "${array.name}" at ${addr} returned ${mapped}`)
-    }
-    const mapping = this.#whenWritable(map)
-    if (mapping === null) return null
-    this.#mapping.set(array.id, mapping)
-    return mapping.then(() => {
-      this.#mapping.delete(array.id)
-      return null
-    })
+    assert(!this.mm.mmapLock.writer, 'nobody holds mmapLock for writing across a wait')
+    const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE
+    const mapped = mmMmap(this.mm, addr, npages * PAGE_SIZE, RW, flags)
+    assert(mapped === addr, () => `mapping "${name}" at ${addr} returned ${mapped}`)
+    return null
   }
 
   #unmap(array: MappedArray): null | Promise<null> {
@@ -239,15 +233,12 @@ export class Engine implements EnginePort {
     return unmapping === null ? null : unmapping.then(() => null)
   }
 
-  async #sync(ranges: readonly ByteRange[], write: boolean): Promise<Outcome> {
-    const pages = this.#pagesOf(ranges)
-    await this.#whenMapped(pages)
-    return await this.#handOver(pages, write)
+  #sync(ranges: readonly ByteRange[], write: boolean): Promise<Outcome> {
+    return this.#handOver(this.#pagesOf(ranges), write)
   }
 
   async #hold(ranges: readonly ByteRange[], write: boolean): Promise<Answer<'hold'>> {
     const pages = this.#pagesOf(ranges)
-    await this.#whenMapped(pages)
     const outcome = await this.#handOver(pages, write)
     const held = pages.map(({ firstPage, endPage }) => ({ start: firstPage, end: endPage }))
     for (let round = 0; round < HOLD_ROUNDS_MAX; round++) {
@@ -265,7 +256,6 @@ export class Engine implements EnginePort {
   async #prefetch(ranges: readonly ByteRange[], access: Access, name: string | null): Promise<Outcome> {
     const pages = this.#pagesOf(ranges)
     const outcome = new OutcomeBuilder()
-    await this.#whenMapped(pages)
     const device = name === null ? this.devices[0] : this.devices.find((each) => each.name === name)
     if (device === undefined) {
       if (name !== null) throw this.#noDevice(name)
@@ -306,7 +296,6 @@ export class Engine implements EnginePort {
   async #discard(ranges: readonly ByteRange[]): Promise<Outcome> {
     const pages = this.#pagesOf(ranges)
     const outcome = new OutcomeBuilder()
-    await this.#whenMapped(pages)
     for (const { array, start, end, firstPage, endPage } of pages) {
       const from = pageAlignUp(start)
       const to = end >= array.dataEnd ? array.end : pageAlignDown(end)
@@ -321,6 +310,7 @@ export class Engine implements EnginePort {
           assert(err === 0, () => `discarding "${array.name}" returned ${err}`)
         })
         this.backend.renew(from, countPages(from, to))
+        this.backend.clear(from, countPages(from, to))
       })
       outcome.pages += countPages(from, to)
     }
@@ -330,7 +320,6 @@ export class Engine implements EnginePort {
   async #advise(ranges: readonly ByteRange[], advice: Advice): Promise<Outcome> {
     const pages = this.#pagesOf(ranges)
     const outcome = new OutcomeBuilder()
-    await this.#whenMapped(pages)
     const copies = this.#copies.begin(pages, 'device-to-host')
     try {
       for (const each of pages) {
@@ -385,8 +374,8 @@ export class Engine implements EnginePort {
     const { counters } = this.tracer
     return {
       devices: this.devices.map(({ name, nbytes, nbytesUsed }) => ({ name, memory: nbytes, used: nbytesUsed })),
-      counters: counters.total,
-      byArray: Object.fromEntries(counters.byAllocation),
+      counters: structuredClone(counters.total),
+      byArray: structuredClone(Object.fromEntries(counters.byAllocation)),
     }
   }
 
@@ -525,11 +514,6 @@ export class Engine implements EnginePort {
       }
     }
     return wait()
-  }
-
-  async #whenMapped(pages: readonly Pages[]): Promise<void> {
-    if (this.#mapping.size === 0) return
-    for (const { array } of pages) await this.#mapping.get(array.id)
   }
 
   // ---- ranges ----

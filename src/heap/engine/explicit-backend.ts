@@ -49,6 +49,10 @@ export class ExplicitBackend implements HeapBackend {
     this.mmu.renew(addr, npages)
   }
 
+  clear(addr: Addr, npages: number): void {
+    this.mmu.clear(addr, npages)
+  }
+
   retire(addr: Addr, npages: number, zap: () => void): void {
     const { guard } = this.mmu
     if (guard === null) {

@@ -25,7 +25,7 @@ export interface NewArray {
   readonly readOnly: boolean
   readonly addr: number
   readonly npages: number
-  /** So many pages from the first on may hold what another array left there. */
+  /** So many pages from the first on were those of another array before. They are zero again. */
   readonly nstale: number
 }
 

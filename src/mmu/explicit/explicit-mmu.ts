@@ -21,7 +21,7 @@ export type CpuAccess = (typeof CPU_ACCESS)[number]
 // State of a page, in `#state`.
 const READ = 1 << 0
 const WRITE = 1 << 1
-/** Handed out for writing since the bit was last collected. */
+/** Handed out for writing since the bit was last collected, or written without that. */
 const DIRTY = 1 << 2
 /** The frame is in use. */
 const TAKEN = 1 << 3
@@ -71,7 +71,10 @@ export class ExplicitMmu implements Mmu {
     this.#state = new Uint8Array(nframes)
     this.#nfree = 0
     const guardTags = 'byteLength' in memory ? undefined : memory.guardTags
-    this.guard = guardTags === undefined ? null : new PageGuard(this.#memory, nframes, guardTags)
+    const markDirty = (pfn: Pfn): void => {
+      this.#state[pfn] |= DIRTY
+    }
+    this.guard = guardTags === undefined ? null : new PageGuard(this.#memory, nframes, guardTags, markDirty)
     if ('byteLength' in memory) this.addSegment(0, memory)
   }
 
@@ -135,8 +138,8 @@ export class ExplicitMmu implements Mmu {
   }
 
   /**
-   * Makes pages that nobody has new: zero, and the CPU's to use without a word to anybody. A heap hands out memory like that,
-   * so what the program stores there before mm hears of the page is its contents: `clearFrame` leaves it alone.
+   * Forgets what was known of pages that nobody has. They are the CPU's to use without a word to anybody, and what is in the
+   * buffer then is their contents: `clearFrame` leaves it alone.
    */
   renew(addr: Addr, npages: number): void {
     const first = addrToVpn(addr)
@@ -145,7 +148,11 @@ export class ExplicitMmu implements Mmu {
       this.#state[pfn] = 0
       this.guard?.reset(pfn)
     }
-    this.#memory.clear(first, npages)
+  }
+
+  /** Makes pages of one segment zero in the buffer, whoever has them. */
+  clear(addr: Addr, npages: number): void {
+    this.#memory.clear(addrToVpn(addr), npages)
   }
 
   addDeviceFrames(npages: number, cpuAccessible: boolean): Pfn {

@@ -53,6 +53,7 @@ const SEALED = 2
 export class PageGuard {
   readonly #memory: HeapMemory
   readonly #tagOf: TagOf
+  readonly #onStore: (pfn: Pfn) => void
   readonly #marks: Uint8Array
   /** Of a taken page: where its contents are, -1 for nowhere. Of a sealed page: where its checksums are. */
   readonly #slots: Int32Array
@@ -71,9 +72,11 @@ export class PageGuard {
   /** Where the next partial verification begins. */
   #cursor = 0
 
-  constructor(memory: HeapMemory, nframes: number, tagOf: TagOf) {
+  /** `onStore` is called for pages that devices share and that were stored to all the same: their copies are old. */
+  constructor(memory: HeapMemory, nframes: number, tagOf: TagOf, onStore: (pfn: Pfn) => void) {
     this.#memory = memory
     this.#tagOf = tagOf
+    this.#onStore = onStore
     this.#marks = new Uint8Array(nframes)
     this.#slots = new Int32Array(nframes)
   }
@@ -268,6 +271,7 @@ export class PageGuard {
     if (broken === 0) return
     const isBroken = (i: number) => now[i] !== sums[at + i]
     this.#report('store-shared', pfn, BLOCKS, BLOCK_BYTES, isBroken)
+    this.#onStore(pfn)
     sums.set(now, at)
   }
 
