@@ -14,7 +14,9 @@ export const DEFAULT_POLICY: DevicePolicy = {
   evict: evictColdest,
   touch(counters) {
     const thrashes = isThrashing(counters)
-    const npages = thrashes ? 1 : nextWindow(counters.window, counters.isSequential)
+    // A walk over the pages wants them all, however often it is done; a jump wants one.
+    const isAlone = thrashes && !counters.isSequential
+    const npages = isAlone ? 1 : nextWindow(counters.window, counters.isSequential)
     return { npages, isThrashing: thrashes, delay: throttle(counters) }
   },
 }

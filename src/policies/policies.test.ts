@@ -110,9 +110,11 @@ describe('thrashing', () => {
 })
 
 describe('DEFAULT_POLICY', () => {
-  it('brings back one page at a time where it thrashes, else the window', () => {
+  it('brings back the window, but a single page where it thrashes and touches jump', () => {
+    const jump = { ...QUIET, isSequential: false }
     expect(DEFAULT_POLICY.touch(QUIET)).toEqual({ npages: 32, isThrashing: false, delay: 0 })
-    expect(DEFAULT_POLICY.touch({ ...QUIET, nmoves: 5 })).toEqual({ npages: 1, isThrashing: true, delay: 0 })
-    expect(DEFAULT_POLICY.touch({ ...QUIET, nmoves: 11 })).toEqual({ npages: 1, isThrashing: true, delay: 100 })
+    expect(DEFAULT_POLICY.touch(jump)).toEqual({ npages: 8, isThrashing: false, delay: 0 })
+    expect(DEFAULT_POLICY.touch({ ...jump, nmoves: 5 })).toEqual({ npages: 1, isThrashing: true, delay: 0 })
+    expect(DEFAULT_POLICY.touch({ ...QUIET, nmoves: 11 })).toEqual({ npages: 32, isThrashing: true, delay: 100 })
   })
 })

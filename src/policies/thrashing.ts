@@ -1,5 +1,5 @@
-// Pages that both sides want. From three moves on it is called thrashing, and only the touched page comes back. If it goes on
-// while the device has work waiting, the CPU waits a little before each page, so that launches find their pages in place.
+// Pages that both sides want. From three moves on it is called thrashing. If it goes on while the device has work waiting, the
+// CPU waits a little before each page, so that launches find their pages in place.
 
 import type { TouchCounters } from '../hmm/policy.ts'
 

@@ -9,7 +9,7 @@ export interface DeviceClock {
   callAt(time: number, call: () => void): void
 }
 
-/** Shorter waits than this are not worth a timer, which is exact to a millisecond. */
+/** Shorter waits than this are not worth a timer, which is exact to a millisecond at best. */
 const SHORTEST_WAIT = 500 // microseconds
 
 /**
@@ -21,7 +21,8 @@ export const SYSTEM_CLOCK: DeviceClock = {
   callAt(time, call) {
     const wait = time - performance.now() * 1000
     if (wait < SHORTEST_WAIT) queueMicrotask(call)
-    else setTimeout(call, wait / 1000)
+    // Timers may be early.
+    else setTimeout(() => SYSTEM_CLOCK.callAt(time, call), Math.ceil(wait / 1000))
   },
 }
 

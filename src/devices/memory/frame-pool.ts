@@ -257,12 +257,15 @@ export class FramePool {
     this.sys.pages.clearDirty(this.pfnOf(frame))
   }
 
-  /** Keeps the bytes of a frame for an operation, whatever happens to the page. */
-  capture(frame: number, bits: number): void {
-    const block = this.blockAt(frame)
-    if (this.captured[frame] === 0) block.ncaptured++
+  /** Keeps the bytes of a frame for an operation, whatever happens to the page. Returns false if it was captured before. */
+  capture(frame: number, bits: number): boolean {
+    const isNew = this.captured[frame] === 0
     this.captured[frame] |= bits
+    if (!isNew) return false
+    const block = this.blockAt(frame)
+    block.ncaptured++
     block.lastUse = this.uses
+    return true
   }
 
   /** The operation is over. The caller wakes `released` when all are let go. */

@@ -52,7 +52,7 @@ export class Operation {
   readonly transient: number[] = []
   private readonly signal: AbortSignal | undefined
   private readonly holdsPages: boolean
-  private readonly captured = new Set<number>()
+  private captured: number[] = []
 
   constructor(options: OperationOptions) {
     const { parts, space, purpose, holdsPages, signal, hint } = options
@@ -86,8 +86,7 @@ export class Operation {
     const isWrite = use.access === 'write'
     const bits = isWrite && this.holdsPages ? CAPTURED | CAPTURED_FOR_WRITING : CAPTURED
     this.space.translate(use.start, isWrite, use.frames, (frame) => {
-      pool.capture(frame, bits)
-      this.captured.add(frame)
+      if (pool.capture(frame, bits)) this.captured.push(frame)
     })
     return missingRuns(use)
   }
@@ -105,7 +104,7 @@ export class Operation {
   end(): void {
     const { pool } = this.parts
     for (const frame of this.captured) pool.release(frame)
-    this.captured.clear()
+    this.captured = []
     for (const vpn of this.transient) {
       this.space.discardDuplicates(vpn * PAGE_SIZE, (vpn + 1) * PAGE_SIZE, 'coherence')
     }

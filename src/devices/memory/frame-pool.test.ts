@@ -1,0 +1,133 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import { PAGE_SIZE } from '../../base/addr.ts'
+import { AssertionError } from '../../base/assert.ts'
+import { Mm } from '../../mm/mm.ts'
+import { putPage, unlockPage } from '../../mm/page-alloc.ts'
+import { System } from '../../mm/system.ts'
+import { SimulatedMmu } from '../../mmu/simulated/simulated-mmu.ts'
+import {
+  type Block,
+  CAPTURED,
+  CAPTURED_FOR_WRITING,
+  FRAME_DUPLICATE,
+  FRAME_FREE,
+  FRAME_PAGE,
+  FRAME_RESERVED,
+  FRAME_RETIRED,
+  FramePool,
+  NO_COPY,
+  ZEROES,
+} from './frame-pool.ts'
+
+let sys: System
+let mm: Mm
+let pool: FramePool
+
+beforeEach(() => {
+  sys = new System(new SimulatedMmu({ nframes: 16 }))
+  mm = new Mm(sys)
+  pool = new FramePool(sys, 8, 'owner', () => 0)
+})
+
+function reserve(vpn: number, npages: number): Block[] {
+  const blocks = pool.reserve(mm, vpn, npages)
+  if (blocks === null) throw new Error(`no run of ${npages} frames`)
+  return blocks
+}
+
+/** The last reference of a page of the device goes. */
+function free(frame: number): void {
+  unlockPage(sys, pool.pfnOf(frame))
+  putPage(sys, pool.pfnOf(frame))
+}
+
+describe('FramePool', () => {
+  it('has at least one frame', () => {
+    expect(() => new FramePool(sys, 0, 'other', () => 0)).toThrow(RangeError)
+  })
+
+  it('cuts a reservation into blocks where 2 MiB of addresses end', () => {
+    const blocks = reserve(510, 5)
+    expect(blocks.map(({ vpn, first, npages }) => [vpn, first, npages])).toEqual([
+      [510, 0, 2],
+      [512, 2, 3],
+    ])
+    expect([pool.nfree, pool.longestFree, pool.reserve(mm, 0, 4)]).toEqual([3, 3, null])
+    expect([pool.vpnOf(1), pool.vpnOf(4)]).toEqual([511, 514])
+  })
+
+  it('close() frees what was not taken, and the block when nothing is left', () => {
+    const [block] = reserve(8, 4)
+    const pfn = pool.takePage(2)
+    expect([pool.frameOf(pfn), sys.pages.refcount[pfn], pool.evictable()]).toEqual([2, 1, []])
+    pool.close(block)
+    expect([...pool.state.subarray(0, 4)]).toEqual([FRAME_FREE, FRAME_FREE, FRAME_PAGE, FRAME_FREE])
+    expect([pool.nfree, pool.evictable()]).toEqual([7, [block]])
+    free(2)
+    expect([pool.nfree, pool.evictable(), pool.pagemap.live]).toEqual([8, [], 0])
+    expect(() => pool.blockAt(2)).toThrow(AssertionError)
+  })
+
+  it('a frame that is given back while its block is open is reserved again', () => {
+    const [block] = reserve(8, 2)
+    pool.takeDuplicate(0)
+    pool.dropDuplicate(0)
+    expect([pool.state[0], pool.nfree]).toEqual([FRAME_RESERVED, 6])
+    pool.takeDuplicate(0)
+    pool.close(block)
+    expect([pool.state[0], pool.state[1], pool.nfree]).toEqual([FRAME_DUPLICATE, FRAME_FREE, 7])
+    expect(() => pool.takeDuplicate(1)).toThrow(AssertionError)
+  })
+
+  it('a captured frame is not evicted, and not reused before it is released', () => {
+    const [block] = reserve(8, 2)
+    pool.takePage(0)
+    pool.takeDuplicate(1)
+    pool.close(block)
+    expect([pool.capture(0, CAPTURED), pool.capture(0, CAPTURED_FOR_WRITING)]).toEqual([true, false])
+    expect([pool.captured[0], [...pool.idleFrames(block)], pool.evictable()]).toEqual([
+      CAPTURED | CAPTURED_FOR_WRITING,
+      [1],
+      [block],
+    ])
+    pool.dropDuplicate(1)
+    expect(pool.evictable()).toEqual([])
+    free(0)
+    expect([pool.state[0], pool.nfree]).toEqual([FRAME_RETIRED, 7])
+    pool.release(0)
+    expect([pool.state[0], pool.captured[0], pool.nfree]).toEqual([FRAME_FREE, 0, 8])
+  })
+
+  it('a page has to be copied unless something equal stands behind it', () => {
+    const [block] = reserve(8, 1)
+    const pfn = pool.takePage(0)
+    pool.close(block)
+    expect([pool.backingOf(0), pool.mustBeCopied(0)]).toEqual([NO_COPY, true])
+    pool.setBacking(0, ZEROES)
+    expect([pool.mustBeCopied(0), pool.npinned]).toEqual([false, 0])
+    pool.dirty[0] = 1
+    expect(pool.mustBeCopied(0)).toBe(true)
+    pool.dirty[0] = 0
+    sys.pages.setDirty(pfn)
+    expect(pool.mustBeCopied(0)).toBe(true)
+    pool.setClean(0)
+    expect(pool.mustBeCopied(0)).toBe(false)
+    free(0)
+  })
+
+  it('is one piece of memory, in bytes and in words', () => {
+    pool.page(1).fill(1)
+    expect([pool.words[PAGE_SIZE / 4], pool.bytes[PAGE_SIZE - 1], pool.bytes[2 * PAGE_SIZE]]).toEqual([
+      0x0101_0101, 0, 0,
+    ])
+  })
+
+  it('remove() says while pages are in use', () => {
+    const [block] = reserve(8, 1)
+    pool.takePage(0)
+    pool.close(block)
+    expect(pool.remove()).toBe(-16)
+    free(0)
+    expect(pool.remove()).toBe(0)
+  })
+})

@@ -1,0 +1,57 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { FrameTable } from './frame-table.ts'
+
+describe('FrameTable', () => {
+  it('is empty at first, and tells frame 0 from no entry', () => {
+    const table = new FrameTable()
+    expect([table.find(0), table.find(2 ** 35), table.size]).toEqual([-1, -1, 0])
+    table.add(7, 0)
+    expect([table.find(7), table.find(6), table.find(8), table.size]).toEqual([0, -1, -1, 1])
+  })
+
+  it('take() over the whole address space costs no more than what is in the table', () => {
+    const table = new FrameTable()
+    table.add(2 ** 35, 5)
+    const taken: [number, number][] = []
+    table.take(0, 2 ** 52, (vpn, frame) => taken.push([vpn, frame]))
+    expect([taken, table.size, [...table]]).toEqual([[[2 ** 35, 5]], 0, []])
+  })
+
+  it('does what a plain map does, for any sequence of operations', () => {
+    const vpn = fc.oneof(
+      fc.nat(1600),
+      fc.nat(1600).map((n) => 2 ** 35 - 800 + n),
+    )
+    const operation = fc.oneof(
+      fc.record({ op: fc.constant('add' as const), vpn, frame: fc.nat(99) }),
+      fc.record({ op: fc.constant('take' as const), vpn, npages: fc.nat(1200) }),
+    )
+    fc.assert(
+      fc.property(fc.array(operation, { maxLength: 60 }), (operations) => {
+        const table = new FrameTable()
+        const model = new Map<number, number>()
+        for (const each of operations) {
+          if (each.op === 'add') {
+            if (model.has(each.vpn)) continue
+            table.add(each.vpn, each.frame)
+            model.set(each.vpn, each.frame)
+          } else {
+            const taken = new Map<number, number>()
+            table.take(each.vpn, each.vpn + each.npages, (at, frame) => taken.set(at, frame))
+            for (const [at, frame] of [...model]) {
+              if (at < each.vpn || at >= each.vpn + each.npages) continue
+              expect(taken.get(at)).toBe(frame)
+              taken.delete(at)
+              model.delete(at)
+            }
+            expect(taken.size).toBe(0)
+          }
+          expect(table.size).toBe(model.size)
+        }
+        expect(new Map(table)).toEqual(model)
+        for (const [at, frame] of model) expect(table.find(at)).toBe(frame)
+      }),
+    )
+  })
+})
