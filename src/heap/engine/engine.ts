@@ -305,6 +305,7 @@ export class Engine implements EnginePort {
       const unused = this.#whenUnused({ start: from, end: to })
       if (unused !== null) await unused
       await this.#whenWritable(() => {
+        this.#checkMapped({ array, start: from, end: to })
         this.backend.retire(from, countPages(from, to), () => {
           const err = mmMadvise(this.mm, from, to - from, MADV_DONTNEED)
           assert(err === 0, () => `discarding "${array.name}" returned ${err}`)
@@ -351,6 +352,7 @@ export class Engine implements EnginePort {
     }
     const madvice = { normal: MADV_NORMAL, sequential: MADV_SEQUENTIAL, random: MADV_RANDOM, cold: MADV_NORMAL }[advice]
     await this.#whenWritable(() => {
+      this.#checkMapped({ array, start: firstPage, end: endPage })
       const err = mmMadvise(this.mm, firstPage, endPage - firstPage, madvice)
       assert(err === 0, () => `advice about "${array.name}" returned ${err}`)
     })
@@ -532,6 +534,11 @@ export class Engine implements EnginePort {
   #checkNotHeld({ array, start, end }: ArrayRange, what: string): void {
     if (!this.#holds.covers({ start, end })) return
     throw new Refusal('HELD', `"${array.name}" is held by withResident or pin, so ${what} would wait for itself`)
+  }
+
+  /** After a wait: the array is still there. */
+  #checkMapped(range: ArrayRange): void {
+    if (this.arrays.at(range.start) !== range.array) throw this.#refusalFor(-EFAULT, range)
   }
 
   /** What an error of mm means for a range of an array. */
