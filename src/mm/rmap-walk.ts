@@ -144,6 +144,7 @@ function unmapEntry(sys: System, vma: Vma, table: PteTable, i: number, options: 
   const words = table.words
   const subpage = words[2 * i]
   const flags = words[2 * i + 1]
+  if (pteKind(flags) === PTE_KIND_DEVICE_EXCLUSIVE) return false // a part of a compound page that a device has for itself
   const head = pages.head(subpage)
   const anonExclusive = pages.isAnon(subpage) && pages.isAnonExclusive(subpage)
   words[2 * i] = 0
@@ -223,12 +224,16 @@ function tryToMigrateOne(sys: System, vma: Vma, addr: Addr, pfn: Pfn, splitPmd: 
   return goOn
 }
 
-/** Turns one mapping into a migration entry of its kind (T-25); false if the page may be pinned. */
+/**
+ * Turns one mapping into a migration entry of its kind (T-25). False if the page may be pinned, or if a device has it for
+ * itself: such an entry is no mapping. Only a part of a compound page can get here like that.
+ */
 export function setMigrationEntry(sys: System, table: PteTable, i: number): boolean {
   const { pages } = sys
   const words = table.words
   const subpage = words[2 * i]
   const flags = words[2 * i + 1]
+  if (pteKind(flags) === PTE_KIND_DEVICE_EXCLUSIVE) return false
   const anonExclusive = pages.isAnon(subpage) && pages.isAnonExclusive(subpage)
   if (anonExclusive && !pageTryShareAnonRmap(sys, subpage)) return false
   let entry = PTE_KIND_MIGRATION | (flags & PTE_SOFT_DIRTY)

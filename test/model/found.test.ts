@@ -78,6 +78,14 @@ const FOUND: readonly (readonly [what: string, program: string])[] = [
      move(m1)
      load(p1, 0x40002000, 1 page, first)`,
   ],
+  [
+    'a huge page was moved although a device had a part of it for itself',
+    `machine huge
+     mmap(p1, 0x40080000, 896 pages, rw, private)
+     exclusive(d1, p1, 0x40200000, 1 page)
+     exclusive(d2, p1, 0x4029b000, 1 page)
+     movePages(p1, 0x40280000, 28 pages, own)`,
+  ],
 ]
 
 describe('programs that once broke something', () => {

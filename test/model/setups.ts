@@ -65,6 +65,16 @@ export const SETUPS: readonly Setup[] = [
     weight: 6,
   },
   {
+    name: 'advised',
+    options: { memory: '14 MiB', swap: '2 MiB', thp: 'madvise' },
+    regions: HUGE_REGIONS,
+    shortPages: 600,
+    grain: 128,
+    tight: false,
+    hugetlb: false,
+    weight: 2,
+  },
+  {
     name: 'hugetlb',
     options: { memory: '14 MiB', swap: '256 KiB', hugetlbPages: 5 },
     regions: HUGE_REGIONS,

@@ -287,7 +287,7 @@ export class World {
         waiter.isWoken = true
       },
     }
-    if (wantsWrite !== null) wantsWrite.waitingWriters++
+    wantsWrite?.joinQueue()
     waitFor.add(waiter.listener)
     this.waiters.push(waiter)
   }
@@ -307,10 +307,8 @@ export class World {
   private runWoken(): void {
     for (let i = this.waiters.findIndex(isWoken); i >= 0; i = this.waiters.findIndex(isWoken)) {
       const [{ command, lock }] = this.waiters.splice(i, 1)
-      if (lock !== null) lock.waitingWriters--
       this.attempt(command)
-      // A writer that does not want the lock any more lets readers through.
-      if (lock !== null && !lock.isHeld && lock.waitingWriters === 0) lock.released.wake()
+      lock?.leaveQueue() // it kept its place until now
     }
   }
 

@@ -1,8 +1,7 @@
 // What a program does with its memory: loads and stores of the CPU, fork and exit, pins for DMA.
 
 import { type Addr, PAGE_SIZE } from '../../../src/base/addr.ts'
-import { EAGAIN, EBUSY, EFAULT, EHWPOISON, EINVAL, ENOMEM } from '../../../src/base/errno.ts'
-import { pinUserPages, unpinUserPage } from '../../../src/mm/gup.ts'
+import { EBUSY, EFAULT, EHWPOISON, EINVAL, ENOMEM } from '../../../src/base/errno.ts'
 import { VM_DONTCOPY, VM_IO, VM_PFNMAP, VM_READ, VM_WRITE } from '../../../src/mm/vm-flags.ts'
 import { Content, type PageModel, type SpaceModel } from '../contents.ts'
 import { CONTENT, look, NOTHING, seen, setWord } from '../look.ts'
@@ -128,9 +127,11 @@ export const exit = command<[string]>({
   },
 })
 
-const PIN_WORDS = ['read', 'write'] as const
+/** `longterm` is for writing and may last: coherent device pages come back to system memory first. */
+const PIN_WORDS = ['read', 'write', 'longterm'] as const
+type PinWord = (typeof PIN_WORDS)[number]
 
-export const pin = command<[string, string, Addr, number, 'read' | 'write']>({
+export const pin = command<[string, string, Addr, number, PinWord]>({
   name: 'pin',
   params: [NAME, NAME, ADDR, PAGES, wordOf(PIN_WORDS)],
   weight: 4,
@@ -143,18 +144,19 @@ export const pin = command<[string, string, Addr, number, 'read' | 'write']>({
   run(world, name, who, addr, npages, access) {
     const actor = world.actors.get(who)
     if (actor === undefined || world.pins.has(name)) return
-    const write = access === 'write'
+    const write = access !== 'read'
+    const longterm = access === 'longterm'
     let result: number
     try {
       result = resultOf(() => {
-        const pinned = actor.process.pin(addr, npages, { write })
+        const pinned = actor.process.pin(addr, npages, { write, longterm })
         world.pins.set(name, { actor, write, pinned, pages: [] })
       })
     } finally {
       world.settleCopies(actor, addr, npages)
     }
     if (result === 0) notePages(world, name, actor, addr)
-    else checkPinFailed(world, actor, addr, write, result)
+    else if (!longterm || result !== -EBUSY) checkPinFailed(world, actor, addr, write, result)
   },
 })
 
@@ -212,34 +214,6 @@ export const dmaWrite = command<[string]>({
       setWord(world.sys.mmu.bytes(pfn), PAGE_SIZE - 4, content.last)
       world.sys.pages.setDirty(pfn)
       page.store(content)
-    }
-  },
-})
-
-/** A pin that may last: coherent device pages come back to system memory first. It is let go at once. */
-export const pinLongterm = command<[string, Addr, number]>({
-  name: 'pinLongterm',
-  params: [NAME, ADDR, PAGES],
-  weight: 1,
-  pick(world, random) {
-    const actor = chooseActor(world, random)
-    const { addr, npages } = chooseMapped(world, random, actor)
-    return [actor.name, addr, Math.min(npages, 16)]
-  },
-  run(world, who, addr, npages) {
-    const actor = world.actors.get(who)
-    if (actor === undefined) return
-    const { mm } = actor.process
-    world.lockForReading('pin', actor)
-    const pfns: number[] = []
-    const result = pinUserPages(mm, addr, npages, { write: true, longterm: true }, pfns)
-    mm.mmapLock.unlockRead()
-    world.settleCopies(actor, addr, npages)
-    if (result === -EAGAIN) world.wait('pin')
-    checkResult('pin', result, 0, EFAULT, ENOMEM, EHWPOISON, EINVAL, EBUSY)
-    for (const pfn of pfns) {
-      if (world.sys.pages.pagemap[pfn] !== 0) throw new Error(`frame ${pfn} of a device is pinned for long`)
-      unpinUserPage(world.sys, pfn)
     }
   },
 })

@@ -1,11 +1,13 @@
 // What happens to memory from outside of all processes: files change, frames become scarce, reclaim runs.
 
-import { PAGE_SIZE } from '../../../src/base/addr.ts'
-import { EINVAL, EIO, ENOMEM } from '../../../src/base/errno.ts'
-import { allocKernelPage, putPage } from '../../../src/mm/page-alloc.ts'
+import { type Addr, PAGE_SIZE } from '../../../src/base/addr.ts'
+import { EACCES, EAGAIN, EBUSY, EFAULT, EINVAL, EIO, ENOENT, ENOMEM } from '../../../src/base/errno.ts'
+import { allocKernelPage, putPage, unlockPage } from '../../../src/mm/page-alloc.ts'
+import { clearPageDirtyForIo } from '../../../src/mm/writeback.ts'
 import { setWord } from '../look.ts'
-import { command, NAME, PAGES } from '../notation.ts'
+import { ADDR, command, NAME, PAGES, wordOf } from '../notation.ts'
 import { FILE_PAGES, type World } from '../world.ts'
+import { chooseActor, chooseMapped } from './choose.ts'
 import { checkResult, resultOf } from './outcome.ts'
 
 export const truncate = command<[string, number]>({
@@ -103,5 +105,50 @@ export const unhog = command<[number]>({
   pick: (world, random) => (world.hogged.length > 0 ? [random.small(world.hogged.length)] : null),
   run(world, npages) {
     for (const pfn of world.hogged.splice(-npages)) putPage(world.sys, pfn)
+  },
+})
+
+/** To other frames of system memory, as compaction does. */
+export const movePages = command<[string, Addr, number, 'own' | 'all']>({
+  name: 'movePages',
+  params: [NAME, ADDR, PAGES, wordOf(['own', 'all'])],
+  weight: 3,
+  pick(world, random) {
+    const actor = chooseActor(world, random)
+    const { addr, npages } = chooseMapped(world, random, actor)
+    return [actor.name, addr, npages, random.pick(['own', 'all'] as const)]
+  },
+  run(world, who, addr, npages, which) {
+    const process = world.actors.get(who)?.process
+    if (process === undefined) return
+    for (const status of process.movePages(addr, npages, { all: which === 'all' })) {
+      checkResult('movePages', status, 0, EFAULT, ENOENT, EACCES, EBUSY, EAGAIN, ENOMEM)
+    }
+  },
+})
+
+export const clearSoftDirty = command<[string]>({
+  name: 'clearSoftDirty',
+  params: [NAME],
+  weight: 1,
+  pick: (world, random) => [chooseActor(world, random).name],
+  run(world, who) {
+    world.actors.get(who)?.process.clearSoftDirty()
+  },
+})
+
+/** A page of a file is written somewhere and becomes clean in every mapping, then dirty again: it is kept nowhere else. */
+export const writeBack = command<[string, number]>({
+  name: 'writeBack',
+  params: [NAME, PAGES],
+  weight: 1,
+  pick: (world, random) => [random.pick(world.files).name, random.below(FILE_PAGES)],
+  run(world, name, pgoff) {
+    const { sys } = world
+    const pfn = world.file(name)?.file.mapping.pages.get(pgoff)
+    if (pfn === undefined || !sys.pages.trylock(pfn)) return
+    const wasDirty = clearPageDirtyForIo(sys, pfn)
+    if (wasDirty) sys.pages.setDirty(pfn)
+    unlockPage(sys, pfn)
   },
 })
