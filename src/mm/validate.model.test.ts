@@ -19,8 +19,11 @@ import {
   PROT_READ,
   PROT_WRITE,
 } from '../uapi/mman.ts'
+import { oomReapMm } from './oom-reaper.ts'
+import { unlockPage } from './page-alloc.ts'
 import { shareForRead } from './share.ts'
 import { validateSystem } from './validate.ts'
+import { clearPageDirtyForIo } from './writeback.ts'
 
 /** Where programs live: a border between two last-level tables lies in the middle of the small arena. */
 const BASE = 0x1000_0000_0000
@@ -170,10 +173,28 @@ class World {
         handle.exclusive(addr, npages, buffer)
         break
       case 'pin':
-        this.pins.push({ by: process, pinned: process.pin(addr, npages, { write: detail % 2 === 0 }) })
+        this.pins.push({
+          by: process,
+          pinned: process.pin(addr, npages, { write: detail % 2 === 0, longterm: detail % 3 === 0 }),
+        })
         break
       case 'unpin':
         this.pins.shift()?.pinned.unpin()
+        break
+      case 'move':
+        process.movePages(addr, npages, { all: detail % 2 === 0 })
+        break
+      case 'clear soft-dirty':
+        process.clearSoftDirty()
+        break
+      case 'reclaim':
+        this.machine.sys.reclaim(npages)
+        break
+      case 'clean':
+        for (const pfn of this.file.mapping.pages.values()) this.clean(pfn)
+        break
+      case 'reap':
+        if (this.processes.length > 1) oomReapMm(process.mm)
         break
       case 'share':
         process.mm.mmapLock.tryRead()
@@ -183,6 +204,14 @@ class World {
     }
   }
 
+  /** Cleans a page of the file as for writing it to a disk, and says that it has to be kept all the same. */
+  private clean(pfn: Pfn): void {
+    const { sys } = this.machine
+    if (!sys.pages.trylock(pfn)) return
+    if (clearPageDirtyForIo(sys, pfn)) sys.pages.setDirty(pfn)
+    unlockPage(sys, pfn)
+  }
+
   private exit(process: Process): void {
     process.exit()
     for (const handle of this.handles.get(process) ?? []) handle.close()
@@ -190,13 +219,17 @@ class World {
     for (let i = this.pins.length - 1; i >= 0; i--) if (this.pins[i].by === process) this.pins.splice(i, 1)
   }
 
-  /** Ends every process: nothing may be left but the pages of the file. */
+  /** Ends every process and closes the file: nothing may be left. */
   finish(): void {
     while (this.pins.length > 0) this.pins.shift()?.pinned.unpin()
     while (this.processes.length > 0) this.exit(this.processes[0])
-    this.file.truncate(0)
-    validateSystem(this.machine.sys, { level: 'full', heldReferences: () => 0 })
+    this.file.close()
+    const { sys, mmu } = this.machine
+    validateSystem(sys, { level: 'full', heldReferences: () => 0 })
     for (const device of this.devices) expect(device.npagesUsed).toBe(0)
+    expect([sys.mappings.size, sys.swap?.nfree, sys.hugetlb.nfree]).toEqual([0, sys.swap?.npages, sys.hugetlb.npages])
+    const kept = 1 + (sys.hugeZeroPfn >= 0 ? 512 : 0) + 512 * sys.hugetlb.npages // zero pages, and the pool
+    expect(mmu.nfree).toBe(mmu.nframes - kept)
   }
 
   /** Pins, and the system pages that the devices hide behind their private memory. */
@@ -227,6 +260,7 @@ class World {
 const KINDS = [
   ...['mmap', 'mmap', 'munmap', 'mprotect', 'madvise', 'mremap', 'mlock', 'munlock', 'truncate', 'share'],
   ...['load', 'load', 'store', 'store', 'store', 'fork', 'exit', 'pin', 'unpin'],
+  ...['move', 'move', 'clear soft-dirty', 'reclaim', 'clean', 'reap'],
   ...['device read', 'device write', 'to device', 'to device', 'to system', 'exclusive', 'exclusive'],
 ]
 
