@@ -203,6 +203,11 @@ export class FramePool {
     }
   }
 
+  /** The frame can be taken. */
+  isReserved(frame: number): boolean {
+    return this.state[frame] === FRAME_RESERVED
+  }
+
   /** A page or a duplicate is there, and no operation uses it. */
   isIdle(frame: number): boolean {
     const state = this.state[frame]

@@ -1,0 +1,44 @@
+// Page faults of the device, for an operation that misses pages. What is in the way of a page is settled by the fault or named
+// by it: on another device, in swap, shared after a fork, locked by somebody who moves it.
+
+import type { Addr } from '../../base/addr.ts'
+import { EBUSY, MmError } from '../../base/errno.ts'
+import { HMM_DEVICE_RFAULT, HMM_DEVICE_WFAULT, HmmEvent, hmmMirrorFault } from '../../hmm/mirror/index.ts'
+import { waitForOther } from '../edge.ts'
+import type { Operation } from './operation.ts'
+
+/** Faults a range as the device does. Returns whether it waited for somebody. Throws an MmError for what cannot be had. */
+export async function deviceFault(op: Operation, start: Addr, end: Addr, write: boolean): Promise<boolean> {
+  return faultIn(op, start, end, write) === -EBUSY ? await othersTurn(op) : false
+}
+
+/** Returns 0, or -EBUSY when somebody else must finish first. */
+export function faultIn(op: Operation, start: Addr, end: Addr, write: boolean): number {
+  const { parts, space } = op
+  const event = new HmmEvent(start, end, write ? HMM_DEVICE_WFAULT : HMM_DEVICE_RFAULT)
+  while (event.start < end) {
+    parts.sys.waitFor = null
+    parts.isFaulting = true
+    let err: number
+    try {
+      err = hmmMirrorFault(space.mirror, event)
+    } finally {
+      parts.isFaulting = false
+    }
+    if (err === -EBUSY) return err
+    if (err !== 0)
+      throw new MmError(err, parts.name, { addr: event.start, detail: write ? 'to be written' : 'to be read' })
+    event.start = event.end
+    event.end = end
+  }
+  return 0
+}
+
+/** Waits for whom the fault just before named. Returns whether it named anybody. */
+export async function othersTurn(op: Operation): Promise<boolean> {
+  const { sys } = op.parts
+  if (sys.waitFor === null) return false
+  await waitForOther(sys)
+  op.check()
+  return true
+}
