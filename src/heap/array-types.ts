@@ -1,6 +1,7 @@
 // The eleven kinds of typed arrays, and what the compiler knows of an array of a heap: its buffer may be shared, so an
 // interface that does not take shared memory does not take the array.
 
+import { describe } from '../base/describe.ts'
 import { HeapTypeError } from './heap-error.ts'
 
 export const ARRAY_TYPES = [
@@ -67,20 +68,4 @@ export function checkView(view: HeapView): void {
   if (!ArrayBuffer.isView(view)) throw new HeapTypeError(`view is ${describe(view)}, wanted a typed array of the heap`)
 }
 
-/** A value as a message shows it. */
-export function describe(value: unknown): string {
-  switch (typeof value) {
-    case 'string':
-      return JSON.stringify(value)
-    case 'function':
-      return value.name === '' ? 'a function' : value.name
-    case 'bigint':
-      return `${value}n`
-    case 'object':
-      if (value === null) return 'null'
-      if (Array.isArray(value)) return 'a list'
-      return Object.getPrototypeOf(value)?.constructor?.name ?? 'an object'
-    default:
-      return String(value)
-  }
-}
+export { describe }
