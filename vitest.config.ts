@@ -1,5 +1,5 @@
-// Two projects: unit (beside the code, and test/unit, test/kernel, test/slice) and model (random programs, slower). Each
-// runs alone with `npm run unit` and `npm run model`; `npx vitest run PATH` finds a file in either.
+// Three projects: unit (beside the code, and test/unit, test/kernel, test/slice), model (random programs, slower) and browser
+// (in headless Chromium). Each runs alone with `npm run unit` and so on; `npx vitest run PATH` finds a file in any of them.
 // Forks, not threads: tests map memory, set environment variables for native loaders and may end a process.
 import { defineConfig } from 'vitest/config'
 
@@ -35,6 +35,15 @@ export default defineConfig({
           include: ['test/model/**/*.test.ts'],
           testTimeout: longRun ? 0 : 120_000,
           hookTimeout: 20_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'browser',
+          include: ['test/browser/**/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 120_000, // the first start unpacks the browser
         },
       },
     ],

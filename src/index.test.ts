@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
+import * as browser from './browser-entry.ts'
 import * as hetmem from './index.ts'
 
-/** Files that are loaded with a file, and everything else that it imports. */
+/** Files that are loaded with a file, at once or later, and everything else that is. */
 function loadedWith(
   file: URL,
   files = new Set<string>(),
@@ -12,19 +13,27 @@ function loadedWith(
   if (files.has(file.href)) return { files, others }
   files.add(file.href)
   const source = readFileSync(fileURLToPath(file), 'utf8')
-  for (const [, isType, from] of source.matchAll(/^(?:import|export) (type )?[^'";]*?from '([^']+)'/gms)) {
+  const imports = [
+    ...source.matchAll(/^(?:import|export) (type )?[^'";]*?from '([^']+)'/gms),
+    ...source.matchAll(/^import (type )?'([^']+)'/gm),
+    ...source.matchAll(/\bimport\((type )?'([^']+)'\)/g),
+  ]
+  for (const [, isType, from] of imports) {
     if (isType !== undefined) continue
     if (from.startsWith('.')) loadedWith(new URL(from, file), files, others)
     else others.add(from)
   }
-  for (const [, from] of source.matchAll(/^import '([^']+)'/gm)) others.add(from)
   return { files, others }
 }
 
-it('hetmem loads nothing of Node and no package: it works in a browser', () => {
-  const { files, others } = loadedWith(new URL('./index.ts', import.meta.url))
+it('hetmem for browsers loads nothing of Node and no package, at once or later', () => {
+  const { files, others } = loadedWith(new URL('./browser-entry.ts', import.meta.url))
   expect([...others]).toEqual([])
   expect(files.size).toBeGreaterThan(50)
+})
+
+it('hetmem has the same names in browsers', () => {
+  expect(Object.keys(browser)).toEqual(Object.keys(hetmem))
 })
 
 it('hetmem exports what the README uses', () => {

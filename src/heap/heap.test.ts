@@ -3,7 +3,7 @@ import { HeapFixture } from '../../test/helpers/heap-fixture.ts'
 import { ARRAY_TYPES, type ArrayType, type HeapArray, type HeapView, makeArray } from './array-types.ts'
 import type { Heap } from './heap.ts'
 import type { HeapError } from './heap-error.ts'
-import { openHeap } from './open-heap.ts'
+import { openHeap } from './on-node.ts'
 
 let heap: Heap
 let fixture: HeapFixture

@@ -9,20 +9,12 @@ import { MemoryEngineDevice } from './engine/memory-device.ts'
 import { Heap } from './heap.ts'
 import { HeapError } from './heap-error.ts'
 import { type HeapOptions, type HeapSettings, parseHeapOptions } from './heap-options.ts'
-import { whyNotLive } from './live-support.ts'
+import type { Platform } from './platform.ts'
 
-/**
- * Opens a heap.
- *
- *     const heap = await openHeap()
- *     const x = heap.alloc(Float32Array, 1_000_000, { name: 'x' })
- *
- * Rejects with a TypeError or RangeError for options that are none, and with a HeapError: MODE_UNAVAILABLE if the mode is not to be
- * had here, NOT_IN_MODE for options that mean nothing in the mode.
- */
-export async function openHeap(options: HeapOptions = {}): Promise<Heap> {
+/** Opens a heap. What rejects it is told beside `openHeap` of the platform. */
+export async function openHeapOn(platform: Platform, options: HeapOptions): Promise<Heap> {
   const settings = parseHeapOptions(options)
-  const whyNot = settings.mode === 'explicit' ? null : whyNotLive()
+  const whyNot = settings.mode === 'explicit' ? null : platform.whyNotLive()
   if (settings.mode === 'live') throw new HeapError('MODE_UNAVAILABLE', `no live heap: ${whyNot}`)
   if (settings.liveOnly.length > 0) throw notInExplicit(settings, whyNot)
   const heap = await openExplicit(settings)

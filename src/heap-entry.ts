@@ -1,0 +1,65 @@
+// What `hetmem` has on every runtime: everything but `openHeap`, which index.ts and browser-entry.ts add from their platform.
+
+export { AssertionError } from './base/assert.ts'
+export { formatSize, parseSize, type Size, type SizeText } from './base/size.ts'
+export type { OnLost } from './devices/memory/index.ts'
+export type { AllocOptions } from './heap/allocation.ts'
+export {
+  ARRAY_TYPES,
+  type ArrayOf,
+  type ArrayType,
+  type ArrayTypeName,
+  type HeapArray,
+  type HeapView,
+} from './heap/array-types.ts'
+export {
+  ADVICE,
+  type Advice,
+  type DeviceStats,
+  PLACES,
+  type Place,
+  SKIP_REASONS,
+  type Skipped,
+  type SkipReason,
+} from './heap/engine/protocol.ts'
+export {
+  ACCESS_OPTIONS,
+  type AccessOption,
+  type Heap,
+  type Pointer,
+  type PrefetchOptions,
+} from './heap/heap.ts'
+export {
+  type ElementRange,
+  HEAP_ERROR_CODES,
+  HeapError,
+  type HeapErrorCode,
+  HeapRangeError,
+  HeapTypeError,
+  type Misuse,
+  OwnershipError,
+} from './heap/heap-error.ts'
+export {
+  type DeviceSpec,
+  HEAP_MODES,
+  type HeapMode,
+  type HeapOptions,
+  type MemoryDeviceSpec,
+  MODE_OPTIONS,
+  type ModeOption,
+  type TraceOptions,
+  UNFREED_OPTIONS,
+  type UnfreedOption,
+} from './heap/heap-options.ts'
+export type {
+  CloseReceipt,
+  HeapStats,
+  PinReceipt,
+  Receipt,
+  Residency,
+  ResidencyRun,
+  UnfreedArray,
+} from './heap/receipts.ts'
+export type { Scope } from './heap/scope.ts'
+export type { Counters } from './trace/counters.ts'
+export type { Sink } from './trace/tracer.ts'

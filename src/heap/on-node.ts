@@ -1,0 +1,28 @@
+// Heaps under Node, and under runtimes that are like it.
+
+import type { Heap } from './heap.ts'
+import type { HeapOptions } from './heap-options.ts'
+import { openHeapOn } from './open-heap.ts'
+import type { Platform } from './platform.ts'
+
+const NODE: Platform = {
+  whyNotLive() {
+    const { process } = globalThis as { process?: { platform?: string; versions?: { node?: string } } }
+    if (process?.versions?.node === undefined) return 'real page faults need Node on Linux'
+    if (process.platform !== 'linux') return `real page faults need Linux, and this is ${process.platform}`
+    return 'this version has no engine for real page faults yet'
+  },
+}
+
+/**
+ * Opens a heap.
+ *
+ *     const heap = await openHeap()
+ *     const x = heap.alloc(Float32Array, 1_000_000, { name: 'x' })
+ *
+ * Rejects with a TypeError or RangeError for options that are none, and with a HeapError: MODE_UNAVAILABLE if the mode is not to be
+ * had here, NOT_IN_MODE for options that mean nothing in the mode.
+ */
+export function openHeap(options: HeapOptions = {}): Promise<Heap> {
+  return openHeapOn(NODE, options)
+}

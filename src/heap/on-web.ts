@@ -1,0 +1,15 @@
+// Heaps in web pages and their workers. Nothing here, nor in what it imports, is Node's.
+
+import type { Heap } from './heap.ts'
+import type { HeapOptions } from './heap-options.ts'
+import { openHeapOn } from './open-heap.ts'
+import type { Platform } from './platform.ts'
+
+const WEB: Platform = {
+  whyNotLive: () => 'real page faults need Node on Linux',
+}
+
+/** Opens a heap, as the function of the same name does under Node (on-node.ts). */
+export function openHeap(options: HeapOptions = {}): Promise<Heap> {
+  return openHeapOn(WEB, options)
+}

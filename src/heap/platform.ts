@@ -1,0 +1,8 @@
+// What differs between the runtimes that a heap can live in. Each has a file that says what it has to offer: on-node.ts, and on-web.ts
+// for pages and their workers. The entry point of the package takes one of them, so a bundle for a page is without whatever is
+// Node's (native modules, threads, files), and no bundler has to be told.
+
+export interface Platform {
+  /** Why heaps cannot be live here, in words that a program may print. */
+  whyNotLive(): string
+}
