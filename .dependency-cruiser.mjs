@@ -2,7 +2,7 @@
 //
 //   base, uapi  <-  trace  <-  mmu/mmu.ts  <-  mm  <-  hmm  <-  devices/*, policies, heap, machine  <-  entry points
 //                                 ^                                                                    ^
-//             mmu/simulated, mmu/explicit, mmu/userfaultfd                  cli, studio, conformance, bench, examples
+//             mmu/simulated, mmu/explicit, mmu/userfaultfd        graph500, cli, studio, conformance, bench, examples
 //
 // An arrow points at what is imported. Type imports count: a type that points upwards is a dependency too.
 // Every arrow points one way, so folders cannot form cycles; cycles of files have rules of their own below.
@@ -16,7 +16,7 @@ const MM = ['^src/mm/', ...MMU]
 const HMM = ['^src/hmm/', ...MM]
 // What a program is made of. A policy is handed to a driver by the heap or the machine, so drivers do not import any.
 const PROGRAM = ['^src/mmu/', '^src/devices/', '^src/policies/', ...HMM]
-const PACKAGE = ['^src/(?!cli/)']
+const PACKAGE = ['^src/(?!cli/|graph500/)']
 
 const TESTS = ['\\.test\\.ts$', '^test/']
 
@@ -35,6 +35,7 @@ const LAYERS = [
   { layer: 'heap', from: '^src/heap/', to: ['^src/heap/', ...PROGRAM] },
   { layer: 'machine', from: '^src/machine/', to: ['^src/machine/', ...PROGRAM] },
   { layer: 'entry points', from: '^src/[^/]+\\.ts$', to: PACKAGE },
+  { layer: 'graph500', from: '^src/graph500/', to: ['^src/graph500/', ...PACKAGE] },
   { layer: 'cli', from: '^src/cli/', to: ['^src/'] },
   { layer: 'studio', from: '^studio/', to: ['^studio/', ...PACKAGE] },
   { layer: 'conformance', from: '^conformance/', to: ['^conformance/', ...PACKAGE] },
@@ -106,6 +107,7 @@ export default {
     doNotFollow: { path: 'node_modules' },
     exclude: { path: '^dist/' },
     tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' }, // for our own package by its name
     enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'types', 'node', 'default'] },
   },
 }

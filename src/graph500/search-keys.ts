@@ -1,0 +1,28 @@
+// Where searches begin: distinct vertices that have a neighbour, drawn as the benchmark's own driver draws them. With its seeds
+// and its graph they are the same vertices.
+
+import type { Csr } from './csr.ts'
+import { type GraphSeeds, OFFICIAL_SEEDS } from './kronecker.ts'
+import { Mrg, mrgJump } from './mrg.ts'
+
+/** Steps from the seeds to the numbers that search keys are made of. */
+const KEYS_OFFSET = 2n * 2n ** 128n
+
+/**
+ * Up to `count` distinct vertices with at least one neighbour besides themselves. Fewer where the graph does not have as many, or
+ * where as many draws as it has vertices did not find them.
+ */
+export function drawSearchKeys(
+  { nvertices, offsets }: Csr,
+  count: number,
+  seeds: GraphSeeds = OFFICIAL_SEEDS,
+): number[] {
+  const mrg = new Mrg(seeds.seed1, seeds.seed2)
+  mrg.skip(mrgJump(KEYS_OFFSET))
+  const keys = new Set<number>()
+  for (let draws = 0; draws < nvertices && keys.size < count; draws++) {
+    const key = Math.floor((mrg.nextDouble() + mrg.nextDouble()) * nvertices) % nvertices
+    if (offsets[key + 1] > offsets[key]) keys.add(key)
+  }
+  return [...keys]
+}
