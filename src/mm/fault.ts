@@ -4,6 +4,7 @@
 
 import { type Addr, PAGE_SIZE, type Pfn, pageAlignDown, pmdIndex, pteIndex } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
+import { EAGAIN, EIO } from '../base/errno.ts'
 import { anonVmaPrepare } from './anon-vma.ts'
 import { doHugePmdFault } from './huge-memory.ts'
 import { hugetlbFault } from './hugetlb.ts'
@@ -17,7 +18,15 @@ import {
   mmuNotifierInvalidateRangeStart,
 } from './mmu-notifier.ts'
 import { PG_HWPOISON, PG_LOCKED, PG_SWAPCACHE, PG_UPTODATE } from './page.ts'
-import { allocPage, allocZeroedPage, getPage, putPage, unlockPage, waitForPage } from './page-alloc.ts'
+import {
+  allocPage,
+  allocZeroedPage,
+  faultWithoutPage,
+  getPage,
+  putPage,
+  unlockPage,
+  waitForPage,
+} from './page-alloc.ts'
 import type { PteTable } from './pgtable.ts'
 import {
   PTE_DIRTY,
@@ -59,7 +68,6 @@ import {
   VM_FAULT_HWPOISON,
   VM_FAULT_LOCKED,
   VM_FAULT_NOPAGE,
-  VM_FAULT_OOM,
   VM_FAULT_RETRY,
   VM_FAULT_SIGBUS,
   VM_FAULT_SIGSEGV,
@@ -158,7 +166,7 @@ function doAnonymousPage(vma: Vma, addr: Addr, flags: number): number {
   }
   anonVmaPrepare(vma)
   const pfn = allocZeroedPage(mm, addr)
-  if (pfn < 0) return VM_FAULT_OOM
+  if (pfn < 0) return faultWithoutPage(sys)
   sys.pages.flags[pfn] |= PG_UPTODATE
   let entry = vmaProtection(vma) | PTE_YOUNG
   if ((vma.flags & VM_WRITE) !== 0) entry |= PTE_WRITE | PTE_MKDIRTY
@@ -211,7 +219,7 @@ function doCowFault(vmf: VmFault): number {
   const { sys } = mm
   anonVmaPrepare(vma)
   const copy = allocPage(mm, vmf.address)
-  if (copy < 0) return VM_FAULT_OOM
+  if (copy < 0) return faultWithoutPage(sys)
   const ret = callFault(vmf)
   if ((ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY)) !== 0) {
     putPage(sys, copy)
@@ -371,7 +379,7 @@ function wpPageCopy(vmf: VmFault, unshare: boolean): number {
   const isLocked = old >= 0 && sys.pages.trylock(old)
   const copy = isZero ? allocZeroedPage(mm, vmf.address) : allocPage(mm, vmf.address)
   if (isLocked) unlockPage(sys, old)
-  if (copy < 0) return VM_FAULT_OOM
+  if (copy < 0) return faultWithoutPage(sys)
   sys.pages.flags[copy] |= PG_UPTODATE
   if (old >= 0) getPage(sys, old)
 
@@ -456,8 +464,10 @@ function doSwapIn(vmf: VmFault): number {
   const { pages, swap } = sys
   assert(swap !== null, 'a swap entry implies a swap area')
   const slot = vmf.origPfn
-  const found = swapInPage(sys, mm, vmf.address, slot)
-  if (found < 0) return VM_FAULT_OOM
+  const found = swapInPage(vma, vmf.address, slot)
+  if (found === -EAGAIN) return VM_FAULT_RETRY
+  if (found === -EIO) return VM_FAULT_SIGBUS
+  if (found < 0) return faultWithoutPage(sys)
   const cached = (pages.flags[found] & PG_SWAPCACHE) !== 0
   if (cached && !pages.trylock(found)) {
     putPage(sys, found)

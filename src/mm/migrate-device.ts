@@ -54,6 +54,7 @@ import {
 } from './pte.ts'
 import { pageAddNewAnonRmap, pageRemoveRmap, pageTryShareAnonRmap } from './rmap.ts'
 import { removeMigrationPtes, rmapWalk, tryToMigrate } from './rmap-walk.ts'
+import { freeSwapOfPage } from './swap.ts'
 import type { System } from './system.ts'
 import { tlbInstall, tlbUnmap } from './tlb.ts'
 import { VM_HUGETLB, VM_SPECIAL, VM_WRITE } from './vm-flags.ts'
@@ -607,8 +608,11 @@ function declineEntry(sys: System, srcWords: Uint32Array, i: number, page: Pfn):
 
 /** Moves what makes `page` what it is to `newPage`; its contents are the driver's task. Returns 0 or -EAGAIN (MG-52, MG-53). */
 function movePage(sys: System, page: Pfn, newPage: Pfn, extraRefs: number, pin: boolean): number {
-  const inCache = isInCache(sys, page)
   const toDevice = isZoneDevicePage(sys, newPage)
+  // Clean pages stay in the cache of a slow swap device after they were read, and must not be kept from devices by it.
+  // Later kernels do the same.
+  if ((toDevice || pin) && sys.swap?.device.isSynchronous === false) freeSwapOfPage(sys, page)
+  const inCache = isInCache(sys, page)
   if (toDevice && (inCache || !(isDevicePrivatePage(sys, newPage) || isDeviceCoherentPage(sys, newPage)))) {
     return -EAGAIN
   }

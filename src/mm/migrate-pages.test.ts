@@ -86,7 +86,7 @@ describe('migrateVmaPages(), entries with a page', () => {
     f.mmap(0, 1)
     f.store(0)
     const pfn = f.pfn(0)
-    if (swap !== null) addToSwapCache(f.sys, swap, pfn, swap.alloc())
+    if (swap !== null) addToSwapCache(f.sys, swap, pfn, swap.alloc(pfn))
     const migration = f.begin(0, 1)
     migration.giveDevice(0)
     migration.pages()
@@ -118,7 +118,7 @@ describe('migrateVmaPages(), entries with a page', () => {
     f.mmap(0, 1, { file, shared: true })
     f.mmap(1, 1)
     f.store(0, 2, 7)
-    const slot = swap?.alloc() ?? -1
+    const slot = swap?.alloc(f.pfn(1)) ?? -1
     if (swap !== null) addToSwapCache(f.sys, swap, f.pfn(1), slot)
     const migrations = [f.begin(0, 1), f.begin(1, 1)]
     const targets = migrations.map((migration) => migration.giveSystem(0))

@@ -252,7 +252,7 @@ describe('pages and finalize with PIN', () => {
     f.store(0, 2)
     const { swap } = f.sys
     const cached = f.pfn(1)
-    if (swap !== null) addToSwapCache(f.sys, swap, cached, swap.alloc())
+    if (swap !== null) addToSwapCache(f.sys, swap, cached, swap.alloc(cached))
     expect(pinned(device.pin(0, 1)) + pinned(device.pin(1, 1))).toBe('--')
     expect([f.pte(0, 2), standing(f, f.pfn(0)), standing(f, cached)]).toEqual(['ww', '2/1 LRU', '2/1 LRU'])
     expect(device.memory.nused).toBe(0)

@@ -24,7 +24,7 @@ function standing(f: MigrateFixture, page: number): string {
 function inSwapCache(f: MigrateFixture, page: number): () => void {
   const { sys } = f
   const pfn = f.pfn(page)
-  const slot = sys.swap?.alloc() ?? -1
+  const slot = sys.swap?.alloc(pfn) ?? -1
   if (sys.swap !== null) addToSwapCache(sys, sys.swap, pfn, slot)
   f.validate()
   return () => {

@@ -89,7 +89,7 @@ describe('movePages()', () => {
     fixture.store(0, 1, 10)
     const { sys } = fixture
     if (sys.swap === null) throw new Error('there is swap')
-    addToSwapCache(sys, sys.swap, fixture.pfn(0), sys.swap.alloc())
+    addToSwapCache(sys, sys.swap, fixture.pfn(0), sys.swap.alloc(fixture.pfn(0)))
     const before = fixture.pfn(0)
     expect([move(fixture, 0, 1).status, fixture.pfn(0) === before, fixture.load(0)]).toEqual([[0], false, [10]])
     expect([[...sys.swap.cache.values()], fixture.counts(0)]).toEqual([[fixture.pfn(0)], '2/1'])

@@ -1,7 +1,7 @@
 // Taking and giving back frames, and their reference counts and locks. The frames themselves belong to the MMU backend;
 // this file keeps `Pages` true to what is handed out. Follows mm/page_alloc.c, mm/swap.c and include/linux/mm.h of Linux 6.1.
 
-import type { Addr, Pfn } from '../base/addr.ts'
+import { type Addr, addrToVpn, type Pfn } from '../base/addr.ts'
 import { WaitQueue } from '../base/wait-queue.ts'
 import { freeHugetlbPage } from './hugetlb-pool.ts'
 import { freeZoneDevicePage } from './memremap.ts'
@@ -18,13 +18,16 @@ import {
   PG_TAIL,
 } from './page.ts'
 import type { System } from './system.ts'
+import { VM_FAULT_OOM, VM_FAULT_RETRY } from './vm-fault.ts'
 
 /** Pages that one attempt at reclaim looks at (`SWAP_CLUSTER_MAX`). */
 const RECLAIM_BATCH = 32
 
 /**
- * A frame for the page at `addr` of `mm`: one reference, contents undefined. Reclaims if memory is short. Returns -1 if there
- * is none but those in reserve for eviction.
+ * A frame for the page at `addr` of `mm`: one reference, contents undefined. Reclaims if memory is short.
+ *
+ * Returns -1 if there is none but those in reserve for eviction, or none yet: `sys.waitFor` says whom to wait for then, and is
+ * null otherwise.
  */
 export function allocPage(mm: Mm, addr: Addr): Pfn {
   return allocFrame(mm.sys, mm.space, addr, false)
@@ -48,19 +51,45 @@ export function allocKernelPage(sys: System, fromReserve = false): Pfn {
 }
 
 function allocFrame(sys: System, space: number, addr: Addr, fromReserve: boolean): Pfn {
+  sys.waitFor = null
   const floor = fromReserve ? 0 : sys.reservePages
-  if (sys.mmu.nfree <= floor && (sys.reclaim(RECLAIM_BATCH) === 0 || sys.mmu.nfree <= floor)) return -1
+  if (sys.nfree <= floor && !makeRoom(sys, floor)) return -1
   const pfn = sys.mmu.allocFrame(space, addr, 0)
   if (pfn >= 0) {
     sys.pages.refcount[pfn] = 1
     sys.pages.flags[pfn] = PG_ALLOCATED
+  } else if (space >= 0 && !sys.mmu.capabilities.anyFrame && sys.swap !== null) {
+    // What was at this address before may still be on its way to or from swap.
+    const home = addrToVpn(addr)
+    if (sys.swap.inFlight.has(home)) waitForPage(sys, home)
   }
   return pfn
 }
 
+/** Reclaims until a frame may be taken. False if there is none: `sys.waitFor` is set if writing to swap will free some. */
+function makeRoom(sys: System, floor: number): boolean {
+  const { swap } = sys
+  const ninFlight = swap === null ? 0 : swap.inFlight.size
+  if (ninFlight < RECLAIM_BATCH) sys.reclaim(RECLAIM_BATCH)
+  if (sys.nfree > floor) return true
+  if (swap !== null && swap.inFlight.size > 0) {
+    sys.waitFor = swap.progress
+    return false
+  }
+  if (sys.memoryPages === sys.mmu.nframes) return false
+  // A limit, not the end of memory: nothing can be written out now, and a touch never fails for room.
+  sys.pagesOverLimit++
+  return true
+}
+
+/** What a fault returns that got no frame: VM_FAULT_RETRY if it has only to wait, otherwise VM_FAULT_OOM. */
+export function faultWithoutPage(sys: System): number {
+  return sys.waitFor === null ? VM_FAULT_OOM : VM_FAULT_RETRY
+}
+
 /** A compound page of 2^order frames, contents undefined; -1 if there is none outside the reserve for eviction. */
 export function allocCompoundPage(sys: System, space: number, addr: Addr, order: number): Pfn {
-  if (sys.mmu.nfree - (1 << order) < sys.reservePages) return -1
+  if (sys.nfree - (1 << order) < sys.reservePages) return -1
   const head = sys.mmu.allocFrame(space, addr, order)
   if (head < 0) return -1
   const { pages } = sys
@@ -126,6 +155,11 @@ export function unlockPage(sys: System, pfn: Pfn): void {
   const head = pages.head(pfn)
   if ((pages.flags[head] & PG_LOCKED) === 0) badFrame(head, 'is not locked when it is unlocked')
   pages.flags[head] &= ~PG_LOCKED
+  wakePage(sys, head)
+}
+
+/** Wakes who waits for the page: its lock is free, or what was under way for it has ended. */
+export function wakePage(sys: System, head: Pfn): void {
   if (sys.pageWaits.size === 0) return
   const queue = sys.pageWaits.get(head)
   if (queue !== undefined) {
@@ -134,7 +168,7 @@ export function unlockPage(sys: System, pfn: Pfn): void {
   }
 }
 
-/** Says whom the caller has to wait for: the holder of this page's lock. */
+/** Says whom the caller has to wait for: the holder of this page's lock, or the device that reads or writes it. */
 export function waitForPage(sys: System, pfn: Pfn): void {
   const head = sys.pages.head(pfn)
   let queue = sys.pageWaits.get(head)

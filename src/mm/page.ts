@@ -28,6 +28,8 @@ export const PG_WRITEBACK = 1 << 16
 export const PG_ANON = 1 << 17
 /** The frame is in use; a free frame has no flags at all. */
 export const PG_ALLOCATED = 1 << 18
+/** Read from swap because a neighbour was touched, and not touched itself yet. */
+export const PG_READAHEAD = 1 << 19
 
 /** Added to a page's refcount by each FOLL_PIN pin; a count of at least this much means "maybe pinned for DMA". */
 export const GUP_PIN_COUNTING_BIAS = 1024

@@ -1,6 +1,7 @@
-// Reclaim: writing pages to swap and freeing them (`shrink_page_list` of mm/vmscan.c, Linux 6.1). The write to swap is
-// complete when the call returns, so a page that nobody else holds is free then. A transparent huge page is taken apart
-// first and swapped page by page, which the kernel does too where swap has no 2 MiB in one piece.
+// Reclaim: writing pages to swap and freeing them (`shrink_page_list` of mm/vmscan.c, Linux 6.1). Where the swap device is
+// synchronous a page that nobody else holds is free when the call returns; otherwise its write is under way then (swap-io.ts).
+// A transparent huge page is taken apart first and swapped page by page, which the kernel does too where swap has no 2 MiB in
+// one piece.
 
 import { HPAGE_PMD_NR, type Pfn } from '../base/addr.ts'
 import { AddressSpace } from './address-space.ts'
@@ -9,7 +10,8 @@ import { PG_ANON, PG_DIRTY, PG_LRU, PG_SWAPBACKED, PG_SWAPCACHE, PG_UNEVICTABLE,
 import { putPage, unlockPage } from './page-alloc.ts'
 import { tryToUnmap } from './rmap-walk.ts'
 import { shmemMoveToSwap } from './shmem.ts'
-import { addToSwapCache, deleteFromSwapCache, writeSwapSlot } from './swap.ts'
+import { addToSwapCache, deleteFromSwapCache } from './swap.ts'
+import { swapUnplug, swapWritePage } from './swap-io.ts'
 import type { System } from './system.ts'
 import { deleteFromPageCache } from './truncate.ts'
 
@@ -27,10 +29,16 @@ export function reclaimPages(sys: System, isolated: readonly Pfn[]): number {
     let npages = 0
     if (isHuge && isLazy) npages = freeLazyHugePage(sys, pfn) ? HPAGE_PMD_NR : 0
     else if (!isHuge || splitIsolated(sys, pfn, queue)) npages = reclaimPage(sys, pfn) ? 1 : 0
-    if (npages === 0) putBack(sys, pfn)
+    // The reference of a page that is being written is that of the write now.
+    if (npages === 0 && !isInFlight(sys, pfn)) putBack(sys, pfn)
     freed += npages
   }
+  swapUnplug(sys)
   return freed
+}
+
+function isInFlight({ swap }: System, pfn: Pfn): boolean {
+  return swap?.inFlight.has(pfn) ?? false
 }
 
 /** Drops a huge page that madvise marked free, unless it was written since. True if it is gone. */
@@ -83,7 +91,7 @@ function reclaimPage(sys: System, pfn: Pfn): boolean {
     const anon = (pages.flags[pfn] & PG_ANON) !== 0
     if (anon && (pages.flags[pfn] & (PG_SWAPBACKED | PG_SWAPCACHE)) === PG_SWAPBACKED) {
       if (swap === null || pages.maybeDmaPinned(pfn)) return false
-      const slot = swap.alloc()
+      const slot = swap.alloc(pfn)
       if (slot < 0) return false
       addToSwapCache(sys, swap, pfn, slot)
       pages.flags[pfn] |= PG_DIRTY
@@ -93,10 +101,12 @@ function reclaimPage(sys: System, pfn: Pfn): boolean {
       if (pages.isMapped(pfn)) return false
     }
     const mapping = anon ? null : sys.mappings.get(pages.mapping[pfn])
-    if ((pages.flags[pfn] & PG_DIRTY) !== 0 && !writeOut(sys, pfn, mapping instanceof AddressSpace ? mapping : null)) {
-      return false
-    }
-    return detach(sys, pfn)
+    const isDirty = (pages.flags[pfn] & PG_DIRTY) !== 0
+    if (isDirty && !writeOut(sys, pfn, mapping instanceof AddressSpace ? mapping : null)) return false
+    const isSwapped = (pages.flags[pfn] & PG_SWAPCACHE) !== 0
+    if (!detach(sys, pfn)) return false
+    if (isSwapped && !isDirty && swap !== null) swap.stats.pagesDropped++
+    return true
   }
 }
 
@@ -108,13 +118,11 @@ function writeOut(sys: System, pfn: Pfn, mapping: AddressSpace | null): boolean 
   if (pages.refcount[pfn] !== 2) return false
   if ((pages.flags[pfn] & PG_SWAPCACHE) === 0) {
     if (mapping === null) return false
-    const slot = swap.alloc()
+    const slot = swap.alloc(pfn)
     if (slot < 0) return false
     shmemMoveToSwap(sys, mapping, pfn, slot)
   }
-  writeSwapSlot(sys, swap, pfn, pages.swap[pfn])
-  pages.flags[pfn] &= ~PG_DIRTY
-  return true
+  return swapWritePage(sys, swap, pfn)
 }
 
 /** Takes a clean page that only the caller and its cache hold out of the cache. */

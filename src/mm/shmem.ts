@@ -3,12 +3,14 @@
 
 import { PAGE_SIZE, type Pfn, pteIndex } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
-import { EBADF, EINVAL, EIO, ENOMEM } from '../base/errno.ts'
+import { EAGAIN, EBADF, EINVAL, EIO, ENOMEM } from '../base/errno.ts'
 import type { AddressSpace } from './address-space.ts'
 import { setFileEntry } from './fault.ts'
-import { PG_DIRTY, PG_HWPOISON, PG_LOCKED, PG_SWAPBACKED, PG_UPTODATE } from './page.ts'
+import { PG_DIRTY, PG_HWPOISON, PG_LOCKED, PG_READAHEAD, PG_SWAPBACKED, PG_UPTODATE } from './page.ts'
 import { allocKernelPage, getPage, putPage, waitForPage } from './page-alloc.ts'
-import { addToSwapCache, deleteFromSwapCache, freeSwapAndCache, readSwapSlot } from './swap.ts'
+import { addToSwapCache, deleteFromSwapCache, freeSwapAndCache } from './swap.ts'
+import { readSwapSlot } from './swap-in.ts'
+import { swapReadPages, waitForSwapIo } from './swap-io.ts'
 import type { System } from './system.ts'
 import { deleteFromPageCache, unmapMappingRange } from './truncate.ts'
 import {
@@ -45,24 +47,24 @@ export class ShmemFile implements VmFile {
 
   /**
    * The page of the file, made if it is not there; without a reference for the caller. Returns -ENOMEM if there is no frame,
-   * -EINVAL beyond the end.
+   * -EAGAIN if it has to be waited for (`sys.waitFor`), -EIO if it was lost in swap, -EINVAL beyond the end.
    */
   getPage(pgoff: number): Pfn {
     const err = this.checkPage(pgoff)
     if (err !== 0) return err
     const pfn = shmemGetPage(this.sys, this.mapping, pgoff)
-    if (pfn < 0) return -ENOMEM
+    if (pfn < 0) return pfn
     putPage(this.sys, pfn)
     return pfn
   }
 
-  /** Writes bytes into one page of the file, as write(2) does. Returns 0, -EINVAL (not one page of the file), -ENOMEM, -EIO (poisoned). */
+  /** Writes bytes into one page of the file, as write(2) does. Returns 0, -EINVAL (not one page of the file), -ENOMEM, -EAGAIN, -EIO (poisoned or lost). */
   writePage(pgoff: number, bytes: Uint8Array, offset = 0): number {
     const err = this.checkPage(pgoff)
     if (err !== 0) return err
     if (!Number.isSafeInteger(offset) || offset < 0 || offset + bytes.length > PAGE_SIZE) return -EINVAL
     const pfn = shmemGetPage(this.sys, this.mapping, pgoff)
-    if (pfn < 0) return -ENOMEM
+    if (pfn < 0) return pfn
     const poisoned = (this.sys.pages.flags[pfn] & PG_HWPOISON) !== 0
     if (!poisoned) {
       this.sys.mmu.bytes(pfn).set(bytes, offset)
@@ -148,40 +150,26 @@ export const SHMEM_VM_OPS: VmOps = {
   mapPages: filemapMapPages,
 }
 
-/** The page with a reference, from the cache, from swap, or new; -1 if there is no frame. */
+/**
+ * The page with a reference for the caller: from the page cache, from swap, or new. Returns the frame, or
+ * - -EAGAIN it is being read from swap or written there, or there may be a frame later: `sys.waitFor` is set
+ * - -ENOMEM there is no frame
+ * - -EIO    its contents in swap were lost
+ */
 export function shmemGetPage(sys: System, mapping: AddressSpace, pgoff: number): Pfn {
-  const { pages, swap } = sys
+  const { pages } = sys
   const cached = mapping.pages.get(pgoff)
   if (cached !== undefined) {
     getPage(sys, cached)
     return cached
   }
   const slot = mapping.swapped.get(pgoff)
-  let pfn: Pfn
+  const pfn = slot === undefined ? newPage(sys) : swapInFilePage(sys, slot)
+  if (pfn < 0) return pfn === -ENOMEM && sys.waitFor !== null ? -EAGAIN : pfn
   if (slot !== undefined) {
-    assert(swap !== null, 'a page in swap implies a swap area')
     mapping.swapped.delete(pgoff)
-    const inCache = swap.cache.get(slot)
-    if (inCache !== undefined) {
-      pfn = inCache
-      getPage(sys, pfn)
-      deleteFromSwapCache(sys, pfn)
-    } else {
-      pfn = allocKernelPage(sys)
-      if (pfn < 0) {
-        mapping.swapped.set(pgoff, slot)
-        return -1
-      }
-      readSwapSlot(sys, swap, pfn, slot)
-      sys.lru.add(pfn)
-    }
-    swap.free(slot)
+    sys.swap?.free(slot)
     pages.flags[pfn] |= PG_DIRTY
-  } else {
-    pfn = allocKernelPage(sys)
-    if (pfn < 0) return -1
-    sys.mmu.clearFrame(pfn)
-    sys.lru.add(pfn)
   }
   pages.flags[pfn] |= PG_SWAPBACKED | PG_UPTODATE
   pages.mapping[pfn] = mapping.id
@@ -189,6 +177,40 @@ export function shmemGetPage(sys: System, mapping: AddressSpace, pgoff: number):
   mapping.pages.set(pgoff, pfn)
   getPage(sys, pfn)
   return pfn
+}
+
+function newPage(sys: System): Pfn {
+  const pfn = allocKernelPage(sys)
+  if (pfn < 0) return -ENOMEM
+  sys.mmu.clearFrame(pfn)
+  sys.lru.add(pfn)
+  return pfn
+}
+
+/** The page in a slot, out of the swap cache if it was there; the file still has its use of the slot. */
+function swapInFilePage(sys: System, slot: number): Pfn {
+  const { swap } = sys
+  assert(swap !== null, 'a page in swap implies a swap area')
+  const cached = swap.cache.get(slot)
+  if (cached !== undefined) {
+    if (waitForSwapIo(sys, swap, cached)) return -EAGAIN
+    sys.pages.flags[cached] &= ~PG_READAHEAD
+    getPage(sys, cached)
+    deleteFromSwapCache(sys, cached)
+    return cached
+  }
+  if (swap.lost.has(slot)) return -EIO
+  const pfn = allocKernelPage(sys)
+  if (pfn < 0) return -ENOMEM
+  if (swap.device.isSynchronous) {
+    readSwapSlot(swap, pfn, slot)
+    sys.lru.add(pfn)
+    return pfn
+  }
+  swapReadPages(sys, swap, [{ slot, pfn }])
+  swap.stats.waits++
+  waitForPage(sys, pfn)
+  return -EAGAIN
 }
 
 /** Moves a page of a file from the page cache to the swap cache under `slot`; the file holds the slot (`shmem_writepage`). */
@@ -211,7 +233,8 @@ function shmemFault(vmf: VmFault): number {
   assert(mapping, 'a shmem mapping has a file')
   if (pgoff >= mapping.npages) return VM_FAULT_SIGBUS
   const pfn = shmemGetPage(sys, mapping, pgoff)
-  if (pfn < 0) return VM_FAULT_OOM
+  if (pfn === -EAGAIN) return VM_FAULT_RETRY
+  if (pfn < 0) return pfn === -EIO ? VM_FAULT_SIGBUS : VM_FAULT_OOM
   if (!sys.pages.trylock(pfn)) {
     waitForPage(sys, pfn)
     putPage(sys, pfn)

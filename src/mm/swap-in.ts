@@ -2,28 +2,57 @@
 
 import type { Addr, Pfn } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
-import type { Mm } from './mm.ts'
-import { PG_SWAPBACKED, PG_UPTODATE } from './page.ts'
-import { allocPage, getPage } from './page-alloc.ts'
-import { addToSwapCache, readSwapSlot } from './swap.ts'
+import { EAGAIN, EIO, ENOMEM } from '../base/errno.ts'
+import { PG_READAHEAD, PG_SWAPBACKED, PG_UPTODATE } from './page.ts'
+import { allocPage, getPage, waitForPage } from './page-alloc.ts'
+import { addToSwapCache, type SwapArea } from './swap.ts'
+import { swapReadPages, waitForSwapIo } from './swap-io.ts'
+import { swapReadAhead } from './swap-readahead.ts'
 import type { System } from './system.ts'
+import type { Vma } from './vma.ts'
 
 /**
- * The page of a swap slot, with a reference for the caller: from the swap cache, or read. A slot with one user is read into
- * a page of its own; one with several enters the swap cache, so that all of them get the same page. Returns -1 if there is
- * no frame.
+ * The page of a swap slot, with a reference for the caller: from the swap cache, or read.
+ *
+ * A synchronous device reads a slot with one user into a page of its own; one with several enters the swap cache, so that all
+ * of them get the same page. With any other device the page enters the cache first and is read together with its neighbours.
+ *
+ * Returns the frame, or
+ * - -EAGAIN the page is being read or written: `sys.waitFor` is set
+ * - -ENOMEM there is no frame: `sys.waitFor` is set if there may be one later
+ * - -EIO    the contents were lost
  */
-export function swapInPage(sys: System, mm: Mm, addr: Addr, slot: number): Pfn {
-  const { swap, pages } = sys
+export function swapInPage(vma: Vma, addr: Addr, slot: number): Pfn {
+  const { mm } = vma
+  const { sys } = mm
+  const { swap } = sys
   assert(swap !== null, 'there is swap')
   const cached = swap.cache.get(slot)
-  if (cached !== undefined) {
-    getPage(sys, cached)
-    return cached
-  }
+  if (cached !== undefined) return fromCache(sys, swap, cached)
+  if (swap.lost.has(slot)) return -EIO
   const pfn = allocPage(mm, addr)
-  if (pfn < 0) return -1
-  readSwapSlot(sys, swap, pfn, slot)
+  if (pfn < 0) return -ENOMEM
+  if (swap.device.isSynchronous) return readNow(sys, swap, pfn, slot)
+  swapReadPages(sys, swap, [{ slot, pfn }, ...swapReadAhead(vma, addr)])
+  swap.stats.waits++
+  waitForPage(sys, pfn)
+  return -EAGAIN
+}
+
+function fromCache(sys: System, swap: SwapArea, pfn: Pfn): Pfn {
+  if (waitForSwapIo(sys, swap, pfn)) return -EAGAIN
+  const { pages } = sys
+  if ((pages.flags[pfn] & PG_READAHEAD) !== 0) {
+    pages.flags[pfn] &= ~PG_READAHEAD
+    swap.stats.readAheadHits++
+  }
+  getPage(sys, pfn)
+  return pfn
+}
+
+function readNow(sys: System, swap: SwapArea, pfn: Pfn, slot: number): Pfn {
+  const { pages } = sys
+  readSwapSlot(swap, pfn, slot)
   pages.flags[pfn] |= PG_UPTODATE
   if (swap.counts[slot] > 1) {
     swap.duplicate(slot)
@@ -32,4 +61,14 @@ export function swapInPage(sys: System, mm: Mm, addr: Addr, slot: number): Pfn {
     sys.lru.add(pfn)
   }
   return pfn
+}
+
+/** Fills a frame from a slot of a synchronous device. */
+export function readSwapSlot(swap: SwapArea, pfn: Pfn, slot: number): void {
+  let result = 0
+  swap.device.read([{ slot, pfn }], (_page, err) => {
+    result = err
+  })
+  assert(result === 0, () => `reading swap slot ${slot} from memory returned ${result}`)
+  swap.stats.pagesIn++
 }

@@ -1,39 +1,89 @@
 // Swap: slots, their use counts, and the swap cache, which holds a page while it is both in memory and in a slot. Follows
-// mm/swapfile.c and mm/swap_state.c of Linux 6.1 for a fast device: a page is written when it is swapped out, read when it is
-// touched, and a slot with one user is read straight into a new page without entering the cache.
+// mm/swapfile.c and mm/swap_state.c of Linux 6.1. Contents are written and read by a device (swap-device.ts), and how that
+// begins and ends is told in swap-io.ts.
 
 import type { Pfn } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
+import { WaitQueue } from '../base/wait-queue.ts'
 import { PG_DIRTY, PG_SWAPCACHE, PG_WRITEBACK } from './page.ts'
 import { putPage } from './page-alloc.ts'
+import type { SwapDevice, SwapPage } from './swap-device.ts'
 import type { System } from './system.ts'
+
+/** What swap has done since the machine was made. */
+export interface SwapStats {
+  /** Pages written. */
+  pagesOut: number
+  /** Pages that left memory without being written, as their slot still held the same. */
+  pagesDropped: number
+  /** Pages read, read-ahead included. */
+  pagesIn: number
+  /** Pages read because a neighbour was touched. */
+  pagesReadAhead: number
+  /** Of these, pages that were touched before they left memory again. */
+  readAheadHits: number
+  /** Touches that had to wait for a read or write. */
+  waits: number
+  /** Writes that failed: the page stayed in memory. */
+  writeErrors: number
+  /** Reads that failed: the page is lost. */
+  readErrors: number
+}
+
+function makeSwapStats(): SwapStats {
+  return {
+    pagesOut: 0,
+    pagesDropped: 0,
+    pagesIn: 0,
+    pagesReadAhead: 0,
+    readAheadHits: 0,
+    waits: 0,
+    writeErrors: 0,
+    readErrors: 0,
+  }
+}
 
 export class SwapArea {
   readonly npages: number
+  readonly device: SwapDevice
   /** Users of a slot: page-table entries, file pages, and one for the swap cache. */
   readonly counts: Uint16Array
   /** Page in the cache for a slot. */
   readonly cache = new Map<number, Pfn>()
-  /** What was written to a slot; missing for a page of zeros. */
-  readonly contents = new Map<number, Uint8Array>()
+  /** Pages that the device is writing or reading. Each has a reference for that, and is not on the LRU. */
+  readonly inFlight = new Set<Pfn>()
+  /** Pages to be written, until `swapUnplug` hands them to the device together. */
+  plugged: SwapPage[] = []
+  /** Slots whose contents could not be read back, with the errno: a touch is an error until the page is freed. */
+  readonly lost = new Map<number, number>()
+  /** Woken whenever a read or write has ended. */
+  readonly progress = new WaitQueue()
+  readonly stats: SwapStats = makeSwapStats()
   nfree: number
   private next = 1
 
   /** Slot 0 holds the header of a swap device and is never used. */
-  constructor(npages: number) {
+  constructor(npages: number, device: SwapDevice) {
     this.npages = npages
+    this.device = device
     this.counts = new Uint16Array(npages + 1)
     this.nfree = npages
   }
 
-  /** A free slot with one user, or -1 when swap is full. */
-  alloc(): number {
+  /** A free slot for a page, with one user, or -1 when swap is full. */
+  alloc(pfn: Pfn): number {
     if (this.nfree === 0) return -1
+    const slot = this.device.hasHomeSlots ? pfn + 1 : this.findFree()
+    assert(this.counts[slot] === 0, () => `swap slot ${slot} is free for frame ${pfn}`)
+    this.counts[slot] = 1
+    this.nfree--
+    return slot
+  }
+
+  private findFree(): number {
     let slot = this.next
     while (this.counts[slot] !== 0) slot = slot === this.npages ? 1 : slot + 1
     this.next = slot === this.npages ? 1 : slot + 1
-    this.counts[slot] = 1
-    this.nfree--
     return slot
   }
 
@@ -46,7 +96,8 @@ export class SwapArea {
     assert(this.counts[slot] > 0, () => `swap slot ${slot} is in use`)
     this.counts[slot]--
     if (this.counts[slot] === 0) {
-      this.contents.delete(slot)
+      this.lost.delete(slot)
+      this.device.discard(slot)
       this.nfree++
     }
   }
@@ -111,16 +162,4 @@ export function freeSwapAndCache(sys: System, slot: number): void {
   freeSwapOfPage(sys, pfn)
   sys.pages.flags[pfn] &= ~1 // PG_LOCKED
   putPage(sys, pfn)
-}
-
-/** Writes a page to its slot. Zero pages take no space. */
-export function writeSwapSlot(sys: System, swap: SwapArea, pfn: Pfn, slot: number): void {
-  const bytes = sys.mmu.bytes(pfn)
-  swap.contents.set(slot, bytes.slice())
-}
-
-export function readSwapSlot(sys: System, swap: SwapArea, pfn: Pfn, slot: number): void {
-  const bytes = swap.contents.get(slot)
-  if (bytes === undefined) sys.mmu.clearFrame(pfn)
-  else sys.mmu.bytes(pfn).set(bytes)
 }

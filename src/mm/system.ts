@@ -13,6 +13,7 @@ import type { Mm } from './mm.ts'
 import { Pages, PG_ALLOCATED, PG_RESERVED, PG_UPTODATE } from './page.ts'
 import { shrinkLru } from './reclaim.ts'
 import { SwapArea } from './swap.ts'
+import { MemorySwapDevice, type SwapDevice } from './swap-device.ts'
 
 export type ThpMode = 'never' | 'madvise' | 'always'
 
@@ -26,6 +27,13 @@ export interface SystemOptions {
   readonly splitEvents?: boolean
   /** Size of the swap area in pages. Default 0: no swap. */
   readonly swapPages?: number
+  /** Where swapped pages are kept. Default: in memory. */
+  readonly swapDevice?: SwapDevice
+  /**
+   * System frames that may be in use, at most those there are. Fewer are a limit: what exceeds it is counted, and goes on where
+   * reclaim cannot help. Default: all there are.
+   */
+  readonly memoryPages?: number
   /** Frames that only eviction may use: pages that come back from a device need a place. Default 0. */
   readonly reservePages?: number
   /** Pages of the page cache that a read fault on a file maps at once; a power of two. Default 16 (64 KiB). */
@@ -48,6 +56,9 @@ export class System {
   readonly splitEvents: boolean
   readonly faultAroundPages: number
   readonly reservePages: number
+  readonly memoryPages: number
+  /** Frames that were taken beyond `memoryPages`, since the machine was made. */
+  pagesOverLimit = 0
   readonly swap: SwapArea | null
   readonly lru: Lru
   readonly mms = new Set<Mm>()
@@ -79,7 +90,9 @@ export class System {
     this.faultAroundPages = options.faultAroundPages ?? 16
     this.reservePages = options.reservePages ?? 0
     this.lru = new Lru(this.pages)
-    this.swap = options.swapPages ? new SwapArea(options.swapPages) : null
+    this.memoryPages = options.memoryPages ?? mmu.nframes
+    const { swapPages = 0, swapDevice = new MemorySwapDevice(mmu) } = options
+    this.swap = swapPages > 0 ? new SwapArea(swapPages, swapDevice) : null
     this.zeroPfn = -1
     if (mmu.capabilities.anyFrame) {
       this.zeroPfn = mmu.allocFrame(-1, 0, 0)
@@ -89,6 +102,11 @@ export class System {
     }
     this.hugetlb = new HugetlbPool(mmu, this.pages, options.hugetlbPages ?? 0)
     this.onWarning = options.onWarning ?? null
+  }
+
+  /** System frames that may still be taken; negative when the limit is exceeded. */
+  get nfree(): number {
+    return this.mmu.nfree - (this.mmu.nframes - this.memoryPages)
   }
 
   /** Reports what somebody did wrong without harm to the books (`WARN_ON`). */

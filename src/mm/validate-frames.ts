@@ -10,10 +10,13 @@ import {
   PG_ANON_EXCLUSIVE,
   PG_HEAD,
   PG_HUGETLB,
+  PG_LOCKED,
   PG_LRU,
   PG_RESERVED,
   PG_SWAPCACHE,
   PG_TAIL,
+  PG_UPTODATE,
+  PG_WRITEBACK,
 } from './page.ts'
 import { PTE_PRESENT, PTE_SPECIAL, pteNamesFrame } from './pte.ts'
 import type { System } from './system.ts'
@@ -131,7 +134,7 @@ export function validateHugetlbPool(sys: System, level: 'cheap' | 'full'): void 
   }
 }
 
-/** References of page caches and of the swap cache. */
+/** References of page caches, of the swap cache, and of reads and writes that are under way. */
 function cacheReferences(sys: System): Map<Pfn, number> {
   const references = new Map<Pfn, number>()
   const add = (pfn: Pfn): void => {
@@ -139,6 +142,7 @@ function cacheReferences(sys: System): Map<Pfn, number> {
   }
   for (const mapping of sys.mappings.values()) if (mapping instanceof AddressSpace) mapping.pages.forEach(add)
   sys.swap?.cache.forEach(add)
+  sys.swap?.inFlight.forEach(add)
   return references
 }
 
@@ -230,6 +234,14 @@ export function validateSwap(sys: System, counts: EntryCounts): void {
     if ((pages.flags[pfn] & PG_SWAPCACHE) === 0 || pages.swap[pfn] !== slot) {
       broken('T-31', `frame ${pfn} is in the swap cache for slot ${slot} and does not know`)
     }
+  }
+  for (const pfn of swap.inFlight) {
+    const flags = pages.flags[pfn]
+    const isRead = (flags & (PG_LOCKED | PG_UPTODATE)) === PG_LOCKED
+    if ((flags & PG_SWAPCACHE) === 0 || (flags & PG_LRU) !== 0 || isRead === ((flags & PG_WRITEBACK) !== 0)) {
+      broken('T-31', `frame ${pfn} is on its way to or from swap with flags 0x${flags.toString(16)}`)
+    }
+    if (pages.isMapped(pfn)) broken('T-31', `frame ${pfn} is on its way to or from swap and mapped`)
   }
 }
 

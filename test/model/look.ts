@@ -20,6 +20,7 @@ import {
   PTE_SPECIAL,
   pteKind,
 } from '../../src/mm/pte.ts'
+import { MemorySwapDevice } from '../../src/mm/swap-device.ts'
 import type { System } from '../../src/mm/system.ts'
 import { linearPageIndex, type Vma } from '../../src/mm/vma.ts'
 import { AsyncDevice } from './async-device.ts'
@@ -115,8 +116,13 @@ export function readFile(sys: System, mapping: AddressSpace, pgoff: number): num
 function readSlot(sys: System, slot: number): number {
   const cached = sys.swap?.cache.get(slot)
   if (cached !== undefined) return readCached(sys, cached)
-  const bytes = sys.swap?.contents.get(slot)
+  const bytes = swapContents(sys)?.get(slot)
   return bytes === undefined ? zeroes() : readBytes(bytes)
+}
+
+/** What is in the slots of a machine whose swap device is memory. */
+function swapContents({ swap }: System): ReadonlyMap<number, Uint8Array> | undefined {
+  return swap?.device instanceof MemorySwapDevice ? swap.device.contents : undefined
 }
 
 /** A page of the page cache or the swap cache, which a fault looks at before it maps it. */

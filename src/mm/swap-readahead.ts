@@ -1,0 +1,74 @@
+// Which neighbours are read from swap together with a page that is touched. Follows `swap_vma_readahead` of mm/swap_state.c,
+// Linux 6.1: neighbours by address, in a window for each mapping. The window grows while touches go on where it ended, in
+// either direction, and shrinks where they jump. Differs from the kernel in going up to 2 MiB.
+
+import { type Addr, PAGE_SIZE, pteIndex } from '../base/addr.ts'
+import { allocPage } from './page-alloc.ts'
+import { PTE_KIND_SWAP, PTE_PRESENT, pteKind } from './pte.ts'
+import type { SwapPage } from './swap-device.ts'
+import type { System } from './system.ts'
+import { VM_RAND_READ, VM_SEQ_READ } from './vm-flags.ts'
+import type { Vma } from './vma.ts'
+
+const WINDOW_MAX = 512 // pages, 2 MiB
+const WINDOW_FIRST = 8 // pages, 2^page_cluster of Linux
+/** A touch this close behind a window goes on where it ended: resident pages may lie between. */
+const NEAR = 16 * PAGE_SIZE // bytes
+/** Frames that read-ahead leaves to those who need one now. */
+const FREE_MIN = 64
+
+/** The last window of a mapping. */
+interface Window {
+  readonly start: Addr
+  /** Exclusive. */
+  readonly end: Addr
+  readonly npages: number
+}
+
+const windows = new WeakMap<Vma, Window>()
+
+/**
+ * Frames for the neighbours of `addr` that are in swap and worth reading, with their slots: taken, and not yet in the swap
+ * cache. The page at `addr` itself is the caller's.
+ */
+export function swapReadAhead(vma: Vma, addr: Addr): SwapPage[] {
+  const last = windows.get(vma)
+  const isBackward = last !== undefined && addr < last.start && addr >= last.start - NEAR
+  const npages = nextWindow(vma, addr, last, isBackward)
+  const nbytes = npages * PAGE_SIZE
+  const start = isBackward ? Math.max(vma.start, addr + PAGE_SIZE - nbytes) : addr
+  const end = isBackward ? addr + PAGE_SIZE : Math.min(vma.end, addr + nbytes)
+  windows.set(vma, { start, end, npages })
+  return readable(vma, addr, start, end)
+}
+
+function nextWindow(vma: Vma, addr: Addr, last: Window | undefined, isBackward: boolean): number {
+  if ((vma.flags & VM_RAND_READ) !== 0) return 1
+  if ((vma.flags & VM_SEQ_READ) !== 0) return WINDOW_MAX
+  if (last === undefined) return WINDOW_FIRST
+  const isForward = addr >= last.start && addr < last.end + NEAR
+  return isForward || isBackward ? Math.min(2 * last.npages, WINDOW_MAX) : Math.max(1, last.npages >>> 1)
+}
+
+function readable({ mm }: Vma, addr: Addr, start: Addr, end: Addr): SwapPage[] {
+  const { sys } = mm
+  const batch: SwapPage[] = []
+  for (let at = start; at < end && sys.nfree > sys.reservePages + FREE_MIN; at += PAGE_SIZE) {
+    if (at === addr) continue
+    const table = mm.pageTable.findPte(at)
+    if (table === null) continue
+    const i = pteIndex(at)
+    const flags = table.words[2 * i + 1]
+    if ((flags & PTE_PRESENT) !== 0 || pteKind(flags) !== PTE_KIND_SWAP) continue
+    const slot = table.words[2 * i]
+    if (!isWanted(sys, slot)) continue
+    const pfn = allocPage(mm, at)
+    if (pfn >= 0) batch.push({ slot, pfn })
+  }
+  return batch
+}
+
+/** The slot has contents, and they are not in memory. */
+function isWanted({ swap }: System, slot: number): boolean {
+  return swap !== null && !swap.cache.has(slot) && !swap.lost.has(slot)
+}
