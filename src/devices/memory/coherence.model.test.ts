@@ -384,7 +384,7 @@ function addSeen(seen: Seen, { machine }: Real): void {
   seen.replays += total.replays
   seen.thrashing += total.thrashing
   seen.throttling += total.throttling
-  seen.nswapped += machine.sys.swap?.contents.size ?? 0
+  seen.nswapped += machine.sys.swap?.stats.pagesOut ?? 0
 }
 
 /** Everything ends, every counter is exact, and nothing is left behind. */
