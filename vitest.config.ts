@@ -42,6 +42,7 @@ export default defineConfig({
         test: {
           name: 'browser',
           include: ['test/browser/**/*.test.ts'],
+          globalSetup: './test/browser/project.ts',
           testTimeout: 60_000,
           hookTimeout: 120_000, // the first start unpacks the browser
         },

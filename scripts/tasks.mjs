@@ -21,7 +21,12 @@ export const TASKS = {
   start: (args) => compiled('src/cli/main', ['tour', ...args]),
   tour: (args) => compiled('src/cli/main', ['tour', ...args]),
   types: (args) => ({
-    programs: ['tsconfig.json', 'tsconfig.core.json'].map((file) => [tool('typescript/bin/tsc'), '-p', file, ...args]),
+    programs: ['tsconfig.json', 'tsconfig.core.json', 'tsconfig.browser.json'].map((file) => [
+      tool('typescript/bin/tsc'),
+      '-p',
+      file,
+      ...args,
+    ]),
   }),
   lint: (args) => ({ programs: [[tool('@biomejs/biome/bin/biome'), 'check', '--error-on-warnings', ...args]] }),
   fix: (args) => ({ programs: [[tool('@biomejs/biome/bin/biome'), 'check', '--write', ...args]] }),
@@ -36,6 +41,7 @@ export const TASKS = {
   }),
   unit: (args) => vitest('unit', args),
   model: (args) => vitest('model', args),
+  browser: (args) => vitest('browser', args),
   'model:long': (args) => compiled('test/model/long-run', args),
   conformance: (args) => compiled('conformance/run', withRecordings(args)),
   bench: (args) => compiled('bench/main', args),
