@@ -1,28 +1,9 @@
 import { describe, expect, it } from 'vitest'
+import { ONE_OF_EACH } from '../../test/helpers/one-of-each-event.ts'
 import { makeCounters, sumByCause, TraceCounters } from './counters.ts'
-import type { TraceEvent } from './events.ts'
+import { EVENT_KINDS } from './events.ts'
 
-const RANGE = { time: 1, start: 0x10000, end: 0x14000 }
-const ON_GPU = { ...RANGE, device: 'gpu' }
-
-/** One event of each kind, with figures that no two share. */
-const ONE_OF_EACH: TraceEvent[] = [
-  { ...RANGE, kind: 'cpu-fault', access: 'write' },
-  { ...ON_GPU, kind: 'device-fault', access: 'read', nfaults: 2 },
-  { time: 1, device: 'gpu', kind: 'replay', count: 3 },
-  { ...ON_GPU, kind: 'migration', cause: 'eviction', direction: 'device-to-host', npages: 4, nskipped: 5 },
-  { ...ON_GPU, kind: 'duplication', cause: 'prefetch', npages: 6 },
-  { ...ON_GPU, kind: 'duplicate-invalidated', cause: 'coherence', npages: 7 },
-  { ...RANGE, kind: 'thrashing', nmigrations: 8 },
-  { time: 1, kind: 'throttling', delay: 9 },
-  { ...RANGE, kind: 'stall', duration: 10, thread: 1, reason: 'a launch claims the page' },
-  { ...RANGE, kind: 'swap-in', npages: 11 },
-  { ...RANGE, kind: 'swap-out', npages: 12, nbytes: 13 },
-  { ...RANGE, kind: 'invalidation', event: 'MIGRATE', nsubscribers: 14 },
-  { ...ON_GPU, kind: 'transfer', cause: 'fault', direction: 'host-to-device', nbytes: 15 },
-  { ...ON_GPU, kind: 'transfer', cause: 'user', direction: 'device-to-host', nbytes: 16 },
-  { ...ON_GPU, kind: 'transfer', cause: 'prefetch', direction: 'device-to-device', nbytes: 17 },
-]
+const ON_GPU = { time: 1, start: 0x10000, end: 0x14000, device: 'gpu' }
 
 describe('TraceCounters', () => {
   it('add() puts each figure where it belongs', () => {
@@ -30,14 +11,22 @@ describe('TraceCounters', () => {
     for (const event of ONE_OF_EACH) counters.add(event)
 
     const zero = makeCounters()
+    expect(new Set(ONE_OF_EACH.map(({ kind }) => kind))).toEqual(new Set(EVENT_KINDS))
     expect(counters.total).toEqual({
       cpuFaults: 1,
       deviceFaults: 2,
       replays: 3,
-      pagesMigrated: { ...zero.pagesMigrated, eviction: 4 },
+      launches: 1,
+      launchDuration: 40,
+      launchQueued: 18,
+      launchService: 12,
+      launchCompute: 9,
+      launchFlush: 1,
+      pagesDiscarded: 25,
+      pagesMigrated: { ...zero.pagesMigrated, fault: 3, eviction: 2 },
       pagesSkipped: 5,
-      pagesDuplicated: 6,
-      duplicatesInvalidated: 7,
+      pagesDuplicated: 1,
+      duplicatesInvalidated: 1,
       thrashing: 1,
       throttling: 1,
       throttlingDelay: 9,
@@ -46,6 +35,8 @@ describe('TraceCounters', () => {
       pagesSwappedIn: 11,
       pagesSwappedOut: 12,
       bytesSwappedOut: 13,
+      pagesReadFromFiles: 23,
+      bytesReadFromFiles: 24,
       invalidations: 1,
       bytesHostToDevice: { ...zero.bytesHostToDevice, fault: 15 },
       bytesDeviceToHost: { ...zero.bytesDeviceToHost, user: 16 },

@@ -14,6 +14,14 @@ export interface Counters {
   cpuFaults: number
   deviceFaults: number
   replays: number
+  launches: number
+  /** Sums over launches, in the unit of the clock: from the call to the end, and the parts of it. */
+  launchDuration: number
+  launchQueued: number
+  launchService: number
+  launchCompute: number
+  launchFlush: number
+  pagesDiscarded: number
   /** Pages that changed their home, by cause. */
   pagesMigrated: ByCause
   /** Pages that were asked to and stayed. */
@@ -28,6 +36,8 @@ export interface Counters {
   pagesSwappedIn: number
   pagesSwappedOut: number
   bytesSwappedOut: number
+  pagesReadFromFiles: number
+  bytesReadFromFiles: number
   /** Waits long enough to be reported, and the sum of their durations. */
   stalls: number
   stallDuration: number
@@ -62,6 +72,13 @@ export function makeCounters(): Counters {
     cpuFaults: 0,
     deviceFaults: 0,
     replays: 0,
+    launches: 0,
+    launchDuration: 0,
+    launchQueued: 0,
+    launchService: 0,
+    launchCompute: 0,
+    launchFlush: 0,
+    pagesDiscarded: 0,
     pagesMigrated: makeByCause(),
     pagesSkipped: 0,
     pagesDuplicated: 0,
@@ -72,6 +89,8 @@ export function makeCounters(): Counters {
     pagesSwappedIn: 0,
     pagesSwappedOut: 0,
     bytesSwappedOut: 0,
+    pagesReadFromFiles: 0,
+    bytesReadFromFiles: 0,
     stalls: 0,
     stallDuration: 0,
     invalidations: 0,
@@ -101,6 +120,17 @@ function addEvent(counters: Counters, event: TraceEvent): void {
     case 'replay':
       counters.replays += event.count
       break
+    case 'launch':
+      counters.launches++
+      counters.launchDuration += event.duration
+      counters.launchQueued += event.queued
+      counters.launchService += event.service
+      counters.launchCompute += event.compute
+      counters.launchFlush += event.flush
+      break
+    case 'discard':
+      counters.pagesDiscarded += event.npages
+      break
     case 'migration':
       counters.pagesMigrated[event.cause] += event.npages
       counters.pagesSkipped += event.nskipped
@@ -125,6 +155,10 @@ function addEvent(counters: Counters, event: TraceEvent): void {
       counters.pagesSwappedOut += event.npages
       counters.bytesSwappedOut += event.nbytes
       break
+    case 'file-read':
+      counters.pagesReadFromFiles += event.npages
+      counters.bytesReadFromFiles += event.nbytes
+      break
     case 'stall':
       counters.stalls++
       counters.stallDuration += event.duration
@@ -135,6 +169,11 @@ function addEvent(counters: Counters, event: TraceEvent): void {
     case 'transfer':
       bytesOf(counters, event.direction)[event.cause] += event.nbytes
       break
+    case 'device':
+    case 'device-lost':
+    case 'alloc':
+    case 'free':
+      break // they say what there is, not what it does
     default:
       assertNever(event)
   }

@@ -2,7 +2,7 @@
  * What hetmem reports about itself: one typed record per thing that happened, in the vocabulary of the field.
  *
  * The words follow GPU drivers with unified memory: fault, replay, migration with a cause, duplication, thrashing,
- * throttling; and the kernel's for swap and mmu notifier. Bytes are counted by transfer events alone, so a page that
+ * throttling; and the kernel's for swap and mmu notifier. docs/trace-schema.md has the same for readers of trace files. Bytes are counted by transfer events alone, so a page that
  * changes its place without being copied (it was clean, or never written) is a migration without a transfer.
  */
 
@@ -24,6 +24,14 @@ export type Direction = (typeof DIRECTIONS)[number]
 
 export const ACCESSES = ['read', 'write'] as const
 export type Access = (typeof ACCESSES)[number]
+
+/** How a launch got at its data. */
+export const LAUNCH_MODES = [
+  'direct', // each range in one piece, bound as it is
+  'paged', // through the page table of the device
+  'resumable', // in steps, each with the pages that it asked for
+] as const
+export type LaunchMode = (typeof LAUNCH_MODES)[number]
 
 /** Events of an mmu notifier, as the kernel's MMU_NOTIFY_* constants number them. */
 export const NOTIFY_EVENTS = [
@@ -65,10 +73,50 @@ interface DeviceRangeFields extends RangeFields {
   readonly device: string
 }
 
+/** A device joined. */
+export interface DeviceEvent extends CommonFields {
+  readonly kind: 'device'
+  readonly device: string
+  /** Bytes of its memory. */
+  readonly nbytes: number
+  /** What it is, as a phrase: name of the adapter, or of what stands in for one. */
+  readonly hardware: string
+}
+
+/** A device is gone, with all pages that it had. */
+export interface DeviceLostEvent extends CommonFields {
+  readonly kind: 'device-lost'
+  readonly device: string
+  /** Why, as a phrase. */
+  readonly reason: string
+}
+
+/** An allocation began; the range is all its pages. From here on its name stands for what happens there. */
+export interface AllocEvent extends RangeFields {
+  readonly kind: 'alloc'
+  readonly allocation: string
+  /** What it holds: 'Float32Array'. */
+  readonly type: string
+}
+
+/** An allocation ended; its pages are nowhere any more. */
+export interface FreeEvent extends RangeFields {
+  readonly kind: 'free'
+  readonly allocation: string
+}
+
+/** The contents of pages were given up; the pages are nowhere until they are used again. */
+export interface DiscardEvent extends RangeFields {
+  readonly kind: 'discard'
+  readonly npages: number
+}
+
 /** A CPU access that needed the fault handler. The range is what became accessible, which may be more than one page. */
 export interface CpuFaultEvent extends RangeFields {
   readonly kind: 'cpu-fault'
   readonly access: Access
+  /** Number of the thread that waited, as the operating system counts them. */
+  readonly thread?: number | undefined
 }
 
 /** Device accesses that found no translation, served together. */
@@ -85,6 +133,34 @@ export interface ReplayEvent extends CommonFields {
   readonly device: string
   /** Pieces of work done again: invocations, workgroups or faults, whatever the device repeats. */
   readonly count: number
+}
+
+/** A kernel ran on a device, or failed to. The parts of its time follow each other and make up its duration. */
+export interface LaunchEvent extends CommonFields {
+  readonly kind: 'launch'
+  readonly device: string
+  /** Name of the kernel. */
+  readonly kernel: string
+  readonly mode: LaunchMode
+  readonly duration: number
+  /** Until everything before it that uses the same data, or the same device, had ended. */
+  readonly queued: number
+  /** Until all pages were there, copies included. */
+  readonly service: number
+  /** While the kernel ran. */
+  readonly compute: number
+  /** Until what was written was safe in system memory; 0 unless asked for. */
+  readonly flush: number
+  /** Dispatches that it was cut into, 1 or more. */
+  readonly nslices: number
+  /** Pages that were on the device already. One that is used twice counts twice, here and below. */
+  readonly nresident: number
+  /** Pages that came as copies for reading, that were pinned in place, and that moved. */
+  readonly nduplicated: number
+  readonly npinned: number
+  readonly nmigrated: number
+  /** Message of the error that it ended with. */
+  readonly error?: string | undefined
 }
 
 /** Pages that changed their home. */
@@ -148,6 +224,16 @@ export interface SwapOutEvent extends RangeFields {
   readonly nbytes: number
 }
 
+/** Pages that were filled from a file, when they were touched or ahead of that. */
+export interface FileReadEvent extends RangeFields {
+  readonly kind: 'file-read'
+  readonly npages: number
+  /** Bytes read; less than the pages hold at the end of the file. */
+  readonly nbytes: number
+  /** Path of the file, as it was given. */
+  readonly file: string
+}
+
 /** The page table was about to change and every subscriber of the range was told. */
 export interface InvalidationEvent extends RangeFields {
   readonly kind: 'invalidation'
@@ -165,9 +251,15 @@ export interface TransferEvent extends DeviceRangeFields {
 }
 
 export type TraceEvent =
+  | DeviceEvent
+  | DeviceLostEvent
+  | AllocEvent
+  | FreeEvent
+  | DiscardEvent
   | CpuFaultEvent
   | DeviceFaultEvent
   | ReplayEvent
+  | LaunchEvent
   | MigrationEvent
   | DuplicationEvent
   | DuplicateInvalidatedEvent
@@ -176,6 +268,7 @@ export type TraceEvent =
   | StallEvent
   | SwapInEvent
   | SwapOutEvent
+  | FileReadEvent
   | InvalidationEvent
   | TransferEvent
 
@@ -193,9 +286,15 @@ export type Level = (typeof LEVELS)[number]
 
 /** The lowest level at which a kind is recorded. */
 export const EVENT_LEVELS = {
+  device: 'events',
+  'device-lost': 'events',
+  alloc: 'events',
+  free: 'events',
+  discard: 'events',
   'cpu-fault': 'events',
   'device-fault': 'events',
   replay: 'events',
+  launch: 'events',
   migration: 'events',
   duplication: 'events',
   'duplicate-invalidated': 'events',
@@ -204,6 +303,7 @@ export const EVENT_LEVELS = {
   stall: 'events',
   'swap-in': 'events',
   'swap-out': 'events',
+  'file-read': 'events',
   invalidation: 'verbose', // accompanies every other change, and most are seen by nobody
   transfer: 'events',
 } as const satisfies Record<EventKind, Exclude<Level, 'off'>>

@@ -1,7 +1,16 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { ACCESSES, CAUSES, DIRECTIONS, EVENT_KINDS, type EventKind, NOTIFY_EVENTS, type TraceEvent } from './events.ts'
-import { formatJsonl, JsonlSink, parseJsonl } from './jsonl.ts'
+import {
+  ACCESSES,
+  CAUSES,
+  DIRECTIONS,
+  EVENT_KINDS,
+  type EventKind,
+  LAUNCH_MODES,
+  NOTIFY_EVENTS,
+  type TraceEvent,
+} from './events.ts'
+import { formatJsonl, JsonlReader, JsonlSink, parseJsonl } from './jsonl.ts'
 import { EventTracer } from './tracer.ts'
 
 const HEADER = '{"format":"hetmem-trace","version":1,"timeUnit":"step"}'
@@ -17,6 +26,26 @@ const extras = fc.record({ allocation: fc.string(), site: fc.string(), duration:
 
 /** The fields of each kind that are its own. */
 const OWN: { [K in EventKind]: fc.Arbitrary<object> } = {
+  device: fc.record({ device: fc.string(), nbytes: count, hardware: fc.string() }),
+  'device-lost': fc.record({ device: fc.string(), reason: fc.string() }),
+  alloc: fc.record({ allocation: fc.string(), type: fc.string() }),
+  free: fc.record({ allocation: fc.string() }),
+  discard: fc.record({ npages: count }),
+  launch: fc.record({
+    device: fc.string(),
+    kernel: fc.string(),
+    mode: fc.constantFrom(...LAUNCH_MODES),
+    duration: when,
+    queued: when,
+    service: when,
+    compute: when,
+    flush: when,
+    nslices: count,
+    nresident: count,
+    nduplicated: count,
+    npinned: count,
+    nmigrated: count,
+  }),
   'cpu-fault': fc.record({ access }),
   'device-fault': fc.record({ device: fc.string(), access, nfaults: count }),
   replay: fc.record({ device: fc.string(), count }),
@@ -28,6 +57,7 @@ const OWN: { [K in EventKind]: fc.Arbitrary<object> } = {
   stall: fc.record({ duration: when, thread: count, reason: fc.string() }),
   'swap-in': fc.record({ npages: count }),
   'swap-out': fc.record({ npages: count, nbytes: count }),
+  'file-read': fc.record({ npages: count, nbytes: count, file: fc.string() }),
   invalidation: fc.record({ event: fc.constantFrom(...NOTIFY_EVENTS), nsubscribers: count }),
   transfer: fc.record({ device: fc.string(), cause, direction, nbytes: count }),
 }
@@ -78,7 +108,7 @@ describe('parseJsonl()', () => {
 
   it.each([
     ['no text', [''], 'trace: no header line, wanted {"format":"hetmem-trace",...}'],
-    ['no header', [FAULT], 'trace line 1: format is missing, wanted one of hetmem-trace'],
+    ['no header', [FAULT], 'trace line 1: format is missing, wanted hetmem-trace'],
     [
       'a later version',
       ['{"format":"hetmem-trace","version":2,"timeUnit":"us"}'],
@@ -143,7 +173,7 @@ describe('parseJsonl()', () => {
   it('refuses a kind that is not known, and lists the known ones', () => {
     const message = refusal(HEADER, '{"time":1,"kind":"toString"}')
 
-    expect(message).toContain('trace line 2: kind is "toString", wanted one of cpu-fault, device-fault,')
+    expect(message).toContain('trace line 2: kind is "toString", wanted one of device, device-lost, alloc,')
   })
 
   it('refuses a line that was cut off, and says which', () => {
@@ -151,11 +181,47 @@ describe('parseJsonl()', () => {
   })
 })
 
+describe('JsonlReader', () => {
+  function read(...pieces: string[]) {
+    const times: number[] = []
+    const reader = new JsonlReader(({ time }) => times.push(time))
+    for (const piece of pieces) reader.push(piece)
+    return { reader, times }
+  }
+
+  it('takes the text in any pieces, and hands out an event as soon as its line is there', () => {
+    const text = `${HEADER}\n${FAULT}\n${FAULT.replace('1', '2')}`
+    for (let i = 0; i < text.length; i++) {
+      const { reader, times } = read(text.slice(0, i), text.slice(i))
+      expect(times).toEqual([1])
+      expect(reader.end()).toBe(false)
+      expect(times).toEqual([1, 2])
+    }
+  })
+
+  it('hands out the header', () => {
+    const header = { timeUnit: 'us', program: 'saxpy.ts', mode: 'explicit', started: '2026-11-21T12:00:00Z' } as const
+
+    expect(read(formatJsonl({ ...header, events: [] })).reader.header).toEqual(header)
+    expect(() => read('').reader.header).toThrow('trace: no header line')
+  })
+
+  it('end() leaves out half a line if it is told that the program may have been killed', () => {
+    const pieces = [`${HEADER}\n${FAULT}\n`, FAULT.slice(0, 30)]
+
+    expect(() => read(...pieces).reader.end()).toThrow(/^trace line 3: /)
+    const { reader, times } = read(...pieces)
+    expect(reader.end({ lastLineMayBeCut: true })).toBe(true)
+    expect(times).toEqual([1])
+    expect(() => read(HEADER.slice(0, 20)).reader.end({ lastLineMayBeCut: true })).toThrow(/^trace line 1: /)
+  })
+})
+
 describe('JsonlSink', () => {
   it('hands out the header, then one line per event with the common fields first', () => {
     const lines: string[] = []
     const tracer = new EventTracer()
-    tracer.addSink(new JsonlSink((line) => lines.push(line), tracer.timeUnit))
+    tracer.addSink(new JsonlSink((line) => lines.push(line), { timeUnit: tracer.timeUnit }))
 
     tracer.emit({ kind: 'cpu-fault', access: 'read', end: 8192, start: 4096 })
 

@@ -5,7 +5,7 @@
  */
 
 import type { TraceEvent } from './events.ts'
-import type { Sink } from './tracer.ts'
+import type { Sink } from './sink.ts'
 
 const CAPACITY_DEFAULT = 65_536 // events, some 10 MiB when full
 

@@ -121,6 +121,24 @@ describe('EventTracer', () => {
     expect(tracer.removeSink(sink)).toBe(false)
   })
 
+  it('close() stops and closes every sink once, whatever another one does', () => {
+    const closed: string[] = []
+    const sink = (name: string, error?: Error): Sink => ({
+      write() {},
+      close() {
+        closed.push(name)
+        if (error !== undefined) throw error
+      },
+    })
+    const tracer = new EventTracer({ level: 'verbose', sinks: [sink('a', new Error('disk full')), sink('b')] })
+
+    tracer.close()
+    tracer.close()
+
+    expect(closed).toEqual(['a', 'b'])
+    expect(tracer).toMatchObject({ on: false, verbose: false, failures: [new Error('disk full')] })
+  })
+
   it('resetCounters() starts at zero and leaves the old counters to their holder', () => {
     const tracer = new EventTracer()
     tracer.emit(cpuFault())

@@ -12,6 +12,9 @@
 import type { Addr } from '../base/addr.ts'
 import { TraceCounters } from './counters.ts'
 import { EVENT_LEVELS, type Level, type NewEvent, type TraceEvent } from './events.ts'
+import { type Sink, SinkList } from './sink.ts'
+
+export type { Sink } from './sink.ts'
 
 /** What the core needs of a tracer. */
 export interface Tracer {
@@ -21,11 +24,6 @@ export interface Tracer {
   readonly verbose: boolean
   /** Records an event. The tracer keeps the object and adds to it, so it must not be used again. */
   emit(event: NewEvent): void
-}
-
-/** Takes events somewhere. Must not change them, nor emit any. */
-export interface Sink {
-  write(event: TraceEvent): void
 }
 
 /** Unit of all times and durations of a trace: microseconds, or the number of the event where there is no clock. */
@@ -54,8 +52,7 @@ export class EventTracer implements Tracer {
   verbose = false
   readonly timeUnit: TimeUnit
   #counters = new TraceCounters()
-  #sinks: Sink[]
-  #failures: unknown[] = []
+  readonly #sinks: SinkList
   readonly #clock: () => number
   readonly #allocationAt: ((addr: Addr) => string | undefined) | undefined
 
@@ -64,7 +61,7 @@ export class EventTracer implements Tracer {
     this.timeUnit = options.clock === undefined ? 'step' : 'us'
     this.#clock = options.clock ?? (() => ++step)
     this.#allocationAt = options.allocationAt
-    this.#sinks = [...(options.sinks ?? [])]
+    this.#sinks = new SinkList(options.sinks)
     this.setLevel(options.level ?? 'events')
   }
 
@@ -80,7 +77,7 @@ export class EventTracer implements Tracer {
 
   /** Errors of sinks that were taken off, oldest first. */
   get failures(): readonly unknown[] {
-    return this.#failures
+    return this.#sinks.failures
   }
 
   setLevel(level: Level): void {
@@ -94,15 +91,18 @@ export class EventTracer implements Tracer {
   }
 
   addSink(sink: Sink): void {
-    this.#sinks = [...this.#sinks, sink]
+    this.#sinks.add(sink)
   }
 
   /** Takes a sink off. Returns whether it was there. */
   removeSink(sink: Sink): boolean {
-    const rest = this.#sinks.filter((other) => other !== sink)
-    const found = rest.length < this.#sinks.length
-    this.#sinks = rest
-    return found
+    return this.#sinks.remove(sink)
+  }
+
+  /** Stops for good: nothing is recorded any more, and every sink writes out what it has kept back. */
+  close(): void {
+    this.setLevel('off')
+    this.#sinks.close()
   }
 
   /**
@@ -114,14 +114,7 @@ export class EventTracer implements Tracer {
     if (!this.on || (!this.verbose && EVENT_LEVELS[event.kind] === 'verbose')) return
     const stamped = this.#stamp(event)
     this.#counters.add(stamped)
-    for (const sink of this.#sinks) {
-      try {
-        sink.write(stamped)
-      } catch (error) {
-        this.removeSink(sink)
-        this.#failures.push(error)
-      }
-    }
+    this.#sinks.write(stamped)
   }
 
   /** Adds the time, and the name of the allocation where the event has none. */

@@ -1,0 +1,115 @@
+import { describe, expect, it } from 'vitest'
+import { ONE_OF_EACH } from '../../test/helpers/one-of-each-event.ts'
+import type { TraceEvent } from './events.ts'
+import { type PerfettoOptions, PerfettoSink } from './perfetto.ts'
+
+interface Item {
+  readonly ph: string
+  readonly name: string
+  readonly pid: number
+  readonly tid?: number
+  readonly ts?: number
+  readonly id?: string
+  readonly cat?: string
+  readonly args?: Record<string, unknown>
+}
+
+function convert(events: readonly TraceEvent[], options: PerfettoOptions = {}) {
+  let text = ''
+  const sink = new PerfettoSink((piece) => (text += piece), { timeUnit: 'us', program: 'saxpy.ts' }, options)
+  for (const event of events) sink.write(event)
+  const unclosed = text
+  sink.close()
+  return { items: JSON.parse(text) as Item[], unclosed }
+}
+
+/** Names of groups and tracks, as a viewer shows them, by `pid` and `pid:tid`. */
+function namesOf(items: readonly Item[]): Map<string, string> {
+  const names = new Map<string, string>()
+  for (const { name, pid, tid, args } of items) {
+    if (name === 'process_name') names.set(`${pid}`, `${args?.['name']}`)
+    if (name === 'thread_name') names.set(`${pid}:${tid}`, `${args?.['name']}`)
+  }
+  return names
+}
+
+describe('PerfettoSink', () => {
+  it('gives every event a named track in a named group, and a time', () => {
+    const { items } = convert(ONE_OF_EACH, { allocations: true })
+    const names = namesOf(items)
+
+    for (const item of items) {
+      expect(names.has(`${item.pid}`), JSON.stringify(item)).toBe(true)
+      if (item.ph === 'M') continue
+      expect(Number.isFinite(item.ts), JSON.stringify(item)).toBe(true)
+      if (item.ph !== 'C') expect(names.has(`${item.pid}:${item.tid}`), JSON.stringify(item)).toBe(true)
+    }
+    expect(new Set(names.values())).toEqual(
+      new Set([
+        ...['CPU: saxpy.ts', 'program', 'thread 4711', 'swap', 'files'],
+        ...['device gpu', 'launches', 'faults', 'migrations', 'copies', 'duplicates', 'arrays', 'x'],
+      ]),
+    )
+  })
+
+  it('shows every kind of event but the device itself, which is a group, as a slice or an instant', () => {
+    const { items } = convert(ONE_OF_EACH)
+    const shown = new Set(items.filter(({ ph }) => ph === 'b' || ph === 'i').map(({ cat }) => cat))
+
+    expect([...shown].sort()).toEqual(
+      [...new Set(ONE_OF_EACH.map(({ kind }) => kind))].filter((k) => k !== 'device').sort(),
+    )
+  })
+
+  it('begins and ends each asynchronous slice once, launches with their parts inside', () => {
+    const { items } = convert(ONE_OF_EACH)
+    const open = new Map<string, Item[]>()
+    const slices: string[] = []
+    for (const item of items) {
+      const key = `${item.pid} ${item.cat} ${item.id}`
+      const stack = open.get(key) ?? []
+      if (item.ph === 'b') open.set(key, [...stack, item])
+      if (item.ph !== 'e') continue
+      const begin = stack.at(-1) as Item
+      expect(begin.name).toBe(item.name)
+      open.set(key, stack.slice(0, -1))
+      slices.push(`${item.name} ${begin.ts} ${item.ts}`)
+    }
+
+    expect([...open.values()].flat()).toEqual([])
+    expect(slices).toEqual([
+      'cpu-fault x 2 3',
+      'transfer x 6.5 7',
+      'queued 10 28',
+      'service 28 40',
+      'compute 40 49',
+      'flush 49 50',
+      'saxpy 10 50',
+      'stall x 47 57',
+    ])
+  })
+
+  it('counts what a device has, and the bytes copied by direction and cause', () => {
+    const { items } = convert(ONE_OF_EACH)
+    const series = (name: string) =>
+      items.filter((item) => item.ph === 'C' && item.name === name).map(({ args }) => args)
+
+    expect(series('resident')).toEqual([3, 4, 3, 1, 0, 0].map((npages) => ({ bytes: npages * 4096 })))
+    expect(series('bytes host-to-device')).toEqual([{ fault: 15, prefetch: 0, eviction: 0, coherence: 0, user: 0 }])
+    expect(series('memory')).toEqual([{ bytes: 2 ** 20 }])
+  })
+
+  it('has a track and a counter per allocation only if asked', () => {
+    const tracks = (options: PerfettoOptions) =>
+      convert(ONE_OF_EACH, options).items.filter(({ name }) => name === 'x on devices').length
+
+    expect(tracks({})).toBe(0)
+    expect(tracks({ allocations: true })).toBeGreaterThan(0)
+  })
+
+  it('leaves a text behind that lacks nothing but its bracket, should the program die', () => {
+    const { unclosed, items } = convert(ONE_OF_EACH)
+
+    expect(JSON.parse(`${unclosed}]`)).toEqual(items.slice(0, -1))
+  })
+})
