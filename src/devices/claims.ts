@@ -31,6 +31,8 @@ export function rangesOverlap(a: AddrRange, b: AddrRange): boolean {
 
 export class Claim {
   readonly ranges: ClaimedRanges
+  /** Its launch is at work: what it writes has values between those before and those after. */
+  isRunning = false
   /** Claims that come first. */
   private readonly earlier: Set<Claim>
   /** Claims that wait for this one. */
@@ -111,6 +113,13 @@ export async function whenUnclaimed(mm: Mm, range: AddrRange): Promise<void> {
 function claimsOn(mm: Mm, range: AddrRange): Claim[] {
   const touches = (other: AddrRange): boolean => rangesOverlap(range, other)
   return [...(claimsOf.get(mm) ?? [])].filter(({ ranges }) => ranges.reads.some(touches) || ranges.writes.some(touches))
+}
+
+/** The running launch that writes some byte of a range, undefined for none. */
+export function runningWriter(mm: Mm, range: AddrRange): Claim | undefined {
+  const touches = (other: AddrRange): boolean => rangesOverlap(range, other)
+  for (const claim of claimsOf.get(mm) ?? []) if (claim.isRunning && claim.ranges.writes.some(touches)) return claim
+  return undefined
 }
 
 /** One of the two writes what the other uses. */

@@ -58,6 +58,23 @@ export async function withUser<T>(mm: Mm, work: () => Promise<T>): Promise<T | u
   }
 }
 
+/** Machines of which a device is in a page fault. */
+const deviceFaults = new WeakSet<System>()
+
+/** Runs a fault on behalf of a device. What a launch works on is kept from the CPU, and not from the device that runs it. */
+export function asDeviceFault<T>(sys: System, fault: () => T): T {
+  deviceFaults.add(sys)
+  try {
+    return fault()
+  } finally {
+    deviceFaults.delete(sys)
+  }
+}
+
+export function isDeviceFault(sys: System): boolean {
+  return deviceFaults.has(sys)
+}
+
 /** Runs work one after the other, in the order in which it was handed in. */
 export class Serial {
   private last: Promise<unknown> = Promise.resolve()

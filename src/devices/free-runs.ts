@@ -1,5 +1,6 @@
 // Which frames of a pool or pages of a segment are free, as runs of neighbours. Allocation is first fit: a range that is to be
 // bound to a kernel directly has to lie in one piece, and what is taken from the front leaves the largest piece at the back.
+// Where memory consists of banks no run reaches from one into the next.
 
 import { assert } from '../base/assert.ts'
 
@@ -7,15 +8,19 @@ export class FreeRuns {
   /** Frames that are free. */
   nfree: number
   /** First frame of each free run, ascending. Neighbouring runs are one run. */
-  private readonly starts: number[]
+  private readonly starts: number[] = []
   /** Frames of each run. */
-  private readonly lengths: number[]
+  private readonly lengths: number[] = []
+  private readonly bank: number
 
-  /** Frames 0 to `nframes` - 1, all free. */
-  constructor(nframes: number) {
+  /** Frames 0 to `nframes` - 1, all free, in banks of `bank` frames. */
+  constructor(nframes: number, bank: number = Number.POSITIVE_INFINITY) {
     this.nfree = nframes
-    this.starts = nframes > 0 ? [0] : []
-    this.lengths = nframes > 0 ? [nframes] : []
+    this.bank = bank
+    for (let first = 0; first < nframes; first += bank) {
+      this.starts.push(first)
+      this.lengths.push(Math.min(bank, nframes - first))
+    }
   }
 
   /** Frames of the longest run. */
@@ -61,8 +66,9 @@ export class FreeRuns {
     const endsBefore = at > 0 && starts[at - 1] + lengths[at - 1] <= first
     const beginsAfter = at < starts.length && starts[at] >= first + npages
     assert((at === 0 || endsBefore) && (at === starts.length || beginsAfter), () => `frame ${first} is freed twice`)
-    const joinsPrevious = at > 0 && starts[at - 1] + lengths[at - 1] === first
-    const joinsNext = at < starts.length && starts[at] === first + npages
+    const end = first + npages
+    const joinsPrevious = at > 0 && starts[at - 1] + lengths[at - 1] === first && first % this.bank !== 0
+    const joinsNext = at < starts.length && starts[at] === end && end % this.bank !== 0
     if (joinsPrevious && joinsNext) {
       lengths[at - 1] += npages + lengths[at]
       starts.splice(at, 1)

@@ -3,13 +3,8 @@
 
 import { assert } from '../../src/base/assert.ts'
 import type { AddrRange } from '../../src/devices/claims.ts'
-import {
-  type LaunchMemory,
-  type LaunchReceipt,
-  type LaunchRequest,
-  memoryDeviceTranslations,
-  validateMemoryDevice,
-} from '../../src/devices/memory/index.ts'
+import { deviceTranslations, validateDevice } from '../../src/devices/driver/index.ts'
+import type { LaunchMemory, LaunchReceipt, LaunchRequest } from '../../src/devices/memory/index.ts'
 import type { Engine } from '../../src/heap/engine/engine.ts'
 import { MemoryEngineDevice } from '../../src/heap/engine/memory-device.ts'
 import { engineOf } from '../../src/heap/open-heap.ts'
@@ -86,10 +81,10 @@ export class HeapFixture {
     const { sys, devices } = this.engine
     const drivers = devices.map((_, i) => this.device(i).device)
     const held = [this.engine.heldReferences(), ...drivers.map((driver) => driver.heldReferences())]
-    const translations = drivers.flatMap((driver) => [...memoryDeviceTranslations(driver)])
+    const translations = drivers.flatMap((driver) => [...deviceTranslations(driver)])
     const heldReferences = (pfn: number) => held.reduce((sum, each) => sum + each(pfn), 0)
     validateSystem(sys, { level: 'full', translations, heldReferences })
-    for (const driver of drivers) validateMemoryDevice(driver)
+    for (const driver of drivers) validateDevice(driver, (frame) => driver.hardware.page(frame))
   }
 
   /** A character per page: `c` the CPU's, `s` shared for reading, `-` in system memory, `D` on the first device, `E` the second. */

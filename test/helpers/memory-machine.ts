@@ -5,15 +5,9 @@
 import { type Addr, PAGE_SIZE, type Pfn } from '../../src/base/addr.ts'
 import { assert } from '../../src/base/assert.ts'
 import { MmError } from '../../src/base/errno.ts'
+import { deviceTranslations, VirtualClock, validateDevice } from '../../src/devices/driver/index.ts'
 import { touchPages, withMmapWriteLock } from '../../src/devices/edge.ts'
-import {
-  MemoryDevice,
-  type MemoryDeviceHandle,
-  type MemoryDeviceOptions,
-  memoryDeviceTranslations,
-  VirtualClock,
-  validateMemoryDevice,
-} from '../../src/devices/memory/index.ts'
+import { MemoryDevice, type MemoryDeviceHandle, type MemoryDeviceOptions } from '../../src/devices/memory/index.ts'
 import { PAGE_FAULT, translate } from '../../src/machine/cpu.ts'
 import { dumpPte } from '../../src/mm/dump.ts'
 import { Mm } from '../../src/mm/mm.ts'
@@ -183,9 +177,9 @@ export class MemoryMachine {
   check(): void {
     const held = this.devices.map((device) => device.heldReferences())
     const heldReferences = (pfn: Pfn) => held.reduce((sum, each) => sum + each(pfn), 0)
-    const translations = this.devices.flatMap((device) => [...memoryDeviceTranslations(device)])
+    const translations = this.devices.flatMap((device) => [...deviceTranslations(device)])
     validateSystem(this.sys, { level: 'full', heldReferences, translations })
-    for (const device of this.devices) validateMemoryDevice(device)
+    for (const device of this.devices) validateDevice(device, (frame) => device.hardware.page(frame))
   }
 
   /** Takes everything down, and holds that nothing is left. */

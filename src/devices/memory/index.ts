@@ -1,11 +1,17 @@
-// A device without hardware: start reading at memory-device.ts, or at README.md.
+// A device without hardware: start reading at memory-device.ts. What it shares with other devices is in ../driver.
 
-export * from './device-clock.ts'
-export { ON_LOST, type OnLost } from './device-parts.ts'
-export type { Kernel, LaunchRequest } from './launch.ts'
+export {
+  type DeviceClock,
+  DeviceLostError,
+  deviceTranslations,
+  formatReceipt,
+  type LaunchReceipt,
+  type LaunchRequest,
+  type LostRange,
+  ON_LOST,
+  type OnLost,
+  SYSTEM_CLOCK,
+  VirtualClock,
+} from '../driver/index.ts'
 export type { LaunchMemory, Piece } from './launch-memory.ts'
-export { DeviceLostError, type LostRange } from './loss.ts'
 export * from './memory-device.ts'
-export type { MemoryDeviceHandle } from './memory-device-handle.ts'
-export * from './receipt.ts'
-export { memoryDeviceTranslations, validateMemoryDevice } from './validate.ts'

@@ -145,7 +145,7 @@ describe('time', () => {
       }),
     )
     expect(begunAt).toBeCloseTo(8 * perPage + 100)
-    expect(receipt.times).toEqual({ queued: 0, service: begunAt, kernel: 0, flush: 0 })
+    expect(receipt.times).toEqual({ queued: 0, service: begunAt, transfer: begunAt, kernel: 0, flush: 0 })
   })
 
   it('one launch after the other uses the device; what is queued is told', async () => {

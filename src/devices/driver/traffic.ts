@@ -1,4 +1,4 @@
-// What a memory device reports about itself: events for the trace, and sums of the same events for stats and receipts, so that
+// What a device reports about itself: events for the trace, and sums of the same events for stats and receipts, so that
 // the figures of a receipt, of the device and of a trace that is read back agree.
 
 import { type Addr, PAGE_SIZE } from '../../base/addr.ts'
@@ -12,10 +12,12 @@ import type { DeviceClock } from './device-clock.ts'
 export interface Purpose {
   readonly cause: Cause
   readonly counters: TraceCounters
+  /** Microseconds spent on copies. */
+  readonly copying: { time: number }
 }
 
 export function makePurpose(cause: Cause): Purpose {
-  return { cause, counters: new TraceCounters() }
+  return { cause, counters: new TraceCounters(), copying: { time: 0 } }
 }
 
 /** Pages of one address space. */

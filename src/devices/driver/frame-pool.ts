@@ -1,4 +1,4 @@
-// The memory of a memory device: RAM, cut into frames of 4 KiB, which are device-private frames of the machine.
+// The memory of a device, cut into frames of 4 KiB, which are device-private frames of the machine.
 //
 //   frame 0 ...   | block ......... | free | block ... |        frame i is page frame `pagemap.pfn + i` of the machine
 //
@@ -15,7 +15,7 @@
 //   ZEROES     there was none: as long as the device has not written, it is all zeroes
 //   NO_COPY    only the device has the contents
 
-import { HPAGE_PMD_NR, PAGE_SIZE, type Pfn } from '../../base/addr.ts'
+import { HPAGE_PMD_NR, type Pfn } from '../../base/addr.ts'
 import { assert } from '../../base/assert.ts'
 import { WaitQueue } from '../../base/wait-queue.ts'
 import {
@@ -74,13 +74,19 @@ export class Block {
   }
 }
 
+/** In frames. */
+export interface PoolSize {
+  readonly npages: number
+  readonly bankPages: number
+}
+
+type MigrateToRam = NonNullable<DevPagemapOps['migrateToRam']>
+
 export class FramePool {
   readonly sys: System
   readonly npages: number
-  /** All frames, one behind the other. */
-  readonly bytes: Uint8Array
-  /** The same as 32-bit words. */
-  readonly words: Uint32Array
+  /** Frames of a bank: nothing lies in two of them at once. */
+  readonly bankPages: number
   readonly pagemap: DevPagemap
   /** FRAME_* of each frame. */
   readonly state: Uint8Array
@@ -100,22 +106,21 @@ export class FramePool {
   private readonly free: FreeRuns
   private lastBlock = 0
 
-  /** Throws a RangeError for a size that memremap refuses. */
-  constructor(sys: System, npages: number, owner: unknown, migrateToRam: NonNullable<DevPagemapOps['migrateToRam']>) {
+  /** No block lies in two banks. Throws a RangeError for a size that memremap refuses. */
+  constructor(sys: System, { npages, bankPages }: PoolSize, owner: unknown, migrateToRam: MigrateToRam) {
     const ops = { pageFree: (pfn: Pfn) => this.pageFree(pfn), migrateToRam }
     const pagemap = memremapPages(sys, { type: MEMORY_DEVICE_PRIVATE, npages, owner, ops })
     if (typeof pagemap === 'number') throw new RangeError(`device memory of ${npages} pages, wanted a positive integer`)
     this.sys = sys
     this.npages = npages
+    this.bankPages = bankPages
     this.pagemap = pagemap
-    this.bytes = new Uint8Array(npages * PAGE_SIZE)
-    this.words = new Uint32Array(this.bytes.buffer)
     this.state = new Uint8Array(npages)
     this.captured = new Uint8Array(npages)
     this.dirty = new Uint8Array(npages)
     this.backing = new Int32Array(npages).fill(NO_COPY)
     this.blockOf = new Int32Array(npages).fill(NO_BLOCK)
-    this.free = new FreeRuns(npages)
+    this.free = new FreeRuns(npages, bankPages)
   }
 
   get nfree(): number {
@@ -133,10 +138,6 @@ export class FramePool {
 
   pfnOf(frame: number): Pfn {
     return this.pagemap.pfn + frame
-  }
-
-  page(frame: number): Uint8Array {
-    return this.bytes.subarray(frame * PAGE_SIZE, (frame + 1) * PAGE_SIZE)
   }
 
   // ---- blocks ----

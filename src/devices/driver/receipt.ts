@@ -1,14 +1,12 @@
-// What an operation of a memory device did: how its pages came to be there, what moved and why, and where the time went.
+// What an operation of a device did: how its pages came to be there, what moved and why, and where the time went.
 
 import { formatSize } from '../../base/size.ts'
 import { type Counters, sumByCause } from '../../trace/counters.ts'
 
 /** How the ranges of a launch lay in device memory. */
-export const LAUNCH_MODES = [
-  'direct', // each in one piece
-  'paged', // some in several pieces
-] as const
-export type LaunchMode = (typeof LAUNCH_MODES)[number]
+export type LaunchMode =
+  | 'direct' // each in one piece
+  | 'paged' // some in several pieces
 
 /** How the pages of an operation came to be on the device. Pages that it uses twice count twice. */
 export interface PageCounts {
@@ -23,8 +21,10 @@ export interface PageCounts {
 export interface LaunchTimes {
   /** Until the launches before it that use the same data, or the same device, had ended. */
   readonly queued: number
-  /** Until all pages were there. */
+  /** Until all pages were there. For later slices, as far as the kernel had nothing to do meanwhile. */
   readonly service: number
+  /** Copies between system memory and the device, most of it within `service`. */
+  readonly transfer: number
   readonly kernel: number
   /** Until everything was safe in system memory; 0 unless durable. */
   readonly flush: number
@@ -47,10 +47,12 @@ export interface LaunchReceipt extends OperationReceipt {
   readonly mode: LaunchMode
   /** Why that mode, as a phrase. */
   readonly why: string
+  /** Parts that it was cut into, one after the other; 1 for a launch that fits. */
+  readonly nslices: number
   readonly times: LaunchTimes
 }
 
-/** One line: `saxpy on mem0: direct, 24 pages resident, 8 pinned; 32 KiB up, 0 B down; 120 us`. */
+/** One line: `saxpy on mem0: direct, pages: 24 resident, 8 pinned; 32 KiB up, 0 B down; 120 us`. */
 export function formatReceipt({ name, device, mode, pages, counters, times }: LaunchReceipt): string {
   const { resident, duplicated, pinned, migrated } = pages
   const found = Object.entries({ resident, duplicated, pinned, migrated }).filter(([, count]) => count > 0)

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { PAGE_SIZE } from '../../base/addr.ts'
 import { ExplicitMmu } from '../../mmu/explicit/explicit-mmu.ts'
-import { CopyEngine, CopyList, type LinkOptions } from './copy-engine.ts'
-import { VirtualClock } from './device-clock.ts'
+import { CopyList, VirtualClock } from '../driver/index.ts'
+import { type LinkOptions, MemoryHardware } from './memory-hardware.ts'
 
 /** Four system frames with their number in every byte, and four empty frames of a device. */
 function make(link: Partial<LinkOptions> = {}) {
@@ -12,12 +12,12 @@ function make(link: Partial<LinkOptions> = {}) {
     mmu.allocFrame(space, pfn * PAGE_SIZE, 0)
     mmu.bytes(pfn).fill(pfn + 1)
   }
-  const memory = new Uint8Array(4 * PAGE_SIZE)
   const clock = new VirtualClock()
-  const engine = new CopyEngine(mmu, memory, clock, { latency: 0, bandwidth: Number.POSITIVE_INFINITY, ...link })
+  const hardware = new MemoryHardware(mmu, 4, clock, { latency: 0, bandwidth: Number.POSITIVE_INFINITY, ...link })
+  const memory = hardware.bytes
   const frames = () => [0, 1, 2, 3].map((frame) => memory[frame * PAGE_SIZE])
   const system = () => [0, 1, 2, 3].map((pfn) => mmu.bytes(pfn)[PAGE_SIZE - 1])
-  return { mmu, memory, clock, engine, frames, system }
+  return { mmu, memory, clock, hardware, frames, system }
 }
 
 function list(...pairs: readonly (readonly [pfn: number, frame: number])[]): CopyList {
@@ -48,37 +48,39 @@ async function runOut(clock: VirtualClock): Promise<void> {
   await new Promise(setImmediate)
 }
 
-describe('CopyEngine', () => {
+describe('MemoryHardware', () => {
   it('copies at once where copies take no time', () => {
-    const { engine, frames, system, memory } = make()
-    expect([engine.upload(list([0, 3], [2, 1])), engine.uploaded(), frames()]).toEqual([null, null, [0, 3, 0, 1]])
+    const { hardware, frames, system, memory } = make()
+    expect([hardware.upload(list([0, 3], [2, 1])), hardware.uploaded(), frames()]).toEqual([null, null, [0, 3, 0, 1]])
     memory.fill(9)
-    expect([engine.download(list([1, 0])), system()]).toEqual([null, [1, 9, 3, 4]])
-    engine.clear([3])
+    expect([hardware.download(list([1, 0])), system()]).toEqual([null, [1, 9, 3, 4]])
+    hardware.clear([3])
     expect(frames()).toEqual([9, 9, 9, 0])
+    hardware.move([3, 0], [0, 1].reverse())
+    expect(frames()).toEqual([9, 0, 9, 0])
   })
 
   it('copies of one direction queue up behind each other, those of the other do not', async () => {
-    const { engine, clock } = make({ latency: 5, bandwidth: PAGE_SIZE * 1e6 }) // a page in a microsecond
-    const uploads = [engine.upload(list([0, 0], [1, 1], [2, 2])), engine.upload(list([3, 3]))]
-    const downloads = [engine.download(list([0, 0], [1, 1]))]
-    const uploaded = engine.uploaded()
+    const { hardware, clock } = make({ latency: 5, bandwidth: PAGE_SIZE * 1e6 }) // a page in a microsecond
+    const uploads = [hardware.upload(list([0, 0], [1, 1], [2, 2])), hardware.upload(list([3, 3]))]
+    const downloads = [hardware.download(list([0, 0], [1, 1]))]
+    const uploaded = hardware.uploaded()
     const times = timesOf(clock, [...uploads, ...downloads, uploaded])
     await runOut(clock)
     expect(times).toEqual([8, 9, 7, 9])
-    expect(engine.uploaded()).toBeNull()
-    const later = timesOf(clock, [engine.upload(list([0, 0]))])
+    expect(hardware.uploaded()).toBeNull()
+    const later = timesOf(clock, [hardware.upload(list([0, 0]))])
     await runOut(clock)
     expect(later).toEqual([9 + 1 + 5])
   })
 
   it('an upload takes the bytes as they are when it is asked for, a download brings them when it is over', async () => {
-    const { engine, clock, mmu, memory, frames, system } = make({ latency: 5 })
-    void engine.upload(list([0, 0]))
+    const { hardware, clock, mmu, memory, frames, system } = make({ latency: 5 })
+    void hardware.upload(list([0, 0]))
     mmu.bytes(0).fill(50)
     await runOut(clock)
     expect(frames()[0]).toBe(1)
-    void engine.download(list([1, 0]))
+    void hardware.download(list([1, 0]))
     expect(system()[1]).toBe(2)
     memory.fill(60, 0, PAGE_SIZE)
     await runOut(clock)
@@ -86,16 +88,16 @@ describe('CopyEngine', () => {
   })
 
   it('nothing to copy is nothing to wait for', () => {
-    const { engine, clock } = make({ latency: 5 })
-    expect([engine.upload(list()), engine.download(list()), clock.npending]).toEqual([null, null, 0])
+    const { hardware, clock } = make({ latency: 5 })
+    expect([hardware.upload(list()), hardware.download(list()), clock.npending]).toEqual([null, null, 0])
   })
 
   it('fail() ends copies in flight, whose bytes do not arrive, and all later ones', async () => {
-    const { engine, clock, system, memory } = make({ latency: 5 })
+    const { hardware, clock, system, memory } = make({ latency: 5 })
     memory.fill(9)
-    const times = timesOf(clock, [engine.upload(list([0, 0])), engine.download(list([1, 1])), engine.uploaded()])
-    engine.fail(new Error('gone'))
-    const after = timesOf(clock, [engine.upload(list([0, 0])), engine.download(list([1, 1])), engine.uploaded()])
+    const times = timesOf(clock, [hardware.upload(list([0, 0])), hardware.download(list([1, 1])), hardware.uploaded()])
+    hardware.fail(new Error('gone'))
+    const after = timesOf(clock, [hardware.upload(list([0, 0])), hardware.download(list([1, 1])), hardware.uploaded()])
     await runOut(clock)
     expect([times, after]).toEqual([
       ['gone', 'gone', 'gone'],

@@ -1,5 +1,4 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { PAGE_SIZE } from '../../base/addr.ts'
 import { AssertionError } from '../../base/assert.ts'
 import { Mm } from '../../mm/mm.ts'
 import { putPage, unlockPage } from '../../mm/page-alloc.ts'
@@ -26,7 +25,7 @@ let pool: FramePool
 beforeEach(() => {
   sys = new System(new SimulatedMmu({ nframes: 16 }))
   mm = new Mm(sys)
-  pool = new FramePool(sys, 8, 'owner', () => 0)
+  pool = new FramePool(sys, { npages: 8, bankPages: 8 }, 'owner', () => 0)
 })
 
 function reserve(vpn: number, npages: number): Block[] {
@@ -43,7 +42,7 @@ function free(frame: number): void {
 
 describe('FramePool', () => {
   it('has at least one frame', () => {
-    expect(() => new FramePool(sys, 0, 'other', () => 0)).toThrow(RangeError)
+    expect(() => new FramePool(sys, { npages: 0, bankPages: 0 }, 'other', () => 0)).toThrow(RangeError)
   })
 
   it('cuts a reservation into blocks where 2 MiB of addresses end', () => {
@@ -115,11 +114,13 @@ describe('FramePool', () => {
     free(0)
   })
 
-  it('is one piece of memory, in bytes and in words', () => {
-    pool.page(1).fill(1)
-    expect([pool.words[PAGE_SIZE / 4], pool.bytes[PAGE_SIZE - 1], pool.bytes[2 * PAGE_SIZE]]).toEqual([
-      0x0101_0101, 0, 0,
-    ])
+  it('reserves no block in two banks, and what is freed on both sides of their border does not join', () => {
+    const banked = new FramePool(sys, { npages: 8, bankPages: 5 }, 'banked', () => 0)
+    expect([banked.longestFree, banked.reserve(mm, 0, 6)]).toEqual([5, null])
+    const blocks = [3, 3, 2].flatMap((npages, i) => banked.reserve(mm, 8 * i, npages) ?? [])
+    expect(blocks.map(({ first }) => first)).toEqual([0, 5, 3])
+    for (const block of blocks) banked.close(block)
+    expect([banked.nfree, banked.longestFree]).toEqual([8, 5])
   })
 
   it('remove() says while pages are in use', () => {

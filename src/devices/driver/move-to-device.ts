@@ -28,7 +28,7 @@ import {
 import { putPage, unlockPage } from '../../mm/page-alloc.ts'
 import { VM_WRITE } from '../../mm/vm-flags.ts'
 import type { Vma } from '../../mm/vma.ts'
-import { CopyList } from './copy-engine.ts'
+import { CopyList } from './copy-list.ts'
 import { type Block, ZEROES } from './frame-pool.ts'
 import type { OpenMigrations } from './open-migrations.ts'
 import type { Operation, RangeUse } from './operation.ts'
@@ -44,7 +44,8 @@ export async function moveToDevice(
   block: Block,
   pins: boolean,
 ): Promise<void> {
-  const { pool, engine, owner } = op.parts
+  const { pool, hardware, owner, clock } = op.parts
+  await hardware.ready()
   const args = makeMigrateVma(vma, start, end, owner, MIGRATE_VMA_SELECT_SYSTEM)
   if (pins) markPins(op, args)
   const err = migrateVmaSetup(args)
@@ -69,10 +70,12 @@ export async function moveToDevice(
     else copies.add(page, frame)
     setMigratePfn(dst, i, target, MIGRATE_PFN_VALID | (isWritable ? MIGRATE_PFN_WRITE : 0))
   }
-  engine.clear(zeroes)
+  hardware.clear(zeroes)
   let failure: unknown = null
+  const begunAt = clock.now()
   try {
-    await engine.upload(copies)
+    await hardware.upload(copies)
+    op.purpose.copying.time += clock.now() - begunAt
   } catch (error) {
     failure = error
     for (let i = 0; i < args.npages; i++) decline(op, dst, i)

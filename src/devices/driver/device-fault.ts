@@ -4,7 +4,7 @@
 import type { Addr } from '../../base/addr.ts'
 import { EBUSY, MmError } from '../../base/errno.ts'
 import { HMM_DEVICE_RFAULT, HMM_DEVICE_WFAULT, HmmEvent, hmmMirrorFault } from '../../hmm/mirror/index.ts'
-import { waitForOther } from '../edge.ts'
+import { asDeviceFault, waitForOther } from '../edge.ts'
 import type { Operation } from './operation.ts'
 
 /** Faults a range as the device does. Returns whether it waited for somebody. Throws an MmError for what cannot be had. */
@@ -21,7 +21,7 @@ export function faultIn(op: Operation, start: Addr, end: Addr, write: boolean): 
     parts.isFaulting = true
     let err: number
     try {
-      err = hmmMirrorFault(space.mirror, event)
+      err = asDeviceFault(parts.sys, () => hmmMirrorFault(space.mirror, event))
     } finally {
       parts.isFaulting = false
     }

@@ -1,8 +1,9 @@
 // The CPU touched a page that the device has (MG-91). The page comes back, and with it as many of its neighbours as the policy
 // says: only pages that lie beside it on the device too, so that nobody loses anything for them.
 //
-// A touch waits when an operation of the device may write the page, until that has ended, and when the page goes back and
-// forth so often that nothing gets done, for a moment that the policy chooses.
+// A touch waits when a launch writes the page, also one that has it no longer or does not have it yet, until that has ended;
+// when an operation of the device uses the page for writing; and when the page goes back and forth so often that nothing gets
+// done, for a moment that the policy chooses.
 
 import { type Addr, addrToVpn, PAGE_SIZE, vpnToAddr } from '../../base/addr.ts'
 import { assert } from '../../base/assert.ts'
@@ -11,7 +12,8 @@ import { WaitQueue } from '../../base/wait-queue.ts'
 import type { TouchDecision } from '../../hmm/policy.ts'
 import { waitForPage } from '../../mm/page-alloc.ts'
 import { VM_FAULT_OOM, VM_FAULT_RETRY, VM_FAULT_SIGBUS, type VmFault } from '../../mm/vm-fault.ts'
-import { withUser } from '../edge.ts'
+import { runningWriter } from '../claims.ts'
+import { isDeviceFault, withUser } from '../edge.ts'
 import type { DeviceParts } from './device-parts.ts'
 import type { DeviceSpace } from './device-space.ts'
 import { CAPTURED_FOR_WRITING, FRAME_PAGE } from './frame-pool.ts'
@@ -40,6 +42,11 @@ export function answerTouch(
     // An operation that meets a page of its own there would wait for itself: somebody changed the mapping behind its back.
     if (parts.isFaulting) return VM_FAULT_SIGBUS
     sys.waitFor = pool.released
+    return VM_FAULT_RETRY
+  }
+  const writer = isDeviceFault(sys) ? undefined : runningWriter(vma.mm, { start: address, end: address + PAGE_SIZE })
+  if (writer !== undefined) {
+    sys.waitFor = wokenBy(writer.whenEnded())
     return VM_FAULT_RETRY
   }
   const decision = space === null ? ALONE : decide(parts, space, address, nqueued)
@@ -93,6 +100,12 @@ function mustWait(parts: DeviceParts, space: DeviceSpace, addr: Addr, { isThrash
   traffic.throttled(run, delay)
   sys.waitFor = wokenAt(parts, clock.now() + delay)
   return true
+}
+
+function wokenBy(event: Promise<void>): WaitQueue {
+  const queue = new WaitQueue()
+  void event.then(() => queue.wake())
+  return queue
 }
 
 function wokenAt({ clock }: DeviceParts, time: number): WaitQueue {

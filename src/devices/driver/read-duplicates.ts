@@ -8,17 +8,18 @@ import { type Pfn, vpnToAddr } from '../../base/addr.ts'
 import { assert } from '../../base/assert.ts'
 import { EBUSY } from '../../base/errno.ts'
 import { shareForRead } from '../../mm/share.ts'
-import { CopyList } from './copy-engine.ts'
+import { CopyList } from './copy-list.ts'
 import { faultIn, othersTurn } from './device-fault.ts'
 import type { Block } from './frame-pool.ts'
 import type { Operation, RangeUse } from './operation.ts'
 
 /** Copies what can be read of a block and is not on the device. Returns whether it waited for somebody instead. */
 export async function duplicateBlock(op: Operation, use: RangeUse, block: Block): Promise<boolean> {
-  const { sys, pool, engine, traffic } = op.parts
+  const { sys, pool, hardware, traffic, clock } = op.parts
   const { space } = op
   const { mm } = space
   const [start, end] = [vpnToAddr(block.vpn), vpnToAddr(block.vpn + block.npages)]
+  await hardware.ready()
   if (faultIn(op, start, end, false) === -EBUSY) return await othersTurn(op)
   // Nothing waits from the fault to the look, so what the fault found is true, and each page is copied and captured.
   const pages = [...space.uncopied(start, end)].filter(([vpn]) => pool.isReserved(block.first + (vpn - block.vpn)))
@@ -35,9 +36,11 @@ export async function duplicateBlock(op: Operation, use: RangeUse, block: Block)
     else copies.add(pfn, frame)
     if (mayChangeUnnoticed(op, pfn)) op.transient.push(vpn)
   }
-  engine.clear(zeroes)
+  hardware.clear(zeroes)
   // Launches wait for all uploads before they begin.
-  void engine.upload(copies)
+  const begunAt = clock.now()
+  void hardware.upload(copies)
+  op.purpose.copying.time += clock.now() - begunAt
   op.look(use)
   op.placed.duplicate += pages.length
   traffic.duplicated({ mm, start, end }, pages.length, op.purpose)

@@ -1,4 +1,4 @@
-// One address space as a memory device sees it. The device page table is the mirror's: an entry that names a page of the device
+// One address space as a device sees it. The device page table is the mirror's: an entry that names a page of the device
 // is a translation, one that names a system page is a translation if the device has a duplicate of that page.
 //
 //   mirror entry          duplicates     the device may
@@ -72,9 +72,9 @@ export class DeviceSpace {
 
   /**
    * Fills in `frames`, one per page from `start` on, what the device may use; entries that are there already stay. Calls
-   * `found` for each new one.
+   * `found` for each new one. With `first` only pages that lie in the run of frames which begins there count.
    */
-  translate(start: Addr, write: boolean, frames: Int32Array, found: (frame: number) => void): void {
+  translate(start: Addr, write: boolean, frames: Int32Array, found: (frame: number) => void, first = -1): void {
     const end = start + frames.length * PAGE_SIZE
     const iter = new HmmPtIter(this.mirror.pt)
     for (let i = iter.walk(start, end); i >= 0; i = iter.walk(iter.next, end)) {
@@ -83,7 +83,7 @@ export class DeviceSpace {
       for (let k = 0; k < npages; k++) {
         if (frames[at + k] >= 0) continue
         const frame = this.frameOf(words, i + k, iter.addr + k * PAGE_SIZE, write)
-        if (frame < 0) continue
+        if (frame < 0 || (first >= 0 && frame !== first + at + k)) continue
         frames[at + k] = frame
         found(frame)
       }

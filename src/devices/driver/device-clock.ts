@@ -1,12 +1,15 @@
-// The time of a memory device. Copies and delays are over when the clock says so; what clock that is is up to whoever makes the
+// The time of a device. Its copies and delays are over when the clock says so; what clock that is is up to whoever makes the
 // device. With a virtual one a test decides when each copy ends, and every run of a program is the same.
 
 /** Microseconds are the unit of all times and durations. */
 export interface DeviceClock {
   /** Never goes back. */
   now(): number
-  /** Calls `call` once, when `now()` has reached `time`; never before `callAt` itself has returned. */
-  callAt(time: number, call: () => void): void
+  /**
+   * Calls `call` once, when `now()` has reached `time`; never before `callAt` itself has returned. Returns a function that takes
+   * the call back.
+   */
+  callAt(time: number, call: () => void): () => void
 }
 
 /** Shorter waits than this are not worth a timer, which is exact to a millisecond at best. */
@@ -19,10 +22,20 @@ const SHORTEST_WAIT = 500 // microseconds
 export const SYSTEM_CLOCK: DeviceClock = {
   now: () => performance.now() * 1000,
   callAt(time, call) {
-    const wait = time - performance.now() * 1000
-    if (wait < SHORTEST_WAIT) queueMicrotask(call)
-    // Timers may be early.
-    else setTimeout(() => SYSTEM_CLOCK.callAt(time, call), Math.ceil(wait / 1000))
+    let isWanted = true
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const wait = (): void => {
+      if (!isWanted) return
+      const left = time - performance.now() * 1000
+      // Timers may be early.
+      if (left >= SHORTEST_WAIT) timer = setTimeout(wait, Math.ceil(left / 1000))
+      else call()
+    }
+    queueMicrotask(wait)
+    return () => {
+      isWanted = false
+      clearTimeout(timer)
+    }
   },
 }
 
@@ -36,10 +49,15 @@ export class VirtualClock implements DeviceClock {
     return this.time
   }
 
-  callAt(time: number, call: () => void): void {
+  callAt(time: number, call: () => void): () => void {
+    const entry = { time, call }
     let at = this.calls.length
     while (at > 0 && this.calls[at - 1].time > time) at--
-    this.calls.splice(at, 0, { time, call })
+    this.calls.splice(at, 0, entry)
+    return () => {
+      const left = this.calls.indexOf(entry)
+      if (left >= 0) this.calls.splice(left, 1)
+    }
   }
 
   /** Calls that wait. */

@@ -4,24 +4,27 @@
 // A frame that is captured keeps its bytes. A page that is captured for writing stays on the device: a touch by the CPU waits
 // for the end of the operation. One that is only read may leave; the operation goes on with the bytes that it found.
 
-import { type Addr, addrToVpn, PAGE_SIZE, pageAlignDown, pageAlignUp } from '../../base/addr.ts'
+import { type Addr, addrToVpn, PAGE_SIZE, pageAlignDown, pageAlignUp, vpnToAddr } from '../../base/addr.ts'
 import type { Placement } from '../../hmm/policy.ts'
 import type { Access } from '../../trace/events.ts'
 import type { AddrRange } from '../claims.ts'
 import type { DeviceParts } from './device-parts.ts'
 import type { DeviceSpace, VpnRun } from './device-space.ts'
 import { CAPTURED, CAPTURED_FOR_WRITING } from './frame-pool.ts'
+import type { ProgramMemory } from './hardware.ts'
 import type { Purpose } from './traffic.ts'
 
 /** A range as an operation uses it. */
 export interface RangeUse {
-  /** Bytes, as they were declared. */
-  readonly range: AddrRange
   readonly access: Access
   /** First page of the range. */
   readonly start: Addr
   /** Frame of each page, -1 while it is not there. */
   readonly frames: Int32Array
+  /** It has to lie in neighbouring frames. */
+  readonly inOnePiece: boolean
+  /** The frame where it begins if it lies in one piece or is going to; -1 while that is not settled. */
+  firstFrame: number
 }
 
 /** End of the last page of a use. */
@@ -29,8 +32,8 @@ export function endOf({ start, frames }: RangeUse): Addr {
   return start + frames.length * PAGE_SIZE
 }
 
-export interface OperationOptions {
-  readonly parts: DeviceParts
+export interface OperationOptions<Memory extends ProgramMemory> {
+  readonly parts: DeviceParts<Memory>
   readonly space: DeviceSpace
   readonly purpose: Purpose
   /** Pages that are written stay until the end. False for a prefetch, which nobody has to wait for. */
@@ -39,22 +42,23 @@ export interface OperationOptions {
   readonly hint: Placement | undefined
 }
 
-export class Operation {
-  readonly parts: DeviceParts
+export class Operation<Memory extends ProgramMemory = ProgramMemory> {
+  readonly parts: DeviceParts<Memory>
   readonly space: DeviceSpace
   readonly purpose: Purpose
   readonly hint: Placement | undefined
-  readonly uses: RangeUse[] = []
+  /** Ranges that are used at the moment. */
+  uses: RangeUse[] = []
   /** Pages that were found on the device, and those that came for it, by how. */
   nresident = 0
   readonly placed: Record<Placement, number> = { duplicate: 0, pin: 0, migrate: 0 }
-  /** Pages whose duplicates end with the operation, as others may change them unnoticed. */
+  /** Pages whose duplicates end with the use, as others may change them unnoticed. */
   readonly transient: number[] = []
   private readonly signal: AbortSignal | undefined
   private readonly holdsPages: boolean
   private captured: number[] = []
 
-  constructor(options: OperationOptions) {
+  constructor(options: OperationOptions<Memory>) {
     const { parts, space, purpose, holdsPages, signal, hint } = options
     this.parts = parts
     this.space = space
@@ -66,10 +70,10 @@ export class Operation {
   }
 
   /** Adds a range. */
-  use(range: AddrRange, access: Access): RangeUse {
+  use(range: AddrRange, access: Access, inOnePiece = false): RangeUse {
     const start = pageAlignDown(range.start)
     const npages = (pageAlignUp(range.end) - start) / PAGE_SIZE
-    const use = { range, access, start, frames: new Int32Array(npages).fill(-1) }
+    const use = { access, start, frames: new Int32Array(npages).fill(-1), inOnePiece, firstFrame: -1 }
     this.uses.push(use)
     return use
   }
@@ -80,33 +84,44 @@ export class Operation {
     this.signal?.throwIfAborted()
   }
 
+  /** Some frames are captured. */
+  get holdsFrames(): boolean {
+    return this.captured.length > 0
+  }
+
   /** Captures the frames of a range that are there. Returns the runs that are not. */
   look(use: RangeUse): VpnRun[] {
     const { pool } = this.parts
     const isWrite = use.access === 'write'
     const bits = isWrite && this.holdsPages ? CAPTURED | CAPTURED_FOR_WRITING : CAPTURED
-    this.space.translate(use.start, isWrite, use.frames, (frame) => {
+    const capture = (frame: number): void => {
       if (pool.capture(frame, bits)) this.captured.push(frame)
-    })
+    }
+    this.space.translate(use.start, isWrite, use.frames, capture, use.firstFrame)
     return missingRuns(use)
+  }
+
+  /** The frames that hold a range at the moment, -1 where there is none, without keeping them. */
+  peek({ start, frames, access }: RangeUse): Int32Array {
+    const found = new Int32Array(frames.length).fill(-1)
+    this.space.translate(start, access === 'write', found, () => {})
+    return found
   }
 
   /** Makes the blocks of a range the last ones to be evicted, without keeping them. */
   warm(use: RangeUse): void {
     const { pool } = this.parts
-    const frames = new Int32Array(use.frames.length).fill(-1)
-    this.space.translate(use.start, false, frames, (frame) => {
-      pool.blockAt(frame).lastUse = pool.uses
-    })
+    for (const frame of this.peek(use)) if (frame >= 0) pool.blockAt(frame).lastUse = pool.uses
   }
 
-  /** Lets everything go. */
-  end(): void {
+  /** Ends the use of all ranges, and lets their frames go. */
+  release(): void {
     const { pool } = this.parts
     for (const frame of this.captured) pool.release(frame)
     this.captured = []
-    for (const vpn of this.transient) {
-      this.space.discardDuplicates(vpn * PAGE_SIZE, (vpn + 1) * PAGE_SIZE, 'coherence')
+    this.uses = []
+    for (const vpn of this.transient.splice(0)) {
+      this.space.discardDuplicates(vpnToAddr(vpn), vpnToAddr(vpn + 1), 'coherence')
     }
     pool.released.wake()
   }

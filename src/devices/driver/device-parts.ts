@@ -1,12 +1,12 @@
-// What the parts of a memory device share.
+// What the parts of a device's driver share.
 
 import type { Addr } from '../../base/addr.ts'
 import type { DevicePolicy } from '../../hmm/policy.ts'
 import type { Mm } from '../../mm/mm.ts'
 import type { System } from '../../mm/system.ts'
-import type { CopyEngine } from './copy-engine.ts'
 import type { DeviceClock } from './device-clock.ts'
 import type { FramePool } from './frame-pool.ts'
+import type { DeviceHardware, ProgramMemory } from './hardware.ts'
 import type { Traffic } from './traffic.ts'
 
 /** What becomes of a touch of a page whose only newest copy went with the device. */
@@ -16,17 +16,19 @@ export const ON_LOST = [
 ] as const
 export type OnLost = (typeof ON_LOST)[number]
 
-export interface DeviceParts {
+export interface DeviceParts<Memory extends ProgramMemory = ProgramMemory> {
   readonly sys: System
   readonly name: string
   /** Identity of the memory (DM-4). */
   readonly owner: unknown
   readonly pool: FramePool
-  readonly engine: CopyEngine
+  readonly hardware: DeviceHardware<Memory>
   readonly clock: DeviceClock
   readonly policy: DevicePolicy
   readonly traffic: Traffic
   readonly onLost: OnLost
+  /** Microseconds without progress after which a program hangs. */
+  readonly deadline: number
   /** Name of the allocation at an address, for events and errors. */
   nameAt(mm: Mm, addr: Addr): string | undefined
   /** Set when the device is gone. */

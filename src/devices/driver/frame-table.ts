@@ -30,6 +30,12 @@ export class FrameTable {
     this.size++
   }
 
+  /** Names another frame for a page that has an entry. */
+  replace(vpn: number, frame: number): void {
+    const block = this.blocks.get(Math.floor(vpn / BLOCK_PAGES))
+    if (block !== undefined) block[vpn % BLOCK_PAGES] = frame
+  }
+
   /** Takes every entry of the pages `[first, end)` out and calls `visit` with each, ascending within 2 MiB. */
   take(first: number, end: number, visit: (vpn: number, frame: number) => void): void {
     if (this.size === 0) return

@@ -1,4 +1,4 @@
-// One address space on a memory device: what a program, or the heap on its behalf, asks of it.
+// One address space on a device: what a program, or the heap on its behalf, asks of it.
 
 import { type Addr, addrToVpn, HPAGE_PMD_NR, pageAlignDown, pageAlignUp, vpnToAddr } from '../../base/addr.ts'
 import { EINVAL, ENODEV, ENOMEM, MmError } from '../../base/errno.ts'
@@ -14,56 +14,77 @@ import { mmapReadLock, withUser } from '../edge.ts'
 import type { DeviceParts } from './device-parts.ts'
 import type { DeviceSpace } from './device-space.ts'
 import { CAPTURED_FOR_WRITING } from './frame-pool.ts'
-import { checkRanges, type Kernel, type LaunchRequest, type LaunchSite, pagesOf, runLaunch } from './launch.ts'
+import type { ProgramMemory } from './hardware.ts'
+import {
+  checkRanges,
+  checkSlices,
+  type LaunchRequest,
+  type LaunchSite,
+  type LaunchSlice,
+  type Program,
+  pagesOf,
+  runLaunch,
+} from './launch.ts'
 import { Operation } from './operation.ts'
 import type { LaunchReceipt, PrefetchReceipt } from './receipt.ts'
 import type { Room } from './room.ts'
 import { makePurpose, type Purpose } from './traffic.ts'
 
 /** The device behind a handle. */
-export interface HandleHost extends LaunchSite {
-  readonly parts: DeviceParts
+export interface HandleHost<Memory extends ProgramMemory> extends LaunchSite {
+  readonly parts: DeviceParts<Memory>
   readonly room: Room
   /** Does work when everything that was handed in before has ended. */
   enqueue<T>(work: () => Promise<T>): Promise<T>
 }
 
-export class MemoryDeviceHandle implements HmmDeviceHandle {
+export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHandle {
   readonly mm: Mm
   readonly space: DeviceSpace
-  private readonly host: HandleHost
+  private readonly host: HandleHost<Memory>
   private closing: Promise<number> | null = null
 
-  /** Use `MemoryDevice.open`. */
-  constructor(host: HandleHost, space: DeviceSpace) {
+  /** Use `DeviceDriver.open`. */
+  constructor(host: HandleHost<Memory>, space: DeviceSpace) {
     this.host = host
     this.space = space
     this.mm = space.mm
   }
 
   /**
-   * Runs a kernel on the ranges that it declares. The claim on them begins with the call: launches that share data run in
+   * Runs a program on the ranges that it declares. The claim on them begins with the call: launches that share data run in
    * the order of the calls, on however many devices. A touch of a written page by the CPU sees the value before or after.
    *
-   * Rejects with a TypeError or RangeError for ranges that are none, and as `runLaunch` says.
+   *     await handle.run({ name: 'fill', write: [range] }, (memory) => memory.bytes(range, 'write').fill(1))
+   *
+   * Rejects with a TypeError or RangeError for ranges that are none, with what `slices` throws, and as `runLaunch` says.
    */
-  async run(request: LaunchRequest, kernel: Kernel): Promise<LaunchReceipt> {
+  async run<Slice extends LaunchSlice>(
+    request: LaunchRequest<Slice>,
+    program: Program<Memory, Slice>,
+  ): Promise<LaunchReceipt> {
     const { mm } = this
     const { parts } = this.host
     const { name = 'kernel', read = [], write = [], signal, placement } = request
     checkRanges(mm, [...read, ...write], name)
     this.checkAlive()
     signal?.throwIfAborted()
+    const { npages, bankPages } = parts.pool
+    const limits = { npages, bankPages, pieceBytesMax: parts.hardware.pieceBytesMax }
+    // Without slices the launch itself is the only one.
+    const slices = request.slices?.(limits) ?? [request as LaunchSlice as Slice]
+    checkSlices(request, slices, name)
     const queuedAt = parts.clock.now()
     const claim = claimRanges(mm, { reads: pagesAround(read), writes: pagesAround(write) })
     try {
       return await this.whenGranted(claim, signal, async () => {
+        claim.isRunning = true
         const purpose = makePurpose('fault')
         const op = new Operation({ parts, space: this.space, purpose, holdsPages: true, signal, hint: placement })
         try {
-          return await runLaunch(this.host, op, request, kernel, queuedAt)
+          return await runLaunch(this.host, op, request, slices, program, queuedAt)
         } finally {
-          op.end()
+          op.release()
         }
       })
     } finally {
@@ -91,9 +112,9 @@ export class MemoryDeviceHandle implements HmmDeviceHandle {
           if (nskipped === 0) await toDevice.bringIn(op, use).catch(unlessFull)
           nskipped += use.frames.reduce((count, frame) => (frame < 0 ? count + 1 : count), 0)
         }
-        await parts.engine.uploaded()
+        await parts.hardware.uploaded()
       } finally {
-        op.end()
+        op.release()
       }
       return { device: parts.name, pages: pagesOf(op), counters: purpose.counters.total, nskipped }
     })

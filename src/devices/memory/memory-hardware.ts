@@ -1,4 +1,4 @@
-// Copies between system memory and the memory of a device, which take the time that their size and the link demand.
+// The hardware of a memory device: RAM, and a link whose copies take the time that their size demands.
 //
 //   upload     |= to device ===|        |==|              one link per direction; copies queue up behind each other,
 //   download       |= to system ========|                 and each arrives `latency` after its last byte was sent
@@ -8,29 +8,10 @@
 // do afterwards finds the bytes there. A download writes system memory at the moment it is over, so source and destination
 // have to stay what they are until then. Where copies take no time there is nothing to wait for, and the answer is null.
 
-import { PAGE_SIZE, type Pfn } from '../../base/addr.ts'
+import { PAGE_SIZE } from '../../base/addr.ts'
 import type { Mmu } from '../../mmu/mmu.ts'
-import type { DeviceClock } from './device-clock.ts'
-
-/** Pages to copy: entry i is between system frame `pfns[i]` and frame `frames[i]` of the device. */
-export class CopyList {
-  readonly pfns: Pfn[] = []
-  readonly frames: number[] = []
-
-  add(pfn: Pfn, frame: number): void {
-    this.pfns.push(pfn)
-    this.frames.push(frame)
-  }
-
-  get length(): number {
-    return this.frames.length
-  }
-
-  clear(): void {
-    this.pfns.length = 0
-    this.frames.length = 0
-  }
-}
+import type { CopyList, DeviceClock, DeviceHardware, LaunchRanges } from '../driver/index.ts'
+import { LaunchMemory } from './launch-memory.ts'
 
 export interface LinkOptions {
   /** Microseconds from the last byte sent to the moment it can be used. */
@@ -41,9 +22,15 @@ export interface LinkOptions {
 
 const US_PER_SECOND = 1e6
 
-export class CopyEngine {
+export class MemoryHardware implements DeviceHardware<LaunchMemory> {
+  readonly npages: number
+  readonly bankPages: number
+  readonly pieceBytesMax = Number.POSITIVE_INFINITY
+  /** RAM does not find out that it is gone; the driver is told. */
+  onLost = (): void => {}
+  /** All frames, one behind the other. */
+  readonly bytes: Uint8Array
   private readonly mmu: Mmu
-  private readonly memory: Uint8Array
   private readonly clock: DeviceClock
   private readonly latency: number
   private readonly usPerByte: number
@@ -56,21 +43,30 @@ export class CopyEngine {
   private readonly failing = new Set<(reason: Error) => void>()
   private failure: Error | null = null
 
-  /** `memory` holds the frames of the device one behind the other. */
-  constructor(mmu: Mmu, memory: Uint8Array, clock: DeviceClock, link: LinkOptions) {
+  constructor(mmu: Mmu, npages: number, clock: DeviceClock, link: LinkOptions) {
+    this.npages = npages
+    this.bankPages = npages
+    this.bytes = new Uint8Array(npages * PAGE_SIZE)
     this.mmu = mmu
-    this.memory = memory
     this.clock = clock
     this.latency = link.latency
     this.usPerByte = US_PER_SECOND / link.bandwidth
   }
 
-  /** Copies to the device. Returns null if that is done, or a promise that rejects if the device fails meanwhile. */
+  /** One frame. */
+  page(frame: number): Uint8Array {
+    return this.bytes.subarray(frame * PAGE_SIZE, (frame + 1) * PAGE_SIZE)
+  }
+
+  ready(): null {
+    return null
+  }
+
   upload(list: CopyList): Promise<void> | null {
     if (this.failure !== null) return handled(Promise.reject(this.failure))
     if (list.length === 0) return null
     const { pfns, frames } = list
-    for (let i = 0; i < frames.length; i++) this.memory.set(this.mmu.bytes(pfns[i]), frames[i] * PAGE_SIZE)
+    for (let i = 0; i < frames.length; i++) this.bytes.set(this.mmu.bytes(pfns[i]), frames[i] * PAGE_SIZE)
     this.uploadsUntil = this.book(this.uploadsUntil, list.length)
     const arrival = this.arriveAt(this.uploadsUntil + this.latency)
     if (arrival === null) return null
@@ -81,7 +77,10 @@ export class CopyEngine {
     return handled(arriving)
   }
 
-  /** Copies to system memory. Returns null if that is done, or a promise that rejects, with nothing copied, if the device fails. */
+  uploaded(): Promise<void> | null {
+    return this.failure === null ? this.arriving : Promise.reject(this.failure)
+  }
+
   download(list: CopyList): Promise<void> | null {
     if (this.failure !== null) return Promise.reject(this.failure)
     if (list.length === 0) return null
@@ -95,22 +94,32 @@ export class CopyEngine {
     return arrival
   }
 
-  /** Makes frames of the device zero, which costs no time on the link. */
+  /** Takes no time, as it does not use the link. */
   clear(frames: readonly number[]): void {
     for (const frame of frames) this.page(frame).fill(0)
   }
 
-  /** The moment at which everything uploaded so far is there; null if it is. Rejects if the device fails. */
-  uploaded(): Promise<void> | null {
-    return this.failure === null ? this.arriving : Promise.reject(this.failure)
+  /** Takes no time, as it does not use the link. */
+  move(from: readonly number[], to: readonly number[]): void {
+    for (let i = 0; i < from.length; i++) this.page(to[i]).set(this.page(from[i]))
   }
 
-  /** The device is gone: copies in flight and all later ones fail. */
+  /** Kernels are waited for by themselves. */
+  fence(): Promise<void> | null {
+    return this.failure === null ? null : Promise.reject(this.failure)
+  }
+
+  memoryOf(ranges: LaunchRanges): LaunchMemory {
+    return new LaunchMemory(ranges, this.bytes)
+  }
+
   fail(reason: Error): void {
     this.failure = reason
     for (const end of [...this.failing]) end(reason)
     this.failing.clear()
   }
+
+  destroy(): void {}
 
   /** When the link will be free again if `npages` are sent over it as soon as it is. */
   private book(busyUntil: number, npages: number): number {
@@ -127,10 +136,6 @@ export class CopyEngine {
         resolve()
       })
     })
-  }
-
-  private page(frame: number): Uint8Array {
-    return this.memory.subarray(frame * PAGE_SIZE, (frame + 1) * PAGE_SIZE)
   }
 }
 

@@ -33,7 +33,7 @@ import {
 import type { Mm } from '../../mm/mm.ts'
 import { allocEvictionPage, putPage, unlockPage } from '../../mm/page-alloc.ts'
 import type { Vma } from '../../mm/vma.ts'
-import { CopyList } from './copy-engine.ts'
+import { CopyList } from './copy-list.ts'
 import type { DeviceParts } from './device-parts.ts'
 import { NO_COPY, ZEROES } from './frame-pool.ts'
 import type { OpenMigrations } from './open-migrations.ts'
@@ -103,16 +103,20 @@ export class ToSystem {
   }
 
   private begin(back: Return): Homecoming {
-    const { engine } = this.parts
+    const { hardware, clock } = this.parts
     this.open.add(back)
     const err = this.chooseHomes(back)
-    const copied = back.copies.length === 0 ? null : engine.download(back.copies)
+    const begunAt = clock.now()
+    const copied = back.copies.length === 0 ? null : hardware.download(back.copies)
     if (copied === null) {
       this.end(back)
       return { err, done: null }
     }
     const done = copied.then(
-      () => this.endLater(back),
+      () => {
+        back.purpose.copying.time += clock.now() - begunAt
+        this.endLater(back)
+      },
       () => {
         this.giveUp(back)
         this.endLater(back)

@@ -1,5 +1,6 @@
 // Pages on their way to the device. What an operation is missing is brought in run by run: frames are reserved, then each
-// block of at most 2 MiB is filled, either with duplicates of the system pages or with the pages themselves.
+// block of at most 2 MiB is filled, either with duplicates of the system pages or with the pages themselves. A range that has
+// to lie in one piece, and does not, gets a run of frames of its own; what is on the device already moves there (gather.ts).
 //
 //   missing run ─> frames (room.ts) ─> what does the policy say?
 //                                        duplicate      fault for reading, shareForRead, copy: all at once, without a wait
@@ -9,7 +10,7 @@
 // Partial success is normal: pages are locked by others, on another device, in swap, shared after a fork. The device fault
 // settles all of these, or names whom to wait for.
 
-import { type Addr, PAGE_SIZE, vpnToAddr } from '../../base/addr.ts'
+import { type Addr, addrToVpn, PAGE_SIZE, vpnToAddr } from '../../base/addr.ts'
 import { EACCES, EBUSY, EFAULT, MmError } from '../../base/errno.ts'
 import type { Placement } from '../../hmm/policy.ts'
 import { VM_WRITE } from '../../mm/vm-flags.ts'
@@ -18,6 +19,7 @@ import { mmapReadLock } from '../edge.ts'
 import { deviceFault } from './device-fault.ts'
 import type { VpnRun } from './device-space.ts'
 import type { Block } from './frame-pool.ts'
+import { gatherDuplicates, gatherPages } from './gather.ts'
 import { moveToDevice } from './move-to-device.ts'
 import type { OpenMigrations } from './open-migrations.ts'
 import { endOf, type Operation, type RangeUse } from './operation.ts'
@@ -43,6 +45,10 @@ export class ToDevice {
    * mapping is read-only), EBUSY (a page does not move), or the reason for which the operation ended.
    */
   async bringIn(op: Operation, use: RangeUse): Promise<void> {
+    if (use.inOnePiece && mustBeJoined(op, use)) {
+      await this.join(op, use)
+      return
+    }
     const missing = op.look(use)
     const nmissing = missing.reduce((sum, run) => sum + run.npages, 0)
     op.nresident += use.frames.length - nmissing
@@ -52,8 +58,19 @@ export class ToDevice {
     for (const run of missing) await this.bringInRun(op, use, run)
   }
 
+  /** Brings a range in that has to lie in one piece and does not. */
+  private async join(op: Operation, use: RangeUse): Promise<void> {
+    const npages = use.frames.length
+    const nmissing = op.peek(use).reduce((count, frame) => (frame < 0 ? count + 1 : count), 0)
+    op.nresident += npages - nmissing
+    const run = { mm: op.space.mm, start: use.start, end: endOf(use) }
+    if (nmissing > 0) op.parts.traffic.faulted(run, use.access, nmissing, op.purpose)
+    await this.bringInRun(op, use, { vpn: addrToVpn(use.start), npages })
+  }
+
   private async bringInRun(op: Operation, use: RangeUse, { vpn, npages }: VpnRun): Promise<void> {
-    const blocks = await this.room.reserve(op.space.mm, vpn, npages, op.purpose)
+    const blocks = await this.room.reserve(op.space.mm, vpn, npages, use.inOnePiece, op.purpose)
+    if (use.inOnePiece) use.firstFrame = blocks[0].first
     try {
       for (const block of blocks) await this.fill(op, use, block)
     } finally {
@@ -86,29 +103,38 @@ export class ToDevice {
 
   /** One attempt. Returns whether it waited for somebody. */
   private async fillOnce(op: Operation, use: RangeUse, block: Block, placement: Placement): Promise<boolean> {
-    if (placement === 'duplicate') return await duplicateBlock(op, use, block)
     const start = vpnToAddr(block.vpn)
     const end = vpnToAddr(block.vpn + block.npages)
     const isWrite = use.access === 'write'
     // Duplicated pages are write-protected: the fault ends that, and with it the duplicate.
     const waited = isWrite ? await faultDuplicates(op, start, end) : false
+    if (use.inOnePiece && !isWrite) gatherDuplicates(op, block)
+    if (use.inOnePiece || placement !== 'duplicate') await this.moveBlock(op, use, block, placement)
+    return placement === 'duplicate' ? await duplicateBlock(op, use, block) : waited
+  }
+
+  /** Moves the pages of a block into it, those that are on the device as well as, unless they are to be copied, the others. */
+  private async moveBlock(op: Operation, use: RangeUse, block: Block, placement: Placement): Promise<void> {
     const { mm } = op.space
+    const end = vpnToAddr(block.vpn + block.npages)
     await mmapReadLock(mm)
     try {
-      for (let addr = start; addr < end; ) {
+      for (let addr = vpnToAddr(block.vpn); addr < end; ) {
         const vma = mm.vmaLookup(addr)
         if (vma === null) throw new MmError(-EFAULT, op.parts.name, { addr, detail: 'no mapping' })
-        if (isWrite && (vma.flags & VM_WRITE) === 0) {
+        if (use.access === 'write' && (vma.flags & VM_WRITE) === 0) {
           throw new MmError(-EACCES, op.parts.name, { addr, detail: 'the mapping is read-only' })
         }
         const next = Math.min(end, vma.end)
-        await moveToDevice(this.open, op, use, vma, addr, next, block, placement === 'pin')
+        if (use.inOnePiece) gatherPages(this.open, op, use, vma, addr, next, block)
+        if (placement !== 'duplicate') {
+          await moveToDevice(this.open, op, use, vma, addr, next, block, placement === 'pin')
+        }
         addr = next
       }
     } finally {
       mm.mmapLock.unlockRead()
     }
-    return waited
   }
 }
 
@@ -124,6 +150,16 @@ async function faultDuplicates(op: Operation, start: Addr, end: Addr): Promise<b
     addr = next - PAGE_SIZE
   }
   return waited
+}
+
+/** Some of a range that has to lie in one piece is on the device, and it does not lie in one piece. */
+function mustBeJoined(op: Operation, use: RangeUse): boolean {
+  const found = op.peek(use)
+  const first = found[0]
+  const { bankPages } = op.parts.pool
+  const isOneBank = Math.floor(first / bankPages) === Math.floor((first + found.length - 1) / bankPages)
+  const isOneRun = first >= 0 && isOneBank && found.every((frame, i) => frame === first + i)
+  return !isOneRun && found.some((frame) => frame >= 0)
 }
 
 /** What the policy says about a block. A page that is written cannot be a duplicate. */

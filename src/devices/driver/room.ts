@@ -32,19 +32,19 @@ export class Room {
   }
 
   /**
-   * Reserves frames for neighbouring pages of an address space. They are one run if there is one. `purpose` is that of the
-   * operation; what has to leave for it leaves by eviction.
+   * Reserves frames for neighbouring pages of an address space. They are one run if there is one, and with `inOnePiece` in any
+   * case. `purpose` is that of the operation; what has to leave for it leaves by eviction.
    *
    * Rejects with an MmError ENOMEM if everything that can leave has left and there is no room, and when the device is lost.
    */
-  async reserve(mm: Mm, vpn: number, npages: number, purpose: Purpose): Promise<Block[]> {
+  async reserve(mm: Mm, vpn: number, npages: number, inOnePiece: boolean, purpose: Purpose): Promise<Block[]> {
     const { pool } = this.parts
     const stuck = new Set<Block>()
     for (;;) {
       if (this.parts.failure !== null) throw this.parts.failure
       const blocks = pool.reserve(mm, vpn, npages)
       if (blocks !== null) return blocks
-      if (pool.nfree >= npages) return reservePieces(pool, mm, vpn, npages)
+      if (pool.nfree >= npages && !inOnePiece) return reservePieces(pool, mm, vpn, npages)
       const block = this.chooseVictim(stuck)
       if (block !== null) {
         await this.evict(block, purpose)
@@ -53,7 +53,8 @@ export class Room {
         await this.open.ended.promise()
         stuck.clear()
       } else {
-        const detail = `room for ${npages} pages, and only ${pool.nfree} of ${pool.npages} can be made free`
+        const wanted = inOnePiece ? `room for ${npages} pages in one piece` : `room for ${npages} pages`
+        const detail = `${wanted}, and only ${pool.nfree} of ${pool.npages} can be made free`
         throw new MmError(-ENOMEM, this.parts.name, { addr: vpnToAddr(vpn), detail })
       }
     }

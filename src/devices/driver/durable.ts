@@ -7,7 +7,7 @@ import { ENOMEM, MmError } from '../../base/errno.ts'
 import { migratePfn } from '../../mm/migrate-pfn.ts'
 import { getPage, putPage } from '../../mm/page-alloc.ts'
 import { mmapReadLock } from '../edge.ts'
-import { CopyList } from './copy-engine.ts'
+import { CopyList } from './copy-list.ts'
 import { FRAME_PAGE } from './frame-pool.ts'
 import type { OpenMigrations } from './open-migrations.ts'
 import { endOf, type Operation, type RangeUse } from './operation.ts'
@@ -33,7 +33,7 @@ export async function flush(op: Operation, toSystem: ToSystem, open: OpenMigrati
 
 /** Copies what has a frame in system memory. Returns the other frames of the device that have to be saved. */
 async function flushInPlace(op: Operation, use: RangeUse, open: OpenMigrations): Promise<number[]> {
-  const { sys, pool, engine, traffic } = op.parts
+  const { sys, pool, hardware, traffic } = op.parts
   const copies = new CopyList()
   const homeless: number[] = []
   for (const frame of use.frames) {
@@ -51,7 +51,7 @@ async function flushInPlace(op: Operation, use: RangeUse, open: OpenMigrations):
   for (const frame of copies.frames) getPage(sys, pool.pfnOf(frame))
   open.add(held)
   try {
-    await engine.download(copies)
+    await hardware.download(copies)
     for (let i = 0; i < copies.length; i++) {
       sys.pages.setDirty(copies.pfns[i])
       pool.setClean(copies.frames[i])

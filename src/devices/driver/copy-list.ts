@@ -1,0 +1,61 @@
+// Pages to copy between system memory and a device, and the runs in which hardware likes to copy them.
+
+import { PAGE_SIZE, type Pfn } from '../../base/addr.ts'
+import type { Mmu } from '../../mmu/mmu.ts'
+
+/** Entry i is between system frame `pfns[i]` and frame `frames[i]` of the device. */
+export class CopyList {
+  readonly pfns: Pfn[] = []
+  readonly frames: number[] = []
+
+  add(pfn: Pfn, frame: number): void {
+    this.pfns.push(pfn)
+    this.frames.push(frame)
+  }
+
+  get length(): number {
+    return this.frames.length
+  }
+
+  clear(): void {
+    this.pfns.length = 0
+    this.frames.length = 0
+  }
+}
+
+/** Visits runs of neighbours in `[from, to)` of a list of frames: first frame, how many, and index of the first. */
+export function forEachFrameRun(
+  frames: readonly number[],
+  from: number,
+  to: number,
+  visit: (first: number, npages: number, at: number) => void,
+): void {
+  for (let at = from; at < to; ) {
+    let end = at + 1
+    while (end < to && frames[end] === frames[end - 1] + 1) end++
+    visit(frames[at], end - at, at)
+    at = end
+  }
+}
+
+/** Visits the bytes of system frames `[from, to)` of a list, as few pieces as they lie in: bytes, and index of the first page. */
+export function forEachPiece(
+  mmu: Mmu,
+  pfns: readonly Pfn[],
+  from: number,
+  to: number,
+  visit: (bytes: Uint8Array, at: number) => void,
+): void {
+  for (let at = from; at < to; ) {
+    const first = mmu.bytes(pfns[at])
+    let nbytes = PAGE_SIZE
+    let next = at + 1
+    for (; next < to; next++) {
+      const page = mmu.bytes(pfns[next])
+      if (page.buffer !== first.buffer || page.byteOffset !== first.byteOffset + nbytes) break
+      nbytes += PAGE_SIZE
+    }
+    visit(nbytes === PAGE_SIZE ? first : new Uint8Array(first.buffer, first.byteOffset, nbytes), at)
+    at = next
+  }
+}

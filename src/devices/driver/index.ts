@@ -1,0 +1,13 @@
+// The HMM driver of devices with memory of their own: start with README.md or device-driver.ts.
+
+export * from './copy-list.ts'
+export * from './device-clock.ts'
+export * from './device-driver.ts'
+export { ON_LOST, type OnLost } from './device-parts.ts'
+export type { DriverHandle } from './driver-handle.ts'
+export * from './hardware.ts'
+export type { DeviceLimits, LaunchRequest, LaunchSlice, Program } from './launch.ts'
+export type { DeclaredRange, DevicePiece, LaunchRanges } from './launch-ranges.ts'
+export { DeviceLostError, type LostRange } from './loss.ts'
+export * from './receipt.ts'
+export { deviceTranslations, validateDevice } from './validate.ts'

@@ -1,0 +1,304 @@
+// A launch: a program that works on declared ranges of an address space, in device memory.
+//
+//   run() ── claim ──> granted ──> pages written, pages read ──> all uploads there ──> program ──> flush? ──> end of the claim
+//            touches   │            taken from the CPU; from     └─ frames are fixed ─────────────────────┘
+//            see the   │            here on a touch of a written page waits for the end, and finds what the program left
+//            old value ┘
+//
+// A launch that is larger than the device is cut into slices, which run one after the other: each brings its own ranges in, and
+// the hardware still works on the one before. Claims are those of the whole launch, so nobody sees half of it.
+
+import { type Addr, addrToVpn, pageAlignDown, pageAlignUp } from '../../base/addr.ts'
+import { formatAddr } from '../../base/assert.ts'
+import { EACCES, EFAULT, ENOMEM, MmError } from '../../base/errno.ts'
+import type { Placement } from '../../hmm/policy.ts'
+import type { Mm } from '../../mm/mm.ts'
+import { collectWrites } from '../../mm/share.ts'
+import { VM_READ, VM_WRITE } from '../../mm/vm-flags.ts'
+import type { Access } from '../../trace/events.ts'
+import type { AddrRange } from '../claims.ts'
+import { mmapReadLock } from '../edge.ts'
+import { flush } from './durable.ts'
+import type { ProgramMemory } from './hardware.ts'
+import { type DeclaredRange, LaunchRanges } from './launch-ranges.ts'
+import type { OpenMigrations } from './open-migrations.ts'
+import type { Operation } from './operation.ts'
+import { type Progress, waitForProgress } from './progress.ts'
+import type { LaunchMode, LaunchReceipt, PageCounts } from './receipt.ts'
+import type { ToDevice } from './to-device.ts'
+import type { ToSystem } from './to-system.ts'
+
+/** What a launch, or a part of one, works on. */
+export interface LaunchSlice {
+  /** Bytes that the program reads. */
+  readonly read?: readonly AddrRange[]
+  /** Bytes that the program writes, or reads and writes. */
+  readonly write?: readonly AddrRange[]
+}
+
+/** What a slice must not exceed. */
+export interface DeviceLimits {
+  /** Pages of device memory. */
+  readonly npages: number
+  /** Pages of a bank: what has to lie in one piece is at most that. */
+  readonly bankPages: number
+  /** Bytes that a program can use as one piece. */
+  readonly pieceBytesMax: number
+}
+
+/**
+ * The work of a launch, called once for each slice when its ranges are on the device. It returns, or resolves, when the frames may
+ * change hands: when it has handed all its work to the hardware, which works in order, or when the work is done. Throwing, or
+ * rejecting, ends the launch; what was written stays written.
+ */
+export type Program<Memory, Slice extends LaunchSlice = LaunchSlice> = (
+  memory: Memory,
+  slice: Slice,
+  index: number,
+) => void | Promise<void>
+
+export interface LaunchRequest<Slice extends LaunchSlice = LaunchSlice> extends LaunchSlice {
+  /** In receipts and errors. Default `kernel`. */
+  readonly name?: string
+  /** Each range has to lie in one piece of device memory, as programs need it that bind it. Default false. */
+  readonly inOnePiece?: boolean
+  /**
+   * Cuts the launch into slices that fit, in order, each with some of the ranges above. What it throws, `run` rejects with before
+   * anything has happened. Default: the launch is one slice.
+   */
+  readonly slices?: (limits: DeviceLimits) => readonly Slice[]
+  /** Copy what was written to system memory before the launch ends. Default false. */
+  readonly durable?: boolean
+  /** How pages should come to the device; the policy knows better where it is left out. */
+  readonly placement?: Placement
+  /** Gives the launch up: before the next slice, or as soon as the program returns. */
+  readonly signal?: AbortSignal
+}
+
+/** The parts of the device that a launch runs on. */
+export interface LaunchSite {
+  readonly toDevice: ToDevice
+  readonly toSystem: ToSystem
+  readonly migrations: OpenMigrations
+  readonly room: { evictAll(purpose: Operation['purpose']): Promise<void> }
+  /** Settles like `work`, or rejects as soon as the device is lost. */
+  unlessLost(work: Promise<void>): Promise<void>
+  lose(reason: string): unknown
+}
+
+/** Slices that are brought in or that the hardware works on: it has one to work on while the next one comes. */
+const SLICES_IN_FLIGHT_MAX = 2
+
+/** Throws a TypeError or RangeError for ranges that are none. */
+export function checkRanges(mm: Mm, ranges: readonly AddrRange[], name: string): void {
+  for (const { start, end } of ranges) {
+    if (typeof start !== 'number' || typeof end !== 'number') {
+      throw new TypeError(`${name}: a range from ${typeof start} to ${typeof end}, wanted byte addresses`)
+    }
+    if (!Number.isSafeInteger(start) || !Number.isSafeInteger(end) || start < 0 || start >= end || end > mm.taskSize) {
+      throw new RangeError(
+        `${name}: range [${start}, ${end}), wanted at least one byte below ${formatAddr(mm.taskSize)}`,
+      )
+    }
+  }
+}
+
+/** Throws a RangeError for slices with something that the launch does not declare. */
+export function checkSlices(request: LaunchSlice, slices: readonly LaunchSlice[], name: string): void {
+  const contains = (all: readonly AddrRange[] = [], part: readonly AddrRange[] = []): boolean =>
+    part.every(({ start, end }) => all.some((range) => range.start <= start && end <= range.end && start < end))
+  const readable = [...(request.read ?? []), ...(request.write ?? [])]
+  slices.forEach(({ read, write }, i) => {
+    if (contains(request.write, write) && contains(readable, read)) return
+    throw new RangeError(`${name}: slice ${i} uses ranges that the launch does not declare`)
+  })
+}
+
+/**
+ * Runs a launch that has been granted its claim, slice by slice. `queuedAt` is when it was handed in.
+ *
+ * Rejects with an MmError: ENOMEM (more pages than the device has, or than can be made free; durable: no system memory), EFAULT
+ * (no mapping), EACCES (written, and the mapping is read-only), EBUSY (a page does not move); with a DeviceLostError; with
+ * the reason of the signal; or with what the program threw.
+ */
+export async function runLaunch<Memory extends ProgramMemory, Slice extends LaunchSlice>(
+  site: LaunchSite,
+  op: Operation<Memory>,
+  request: LaunchRequest<Slice>,
+  slices: readonly Slice[],
+  program: Program<Memory, Slice>,
+  queuedAt: number,
+): Promise<LaunchReceipt> {
+  const { name = 'kernel', durable = false, inOnePiece = false } = request
+  const { clock, hardware, pool, deadline } = op.parts
+  const begunAt = clock.now()
+  const times = { queued: begunAt - queuedAt, service: 0, transfer: 0, kernel: 0, flush: 0 }
+  const progress: Progress = { name, deadline, clock, lose: (reason) => void site.lose(reason) }
+  const shape = { mode: 'direct' as LaunchMode, why: 'each range lies in one piece' }
+  for (const slice of slices) checkFits(op, slice, name, inOnePiece)
+  await collectStores(op, request, name)
+  const inFlight: (Promise<void> | null)[] = []
+  for (const [index, slice] of slices.entries()) {
+    op.check()
+    const sliceAt = clock.now()
+    const declared = await bringIn(site, op, slice, inOnePiece)
+    const broughtAt = clock.now()
+    await hardware.uploaded()
+    op.purpose.copying.time += clock.now() - broughtAt
+    op.check()
+    const servedAt = clock.now()
+    times.service += servedAt - sliceAt
+    noteShape(shape, declared)
+    const memory = hardware.memoryOf(new LaunchRanges(pool, declared, request.signal))
+    try {
+      const running = program(memory, slice, index)
+      if (running !== undefined) await site.unlessLost(waitForProgress(progress, running))
+      inFlight.push(hardware.fence())
+      const isAlone = durable || index === slices.length - 1
+      while (inFlight.length >= (isAlone ? 1 : SLICES_IN_FLIGHT_MAX)) {
+        const fence = inFlight.shift() ?? null
+        if (fence !== null) await site.unlessLost(waitForProgress(progress, fence))
+      }
+    } finally {
+      memory.revoke()
+      // What is still under way without its pages being kept is a mistake of the program, and nobody waits for it.
+      for (const fence of inFlight) fence?.catch(() => {})
+    }
+    op.check()
+    const endedAt = clock.now()
+    times.kernel += endedAt - servedAt
+    if (durable) await flush(op, site.toSystem, site.migrations)
+    times.flush += clock.now() - endedAt
+    if (index < slices.length - 1) op.release()
+  }
+  times.transfer = op.purpose.copying.time
+  const { purpose, parts } = op
+  const did = { pages: pagesOf(op), counters: purpose.counters.total }
+  return { name, device: parts.name, ...shape, nslices: slices.length, ...did, times }
+}
+
+/** How the pages of an operation came to be on the device. */
+export function pagesOf({ nresident, placed }: Operation): PageCounts {
+  return { resident: nresident, duplicated: placed.duplicate, pinned: placed.pin, migrated: placed.migrate }
+}
+
+/**
+ * Brings the ranges of a slice to the device. Where free frames lie in pieces between those of the slice itself, it begins again
+ * on an empty device.
+ */
+async function bringIn(
+  site: LaunchSite,
+  op: Operation,
+  slice: LaunchSlice,
+  inOnePiece: boolean,
+): Promise<readonly DeclaredRange[]> {
+  const declared = declare(op, slice, inOnePiece)
+  const uses = [...op.uses].sort((a, b) => Number(b.access === 'write') - Number(a.access === 'write'))
+  for (const use of uses) if (use.access === 'read') op.warm(use)
+  try {
+    // Those that are written come first: a page that is both is one page.
+    for (const use of uses) await site.toDevice.bringIn(op, use)
+    return declared
+  } catch (error) {
+    if (!(error instanceof MmError) || error.code !== 'ENOMEM' || !inOnePiece || !op.holdsFrames) throw error
+  }
+  op.release()
+  await site.room.evictAll({ ...op.purpose, cause: 'eviction' })
+  const again = declare(op, slice, inOnePiece)
+  for (const use of op.uses) await site.toDevice.bringIn(op, use)
+  return again
+}
+
+/**
+ * Adds the ranges of a slice to the operation. Ranges that have to lie in one piece and share a page are one piece together, as
+ * a page is in one place.
+ */
+function declare(op: Operation, { read = [], write = [] }: LaunchSlice, inOnePiece: boolean): readonly DeclaredRange[] {
+  const declared: { range: AddrRange; access: Access }[] = [
+    ...write.map((range) => ({ range, access: 'write' as const })),
+    ...read.map((range) => ({ range, access: 'read' as const })),
+  ]
+  if (!inOnePiece) return declared.map((each) => ({ ...each, use: op.use(each.range, each.access) }))
+  const joined: DeclaredRange[] = []
+  declared.sort((a, b) => a.range.start - b.range.start)
+  for (let i = 0; i < declared.length; ) {
+    let { end } = declared[i].range
+    let next = i + 1
+    for (; next < declared.length && pageAlignDown(declared[next].range.start) < pageAlignUp(end); next++) {
+      end = Math.max(end, declared[next].range.end)
+    }
+    const together = declared.slice(i, next)
+    const access = together.some((each) => each.access === 'write') ? 'write' : 'read'
+    const use = op.use({ start: declared[i].range.start, end }, access, true)
+    for (const each of together) joined.push({ ...each, use })
+    i = next
+  }
+  return joined
+}
+
+/** Everything has to be on the device at once. */
+function checkFits(op: Operation, { read = [], write = [] }: LaunchSlice, name: string, inOnePiece: boolean): void {
+  const { pool, name: device } = op.parts
+  const npages = countPages([...read, ...write])
+  if (npages > pool.npages) {
+    throw new MmError(-ENOMEM, name, { detail: `needs ${npages} pages at once, ${device} has ${pool.npages}` })
+  }
+  if (!inOnePiece) return
+  for (const range of [...read, ...write]) {
+    const wanted = countPages([range])
+    if (wanted <= pool.bankPages) continue
+    const detail = `needs ${wanted} pages in one piece, a bank of ${device} has ${pool.bankPages}`
+    throw new MmError(-ENOMEM, name, { addr: range.start, detail })
+  }
+}
+
+/** Pages of all ranges; one that is in several counts once. */
+function countPages(ranges: readonly AddrRange[]): number {
+  const runs = ranges.map(({ start, end }) => ({ first: addrToVpn(start), end: addrToVpn(end - 1) + 1 }))
+  runs.sort((a, b) => a.first - b.first)
+  let npages = 0
+  let counted = 0
+  for (const { first, end } of runs) {
+    npages += Math.max(0, end - Math.max(first, counted))
+    counted = Math.max(counted, end)
+  }
+  return npages
+}
+
+/**
+ * Checks that the ranges are mapped as they are used, and drops duplicates of pages that were written without a fault (rule of
+ * mm/share.ts): every launch does that first.
+ */
+async function collectStores(op: Operation, { read = [], write = [] }: LaunchSlice, name: string): Promise<void> {
+  const { mm } = op.space
+  await mmapReadLock(mm)
+  try {
+    for (const range of write) checkMapped(mm, range, VM_WRITE, name)
+    for (const range of read) checkMapped(mm, range, VM_READ, name)
+    for (const { start, end } of [...write, ...read]) collectWrites(mm, pageAlignDown(start), pageAlignUp(end))
+  } finally {
+    mm.mmapLock.unlockRead()
+  }
+}
+
+function checkMapped(mm: Mm, { start, end }: AddrRange, wanted: number, name: string): void {
+  for (let addr: Addr = pageAlignDown(start); addr < end; ) {
+    const vma = mm.vmaLookup(addr)
+    if (vma === null) throw new MmError(-EFAULT, name, { addr, detail: 'no mapping' })
+    if ((vma.flags & wanted) === 0) {
+      const detail = `the mapping cannot be ${wanted === VM_WRITE ? 'written' : 'read'}`
+      throw new MmError(-EACCES, name, { addr, detail })
+    }
+    addr = vma.end
+  }
+}
+
+/** Notes the first range that does not lie in one piece. */
+function noteShape(shape: { mode: LaunchMode; why: string }, declared: readonly DeclaredRange[]): void {
+  for (const { use } of declared) {
+    const npieces = use.frames.reduce((n, frame, i) => (i > 0 && frame === use.frames[i - 1] + 1 ? n : n + 1), 0)
+    if (npieces <= 1 || shape.mode === 'paged') continue
+    shape.mode = 'paged'
+    shape.why = `the range at ${formatAddr(use.start)} lies in ${npieces} pieces`
+  }
+}
