@@ -47,7 +47,6 @@ export {
   type MemoryDeviceSpec,
   MODE_OPTIONS,
   type ModeOption,
-  type TraceOptions,
   UNFREED_OPTIONS,
   type UnfreedOption,
 } from './heap/heap-options.ts'
@@ -61,5 +60,6 @@ export type {
   UnfreedArray,
 } from './heap/receipts.ts'
 export type { Scope } from './heap/scope.ts'
+export type { TraceOptions } from './heap/trace-options.ts'
 export type { Counters } from './trace/counters.ts'
 export type { Sink } from './trace/tracer.ts'

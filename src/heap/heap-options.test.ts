@@ -19,7 +19,7 @@ describe('parseHeapOptions()', () => {
       shared: true,
       devices: [],
       check: true,
-      trace: { sinks: [], verbose: false },
+      trace: { files: [], allocations: false, sites: false, sinks: [], verbose: false },
       unfreed: 'ignore',
       liveOnly: [],
     })
@@ -72,7 +72,7 @@ describe('parseHeapOptions()', () => {
     [{ device: [{ kind: 'memory', speed: 1 }] }, 'device[0].speed is no option'],
     [{ device: { kind: 'memory', name: '' } }, 'device.name is "", wanted a text'],
     [{ device: { kind: 'memory', latency: '1' } }, 'device.latency is "1", wanted microseconds'],
-    [{ trace: [] }, 'trace is a list, wanted an object with sinks, verbose'],
+    [{ trace: [] }, 'trace is a list, wanted an object with jsonl, perfetto, allocations, sites, verbose, sinks'],
     [{ trace: { sinks: [1] } }, 'trace.sinks is a list, wanted a list of sinks'],
     [{ trace: { level: 'events' } }, 'trace.level is no option'],
     [{ onNotice: 'log' }, 'onNotice is "log", wanted a function'],

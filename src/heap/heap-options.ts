@@ -3,11 +3,12 @@
 import { PAGE_SIZE, pageAlignUp } from '../base/addr.ts'
 import { formatSize, parseSize, type Size } from '../base/size.ts'
 import { ON_LOST, type OnLost } from '../devices/memory/index.ts'
-import type { Sink } from '../trace/tracer.ts'
 import { HEAP_BYTES_MAX, SEGMENT_BYTES_MAX } from './arena.ts'
 import { describe } from './array-types.ts'
 import { PLACES } from './engine/protocol.ts'
 import { HeapRangeError, HeapTypeError } from './heap-error.ts'
+import { checkNames, flag, oneOf } from './option-checks.ts'
+import { parseTraceOptions, type TraceOptions, type TraceSettings } from './trace-options.ts'
 
 /** How the CPU's accesses to pages that are elsewhere are found. */
 export const HEAP_MODES = [
@@ -40,13 +41,6 @@ export interface MemoryDeviceSpec {
 }
 
 export type DeviceSpec = MemoryDeviceSpec
-
-export interface TraceOptions {
-  /** Where events go, besides the counters of `heap.stats()`. Default: nowhere. */
-  readonly sinks?: readonly Sink[]
-  /** Record each step behind an event too. Default false. */
-  readonly verbose?: boolean
-}
 
 export interface HeapOptions {
   /**
@@ -85,7 +79,7 @@ export interface HeapSettings {
   readonly shared: boolean
   readonly devices: readonly MemoryDeviceSettings[]
   readonly check: boolean
-  readonly trace: Required<TraceOptions>
+  readonly trace: TraceSettings
   readonly unfreed: UnfreedOption
   /** Names of options that mean something in live mode only. */
   readonly liveOnly: readonly string[]
@@ -115,7 +109,7 @@ export function parseHeapOptions(options: HeapOptions): HeapSettings {
     shared: parseShared(options.shared),
     devices: parseDevices(options.device ?? []),
     check: flag(options.check, 'check', !isProduction()),
-    trace: parseTrace(trace),
+    trace: parseTraceOptions(trace),
     unfreed: oneOf(options.unfreed, 'unfreed', UNFREED_OPTIONS, 'ignore'),
     liveOnly: [...(memory === undefined ? [] : ['memory']), ...(swap === undefined ? [] : ['swap'])],
     onNotice: parseOnNotice(options.onNotice),
@@ -145,13 +139,11 @@ const DEVICE_OPTION_NAMES = [
   'onLost',
 ] as const satisfies readonly (keyof MemoryDeviceSpec)[]
 
-const TRACE_OPTION_NAMES = ['sinks', 'verbose'] as const satisfies readonly (keyof TraceOptions)[]
-
 const DEVICE_KINDS = ['memory'] as const satisfies readonly DeviceSpec['kind'][]
 
 const DEVICE_MEMORY_DEFAULT = '64 MiB'
 
-// ---- devices and trace ----
+// ---- devices ----
 
 function parseDevices(option: DeviceSpec | readonly DeviceSpec[]): readonly MemoryDeviceSettings[] {
   const specs = Array.isArray(option) ? (option as readonly DeviceSpec[]) : [option as DeviceSpec]
@@ -191,40 +183,7 @@ function parseDevice(spec: DeviceSpec, where: string, index: number): MemoryDevi
   }
 }
 
-function parseTrace(trace: TraceOptions): Required<TraceOptions> {
-  checkNames(trace, 'trace', TRACE_OPTION_NAMES)
-  const sinks = trace.sinks ?? []
-  if (!Array.isArray(sinks) || sinks.some((sink) => typeof sink?.write !== 'function')) {
-    throw new HeapTypeError(`trace.sinks is ${describe(sinks)}, wanted a list of sinks, which have write(event)`)
-  }
-  return { sinks, verbose: flag(trace.verbose, 'trace.verbose', false) }
-}
-
 // ---- one option ----
-
-/** Throws a TypeError for what is no object, or has something else than the options. */
-export function checkNames(options: unknown, where: string, names: readonly string[]): void {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw new HeapTypeError(`${where} is ${describe(options)}, wanted an object with ${names.join(', ')}`)
-  }
-  for (const name of Object.keys(options)) {
-    if (!names.includes(name)) throw new HeapTypeError(`${where}.${name} is no option, wanted ${names.join(', ')}`)
-  }
-}
-
-function oneOf<T extends string>(value: T | undefined, name: string, values: readonly T[], byDefault?: T): T {
-  if (value === undefined && byDefault !== undefined) return byDefault
-  if (values.includes(value as T)) return value as T
-  const wanted = `wanted one of ${values.join(', ')}`
-  if (typeof value === 'string') throw new HeapRangeError(`${name} is ${describe(value)}, ${wanted}`)
-  throw new HeapTypeError(`${name} is ${describe(value)}, ${wanted}`)
-}
-
-function flag(value: boolean | undefined, name: string, byDefault: boolean): boolean {
-  if (value === undefined) return byDefault
-  if (typeof value !== 'boolean') throw new HeapTypeError(`${name} is ${describe(value)}, wanted true or false`)
-  return value
-}
 
 /** Bytes in whole pages, rounded up, at least one. */
 function parsePages(size: Size, name: string, max: number): number {
