@@ -60,13 +60,19 @@ export interface Place {
 export class Arena {
   readonly #source: SegmentSource
   readonly #onSegment: (segment: ArenaSegment) => void
-  readonly #segments: ArenaSegment[] = []
-  readonly #byBuffer = new Map<ArrayBufferLike, ArenaSegment>()
+  readonly #segments: ArenaSegment[]
+  readonly #byBuffer: Map<ArrayBufferLike, ArenaSegment>
 
-  /** `onSegment` is called for each new segment, before anything lies in it. */
-  constructor(source: SegmentSource, onSegment: (segment: ArenaSegment) => void) {
+  /** Begins with `segments`. `onSegment` is called for each new one, before anything lies in it. */
+  constructor(
+    source: SegmentSource,
+    onSegment: (segment: ArenaSegment) => void,
+    segments: readonly ArenaSegment[] = [],
+  ) {
     this.#source = source
     this.#onSegment = onSegment
+    this.#segments = [...segments]
+    this.#byBuffer = new Map(segments.map((segment) => [segment.buffer, segment]))
   }
 
   get segments(): readonly ArenaSegment[] {

@@ -18,6 +18,7 @@ export const HEAP_ERROR_CODES = [
   'NOT_IN_MODE', // the option means nothing in this mode
   'UNFREED', // arrays were left at close, and that was to be an error
   'LOST', // the newest contents went with a device that is lost
+  'ENGINE_DIED', // the thread that moves the pages is gone
   'FAILED', // mm or a device refused; the message says why
 ] as const
 export type HeapErrorCode = (typeof HEAP_ERROR_CODES)[number]

@@ -62,7 +62,7 @@ describe('parseHeapOptions()', () => {
     [7, 'options is 7, wanted an object with mode, size,'],
     [null, 'options is null'],
     [{ sizes: 1 }, 'options.sizes is no option, wanted mode, size,'],
-    [{ mode: 1 }, 'mode is 1, wanted one of auto, live, explicit'],
+    [{ mode: 1 }, 'mode is 1, wanted one of auto, live, live-user, explicit'],
     [{ size: '64 MB' }, `size is "64 MB", wanted bytes or a text like '64 MiB'`],
     [{ size: null }, 'size is null, wanted bytes'],
     [{ shared: 'yes' }, 'shared is "yes", wanted true or false'],
@@ -83,7 +83,7 @@ describe('parseHeapOptions()', () => {
   })
 
   it.each([
-    [{ mode: 'simulated' }, 'mode is "simulated", wanted one of auto, live, explicit'],
+    [{ mode: 'simulated' }, 'mode is "simulated", wanted one of auto, live, live-user, explicit'],
     [{ size: 0 }, 'size is 0, wanted more than 0 bytes and at most 16 GiB'],
     [{ size: '17 GiB' }, 'size is 17 GiB, wanted more than 0 bytes and at most 16 GiB'],
     [{ size: -4096 }, 'size is -4096, wanted a whole number of bytes'],

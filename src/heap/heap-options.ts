@@ -18,12 +18,16 @@ export const HEAP_MODES = [
 ] as const
 export type HeapMode = (typeof HEAP_MODES)[number]
 
-export const MODE_OPTIONS = ['auto', 'live', 'explicit'] as const
+export const MODE_OPTIONS = ['auto', 'live', 'live-user', 'explicit'] as const
 export type ModeOption = (typeof MODE_OPTIONS)[number]
 
 /** What `close` does about arrays that were not freed. */
 export const UNFREED_OPTIONS = ['ignore', 'warn', 'error'] as const
 export type UnfreedOption = (typeof UNFREED_OPTIONS)[number]
+
+/** What the end of the engine means for the program. */
+export const ENGINE_DEATH_OPTIONS = ['abort', 'error'] as const
+export type EngineDeathOption = (typeof ENGINE_DEATH_OPTIONS)[number]
 
 /** A device whose memory is ordinary RAM: for tests and for trying things out. Its kernels are functions. */
 export interface MemoryDeviceSpec {
@@ -44,7 +48,8 @@ export type DeviceSpec = MemoryDeviceSpec
 
 export interface HeapOptions {
   /**
-   * 'live' rejects where it is not to be had, 'auto' takes 'explicit' then and says why, once. Default 'auto'.
+   * 'live' is with the privileges that there are, 'live-user' without; both reject where they are not to be had. 'auto' takes
+   * 'explicit' then and says why, once. Default 'auto'.
    */
   readonly mode?: ModeOption
   /** What all arrays together may take, up to 16 GiB, with a page of 4 KiB between two. Costs nothing. Default '16 GiB'. */
@@ -67,6 +72,16 @@ export interface HeapOptions {
   readonly memory?: Size
   /** Live mode: bytes of the swap file. In explicit mode an error. */
   readonly swap?: Size
+  /**
+   * Live mode: a touch that waits for a page is given up, and the process ends with a message, when nothing at all has moved for
+   * so many milliseconds. Default 60,000.
+   */
+  readonly patience?: number
+  /**
+   * Live mode: what happens when the engine fails. A page that is not here cannot be had then, so the process ends with a message;
+   * with 'error' it goes on, touches find whatever there is, and every call is refused. Default 'abort'.
+   */
+  readonly onEngineDeath?: EngineDeathOption
   /** Takes notices and warnings. Default: console.warn. */
   readonly onNotice?: (text: string) => void
 }
@@ -83,6 +98,9 @@ export interface HeapSettings {
   readonly unfreed: UnfreedOption
   /** Names of options that mean something in live mode only. */
   readonly liveOnly: readonly string[]
+  /** Milliseconds. */
+  readonly patience: number
+  readonly onEngineDeath: EngineDeathOption
   readonly onNotice: (text: string) => void
 }
 
@@ -112,6 +130,8 @@ export function parseHeapOptions(options: HeapOptions): HeapSettings {
     trace: parseTraceOptions(trace),
     unfreed: oneOf(options.unfreed, 'unfreed', UNFREED_OPTIONS, 'ignore'),
     liveOnly: [...(memory === undefined ? [] : ['memory']), ...(swap === undefined ? [] : ['swap'])],
+    patience: parsePatience(options.patience),
+    onEngineDeath: oneOf(options.onEngineDeath, 'onEngineDeath', ENGINE_DEATH_OPTIONS, 'abort'),
     onNotice: parseOnNotice(options.onNotice),
   }
 }
@@ -127,6 +147,8 @@ const OPTION_NAMES = [
   'unfreed',
   'memory',
   'swap',
+  'patience',
+  'onEngineDeath',
   'onNotice',
 ] as const satisfies readonly (keyof HeapOptions)[]
 
@@ -140,6 +162,8 @@ const DEVICE_OPTION_NAMES = [
 ] as const satisfies readonly (keyof MemoryDeviceSpec)[]
 
 const DEVICE_KINDS = ['memory'] as const satisfies readonly DeviceSpec['kind'][]
+
+const PATIENCE_DEFAULT = 60_000 // milliseconds
 
 const DEVICE_MEMORY_DEFAULT = '64 MiB'
 
@@ -212,6 +236,14 @@ function parseShared(shared: boolean | undefined): boolean {
     throw new HeapRangeError(`shared is true, wanted false: ${why}`)
   }
   return flag(shared, 'shared', hasShared)
+}
+
+function parsePatience(patience = PATIENCE_DEFAULT): number {
+  if (typeof patience !== 'number' || Number.isNaN(patience)) {
+    throw new HeapTypeError(`patience is ${describe(patience)}, wanted milliseconds`)
+  }
+  if (patience < 1) throw new HeapRangeError(`patience is ${patience}, wanted at least 1 millisecond`)
+  return patience
 }
 
 function parseOnNotice(onNotice: ((text: string) => void) | undefined): (text: string) => void {

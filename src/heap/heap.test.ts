@@ -405,7 +405,7 @@ describe('openHeap()', () => {
     await expect(openHeap({ mode: 'explicit', memory: '1 GiB' })).rejects.toThrow(
       'NOT_IN_MODE: memory in explicit mode',
     )
-    await expect(openHeap({ memory: 2 ** 20, swap: '1 GiB' })).rejects.toThrow(
+    await expect(openHeap({ shared: false, memory: 2 ** 20, swap: '1 GiB' })).rejects.toThrow(
       /^NOT_IN_MODE: memory and swap in explicit mode: .*; mode is explicit because /,
     )
   })

@@ -68,6 +68,8 @@ export interface HeapParts {
   readonly port: EnginePort
   readonly unfreed: UnfreedOption
   readonly onNotice: (text: string) => void
+  /** Resolves when nothing of the heap is left that was not in the engine's hands. Default: at once. */
+  readonly whenGone?: () => Promise<void>
 }
 
 export class Heap {
@@ -79,11 +81,12 @@ export class Heap {
   readonly #scopes: Scopes
   readonly #unfreed: UnfreedOption
   readonly #onNotice: (text: string) => void
+  readonly #whenGone: () => Promise<void>
   #lastId = 0
   #closing: Promise<CloseReceipt> | null = null
 
   /** @internal Use openHeap. */
-  constructor({ mode, arena, port, unfreed, onNotice }: HeapParts) {
+  constructor({ mode, arena, port, unfreed, onNotice, whenGone }: HeapParts) {
     this.mode = mode
     this.#arena = arena
     this.#port = port
@@ -96,6 +99,7 @@ export class Heap {
     })
     this.#unfreed = unfreed
     this.#onNotice = onNotice
+    this.#whenGone = whenGone ?? (async () => {})
   }
 
   // ---- arrays ----
@@ -306,13 +310,14 @@ export class Heap {
   async stats(): Promise<HeapStats> {
     this.#checkOpen()
     const live = [...this.#allocations.live]
-    const { devices, counters, byArray } = await this.#send('stats', {})
+    const { devices, waiting, counters, byArray } = await this.#send('stats', {})
     return new HeapStats({
       mode: this.mode,
       arrays: live.length,
       allocated: live.reduce((sum, { nbytes }) => sum + nbytes, 0),
       reserved: this.#arena.segments.reduce((sum, { buffer }) => sum + buffer.byteLength, 0),
       devices,
+      waiting,
       counters,
       byArray,
     })
@@ -340,6 +345,7 @@ export class Heap {
   async #close(): Promise<CloseReceipt> {
     const unfreed = this.arrays
     const { misuses } = await this.#send('close', {})
+    await this.#whenGone()
     if (misuses.length > 0) throw errorOf({ code: 'NOT_OWNED', message: '', misuses })
     if (unfreed.length > 0 && this.#unfreed === 'warn') this.#onNotice(`hetmem: ${describeUnfreed(unfreed)}`)
     if (unfreed.length > 0 && this.#unfreed === 'error') throw new HeapError('UNFREED', describeUnfreed(unfreed))

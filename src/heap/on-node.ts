@@ -6,11 +6,10 @@ import { openHeapOn } from './open-heap.ts'
 import type { Platform } from './platform.ts'
 
 const NODE: Platform = {
-  whyNotLive() {
-    const { process } = globalThis as { process?: { platform?: string; versions?: { node?: string } } }
-    if (process?.versions?.node === undefined) return 'real page faults need Node on Linux'
-    if (process.platform !== 'linux') return `real page faults need Linux, and this is ${process.platform}`
-    return 'this version has no engine for real page faults yet'
+  async openLive(settings) {
+    // Loaded where somebody wants it: it is of no use to other systems.
+    const { openLive } = await import('./live/open-live.ts')
+    return await openLive(settings)
   },
 }
 

@@ -6,7 +6,7 @@ import { openHeapOn } from './open-heap.ts'
 import type { Platform } from './platform.ts'
 
 const WEB: Platform = {
-  whyNotLive: () => 'real page faults need Node on Linux',
+  openLive: async () => 'real page faults need Node on Linux',
 }
 
 /** Opens a heap, as the function of the same name does under Node (on-node.ts). */

@@ -1,11 +1,12 @@
 // Opens heaps: decides how accesses of the CPU are found, and puts arena, engine and devices together.
 
-import { PAGE_SIZE } from '../base/addr.ts'
 import { Arena, addressPages, GrowingSegments } from './arena.ts'
 import { ArrayTable } from './engine/array-table.ts'
+import { deviceFrames } from './engine/device.ts'
 import { Engine } from './engine/engine.ts'
 import { ExplicitBackend } from './engine/explicit-backend.ts'
 import { MemoryEngineDevice } from './engine/memory-device.ts'
+import type { EnginePort } from './engine/protocol.ts'
 import { Heap } from './heap.ts'
 import { HeapError } from './heap-error.ts'
 import { type HeapOptions, type HeapSettings, parseHeapOptions } from './heap-options.ts'
@@ -14,11 +15,14 @@ import type { Platform } from './platform.ts'
 /** Opens a heap. What rejects it is told beside `openHeap` of the platform. */
 export async function openHeapOn(platform: Platform, options: HeapOptions): Promise<Heap> {
   const settings = parseHeapOptions(options)
-  const whyNot = settings.mode === 'explicit' ? null : platform.whyNotLive()
-  if (settings.mode === 'live') throw new HeapError('MODE_UNAVAILABLE', `no live heap: ${whyNot}`)
-  if (settings.liveOnly.length > 0) throw notInExplicit(settings, whyNot)
+  const live = settings.mode === 'explicit' ? null : await platform.openLive(settings)
+  if (live !== null && typeof live !== 'string') return live
+  if (settings.mode === 'live' || settings.mode === 'live-user') {
+    throw new HeapError('MODE_UNAVAILABLE', `no ${settings.mode} heap: ${live}`)
+  }
+  if (settings.liveOnly.length > 0) throw notInExplicit(settings, live)
   const heap = await openExplicit(settings)
-  if (whyNot !== null) announce(settings, whyNot)
+  if (live !== null) announce(settings, live)
   return heap
 }
 
@@ -36,6 +40,20 @@ export function registerEngine(heap: Heap, engine: Engine): void {
   engines.set(heap, engine)
 }
 
+/** The way to the engine of a heap, for what the heap has no call for. */
+export function portOf(heap: Heap): EnginePort {
+  const port = ports.get(heap)
+  if (port === undefined) throw new HeapError('FAILED', 'the engine of the heap is not known')
+  return port
+}
+
+const ports = new WeakMap<Heap, EnginePort>()
+
+/** Says how the engine of a heap is reached, for `portOf`. */
+export function registerPort(heap: Heap, port: EnginePort): void {
+  ports.set(heap, port)
+}
+
 async function openExplicit(settings: HeapSettings): Promise<Heap> {
   const { size, segmentMax, shared, devices, check, trace, unfreed, onNotice } = settings
   const arrays = new ArrayTable()
@@ -43,7 +61,7 @@ async function openExplicit(settings: HeapSettings): Promise<Heap> {
   const engine = new Engine({
     backend: new ExplicitBackend(addressPages(size, segmentMax), tagOf),
     arrays,
-    devicePages: devices.reduce((sum, { memory }) => sum + memory / PAGE_SIZE, DEVICE_GAP_PAGES * (devices.length + 1)),
+    devicePages: deviceFrames(devices),
     verbose: trace.verbose,
     sinks: trace.sinks,
   })
@@ -54,11 +72,9 @@ async function openExplicit(settings: HeapSettings): Promise<Heap> {
   })
   const heap = new Heap({ mode: 'explicit', arena, port: engine, unfreed, onNotice })
   registerEngine(heap, engine)
+  registerPort(heap, engine)
   return heap
 }
-
-/** Device memory begins at multiples of 2 MiB. */
-const DEVICE_GAP_PAGES = 512
 
 function notInExplicit({ liveOnly }: HeapSettings, whyNot: string | null): HeapError {
   const names = liveOnly.join(' and ')

@@ -5,7 +5,7 @@
 import { PAGE_SIZE } from '../base/addr.ts'
 import { formatSize } from '../base/size.ts'
 import type { Counters } from '../trace/counters.ts'
-import type { DeviceStats, Outcome, Place, PlaceRun, Skipped } from './engine/protocol.ts'
+import type { DeviceStats, Outcome, Place, PlaceRun, Skipped, WaitingTouch } from './engine/protocol.ts'
 import type { HeapMode } from './heap-options.ts'
 
 /** What sync, prefetch, pin, discard and advise did. */
@@ -103,6 +103,8 @@ export class HeapStats {
   /** Bytes of the buffers that were made for arrays. */
   readonly reserved: number
   readonly devices: readonly DeviceStats[]
+  /** Live mode: touches that wait now, for a launch that writes the page or for a page on its way. */
+  readonly waiting: readonly WaitingTouch[]
   /** Sums over all events since the heap was opened. */
   readonly counters: Counters
   /** The same by name of the array. */
@@ -115,6 +117,7 @@ export class HeapStats {
     this.allocated = stats.allocated
     this.reserved = stats.reserved
     this.devices = stats.devices
+    this.waiting = stats.waiting
     this.counters = stats.counters
     this.byArray = stats.byArray
   }

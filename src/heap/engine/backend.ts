@@ -24,6 +24,8 @@ export interface HeapBackend {
 
   /** Memory for arrays to come. */
   addSegment(addr: Addr, buffer: ArrayBufferLike): void
+  /** An array is going to be mapped there. */
+  prepare(addr: Addr, npages: number): void
   /** Pages that somebody had before are the program's again, with what is in them. They have no frames. */
   renew(addr: Addr, npages: number): void
   /** Makes pages zero that nobody has. */

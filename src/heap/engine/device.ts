@@ -1,5 +1,6 @@
 // What the engine asks of a device. A driver's handle has more; launches go to it directly, through `Engine.launch`.
 
+import { HPAGE_PMD_NR, PAGE_SIZE } from '../../base/addr.ts'
 import type { Access } from '../../trace/events.ts'
 import type { ByteRange } from './protocol.ts'
 
@@ -21,4 +22,9 @@ export interface EngineDevice {
   lostIn(range: ByteRange): string | null
   /** Takes the device away, after everything that it has to do. Its pages come back, as far as they can. */
   close(): Promise<void>
+}
+
+/** Frames that the memory of devices may take up: each begins at a multiple of 2 MiB. `memory` is in bytes. */
+export function deviceFrames(devices: readonly { readonly memory: number }[]): number {
+  return devices.reduce((sum, { memory }) => sum + memory / PAGE_SIZE, HPAGE_PMD_NR * (devices.length + 1))
 }

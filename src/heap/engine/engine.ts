@@ -9,7 +9,7 @@
 // done before `call` returns.
 
 import { type Addr, PAGE_SIZE, type Pfn, pageAlignDown, pageAlignUp, pteIndex } from '../../base/addr.ts'
-import { assert } from '../../base/assert.ts'
+import { assert, formatAddr } from '../../base/assert.ts'
 import { EAGAIN, EFAULT, MmError } from '../../base/errno.ts'
 import { isClaimed, whenUnclaimed } from '../../devices/claims.ts'
 import { mmapReadLock, mmapWriteLock } from '../../devices/edge.ts'
@@ -54,6 +54,7 @@ import type {
   Place,
   PlaceRun,
   Reply,
+  WaitingTouch,
 } from './protocol.ts'
 
 export interface EngineOptions {
@@ -65,6 +66,8 @@ export interface EngineOptions {
   /** Steps behind events are recorded too. */
   readonly verbose: boolean
   readonly sinks: readonly Sink[]
+  /** Touches that wait now. Default: nobody waits. */
+  readonly waiting?: () => readonly WaitingTouch[]
 }
 
 /** What a device needs to be made. */
@@ -109,6 +112,7 @@ export class Engine implements EnginePort {
   readonly #running = new Set<Promise<void>>()
   /** What the CPU did to pages that were not its own, and nobody has been told of. */
   #misuses: Misuse[] = []
+  readonly #waiting: () => readonly WaitingTouch[]
   #closed = false
 
   constructor(options: EngineOptions) {
@@ -124,6 +128,7 @@ export class Engine implements EnginePort {
     this.sys = new System(backend.mmu, { devicePages })
     this.mm = new Mm(this.sys)
     this.#holds = new Holds(this.mm)
+    this.#waiting = options.waiting ?? (() => [])
   }
 
   /** Adds a device. */
@@ -208,6 +213,7 @@ export class Engine implements EnginePort {
   #map(args: NewArray): null {
     const { addr, npages, nstale, name } = args
     this.arrays.add(args)
+    this.backend.prepare(addr, npages)
     if (nstale > 0) this.backend.renew(addr, nstale)
     assert(!this.mm.mmapLock.writer, 'nobody holds mmapLock for writing across a wait')
     const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE
@@ -375,6 +381,7 @@ export class Engine implements EnginePort {
   #stats(): EngineStats {
     const { counters } = this.tracer
     return {
+      waiting: this.#waiting(),
       devices: this.devices.map(({ name, nbytes, nbytesUsed }) => ({ name, memory: nbytes, used: nbytesUsed })),
       counters: structuredClone(counters.total),
       byArray: structuredClone(Object.fromEntries(counters.byAllocation)),
@@ -525,7 +532,9 @@ export class Engine implements EnginePort {
     for (const { start, end } of ranges) {
       if (start === end) continue
       const array = this.arrays.at(start)
-      assert(array !== undefined && end <= array.end, () => `bytes ${start} to ${end} are those of one array`)
+      // Messages of several threads meet here, so what one of them uses another one may have freed.
+      if (array === undefined) throw new Refusal('USE_AFTER_FREE', `no array is at ${formatAddr(start)} any more`)
+      assert(end <= array.end, () => `bytes ${start} to ${end} are those of one array`)
       pages.push({ array, start, end, firstPage: pageAlignDown(start), endPage: pageAlignUp(end) })
     }
     return pages

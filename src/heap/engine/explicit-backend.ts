@@ -45,6 +45,8 @@ export class ExplicitBackend implements HeapBackend {
     this.mmu.addSegment(addr, buffer)
   }
 
+  prepare(): void {}
+
   renew(addr: Addr, npages: number): void {
     this.mmu.renew(addr, npages)
   }

@@ -5,6 +5,7 @@
 // nobody to wait for and no thread in between.
 
 import type { Counters } from '../../trace/counters.ts'
+import type { Access } from '../../trace/events.ts'
 import type { ArrayTypeName } from '../array-types.ts'
 import type { HeapErrorCode, Misuse } from '../heap-error.ts'
 
@@ -91,7 +92,22 @@ export interface DeviceStats {
   readonly used: number
 }
 
+/** A thread of the program that waits for a page now. */
+export interface WaitingTouch {
+  /** Name of the array, empty for memory that is none. */
+  readonly array: string
+  /** Number of the thread, as the system counts; 0 where it does not tell. */
+  readonly thread: number
+  readonly access: Access
+  /** Milliseconds that it has waited. */
+  readonly ms: number
+  /** For what, as a phrase. */
+  readonly reason: string
+}
+
 export interface EngineStats {
+  /** Live mode: touches that wait. */
+  readonly waiting: readonly WaitingTouch[]
   readonly devices: readonly DeviceStats[]
   /** What happened since the heap was opened; all zero while tracing is off. */
   readonly counters: Counters

@@ -75,6 +75,7 @@ export class Kernel {
   readonly #pread: KoffiFunction
   readonly #getpagesize: KoffiFunction
   readonly #setenv: KoffiFunction
+  readonly #alarm: KoffiFunction
 
   constructor(koffi: Koffi) {
     const libc = koffi.load(null) // what the process itself is linked to: glibc or musl
@@ -93,6 +94,7 @@ export class Kernel {
     this.#read = libc.func('read', 'int64_t', ['int', 'uint64_t', 'uint64_t'])
     this.#pread = libc.func('pread', 'int64_t', ['int', 'uint64_t', 'uint64_t', 'int64_t'])
     this.#getpagesize = libc.func('getpagesize', 'int', [])
+    this.#alarm = libc.func('alarm', 'uint', ['uint'])
     this.#setenv = libc.func('setenv', 'int', ['str', 'str', 'int'])
     const buffer = new ArrayBuffer(CONTROL_NBYTES)
     this.control = new ControlBlock(buffer, this.addressOf(new Uint8Array(buffer)))
@@ -177,6 +179,11 @@ export class Kernel {
   setenv(name: string, value: string): void {
     this.#throwing('setenv', this.#setenv(name, value, 1))
     process.env[name] = value
+  }
+
+  /** Ends the process in so many seconds, by SIGALRM, whatever its threads are doing then. */
+  alarm(seconds: number): void {
+    this.#alarm(seconds)
   }
 
   /** Where a view begins in memory. It must not be one on the JavaScript heap: views of buffers are not. */

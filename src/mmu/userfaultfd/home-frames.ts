@@ -79,6 +79,21 @@ export class HomeFrames {
     if (this.#punches.length >= PUNCH_BATCH) this.trim()
   }
 
+  /** Gives the file a page of zeroes for a frame that is free, and goes on to be. */
+  prepareStray(pfn: Pfn): void {
+    assert((this.#state[pfn] & TAKEN) === 0, () => `frame ${pfn} belongs to somebody`)
+    const offset = this.offsetOf(pfn)
+    this.segmentOf(pfn).alias.fill(0, offset, offset + PAGE_SIZE)
+    this.#back(pfn)
+  }
+
+  /** The page of a stray is not needed any more. */
+  dropStray(pfn: Pfn): void {
+    this.segmentOf(pfn).zapUser(this.offsetOf(pfn), PAGE_SIZE)
+    this.#punches.push(pfn)
+    if (this.#punches.length >= PUNCH_BATCH) this.trim()
+  }
+
   /** Gives the memory of all freed pages back to the system. Returns how many pages that were. */
   trim(): number {
     const punches = this.#punches

@@ -59,6 +59,8 @@ const DIRTY = 1 << 2
 const RUN_MAX = 512
 /** Runs with fewer pages between them than this are one: asking about a page is cheaper than asking twice. */
 const GAP_MAX = 16
+/** Pages that nobody has and programs touched all the same. More are taken away again, the oldest first. */
+const STRAYS_MAX = 4096 // pages, 16 MiB
 /** How often a call may say that the address space is changing. It is rare, so more is a fault of ours. */
 const RETRIES_MAX = 1000
 
@@ -73,6 +75,8 @@ export class UserfaultfdMmu implements Mmu {
   readonly #devices: DeviceFrames
   readonly #state: Uint8Array
   readonly #marks = new Uint8Array(RUN_MAX)
+  /** Pages of nobody that a program has touched, oldest first. */
+  readonly #strays = new Set<Pfn>()
   #attached = false
   #batching = false
   /** Installs of the batch that are not done yet: one run of pages, alike. */
@@ -242,6 +246,35 @@ export class UserfaultfdMmu implements Mmu {
     return true
   }
 
+  /**
+   * Answers a touch of a page that nobody has: memory that was freed, or was never given to anybody. The program finds zeroes
+   * there, and what it stores is gone one day.
+   */
+  mapStray(addr: Addr): void {
+    this.#flush()
+    const pfn = addrToVpn(addr)
+    assert((this.#state[pfn] & READ) === 0, () => `page ${pfn} is that of a mapping`)
+    if (!this.#strays.has(pfn)) {
+      for (const oldest of this.#strays) {
+        if (this.#strays.size < STRAYS_MAX) break
+        this.#dropStray(oldest)
+      }
+      this.frames.prepareStray(pfn)
+      this.#strays.add(pfn)
+    }
+    const start = this.frames.userAddr(pfn)
+    const done = this.#uffd.mapPages(start, PAGE_SIZE, false)
+    if (done < 0 && done !== -EEXIST && done !== -EAGAIN) throw systemError(done, 'UFFDIO_CONTINUE', start)
+    // It was there already, or the thread has to ask again.
+    if (done < 0) this.#uffd.wake(start, PAGE_SIZE)
+  }
+
+  /** These pages are going to be somebody's: what programs left there is gone, and their next touch is a fault. */
+  dropStrays(addr: Addr, npages: number): void {
+    const first = addrToVpn(addr)
+    for (const pfn of this.#strays) if (pfn >= first && pfn < first + npages) this.#dropStray(pfn)
+  }
+
   /** Whether a page is installed: what brings pages ahead of their touch leaves those out, each costs a call of its own. */
   isInstalled(addr: Addr): boolean {
     const isPending = addrToVpn(addr) >= this.#pendingPfn && addrToVpn(addr) < this.#pendingPfn + this.#pendingPages
@@ -261,6 +294,11 @@ export class UserfaultfdMmu implements Mmu {
     for (const { addr, nbytes } of this.ranges) this.#uffd.unregister(addr, nbytes)
     this.frames.close()
     this.#pagemap?.close()
+  }
+
+  #dropStray(pfn: Pfn): void {
+    this.#strays.delete(pfn)
+    this.frames.dropStray(pfn)
   }
 
   #flush(): void {

@@ -1,0 +1,41 @@
+// What passes between the program and the thread of its engine besides calls: how to begin, and what came of it.
+
+import type { MessagePort } from 'node:worker_threads'
+import type { UserRange } from '../../mmu/userfaultfd/exit-hook.ts'
+import type { LiveSupport } from '../../mmu/userfaultfd/features.ts'
+import type { MemoryDeviceSettings } from '../heap-options.ts'
+
+export interface EngineSettings {
+  readonly support: LiveSupport
+  /** Pages of the heap, in whole 64 KiB. */
+  readonly nframes: number
+  readonly devices: readonly MemoryDeviceSettings[]
+  readonly verbose: boolean
+  /** Somebody wants to have the events. */
+  readonly isTraced: boolean
+  readonly patienceMs: number
+  /** The end of the engine is that of the process. */
+  readonly endsProcess: boolean
+  /** Where the functions are that launches on memory devices run, null for nowhere. */
+  readonly functions: string | null
+}
+
+/** `workerData` of the engine's thread. */
+export interface EngineStart {
+  readonly settings: EngineSettings
+  /** For the calls of the program. */
+  readonly port: MessagePort
+  /** See life.ts. */
+  readonly life: Int32Array<SharedArrayBuffer>
+}
+
+/** What the engine's thread tells when it is ready. */
+export interface EngineReady {
+  /** The userfaultfd, and what is registered with it. */
+  readonly fd: number
+  readonly ranges: readonly UserRange[]
+  /** The segments. */
+  readonly buffers: readonly SharedArrayBuffer[]
+  /** Where the system shows the thread: 'PID/task/TID' below /proc. */
+  readonly thread: string
+}

@@ -1,0 +1,73 @@
+// The thread of a live heap's engine. It lives until the heap is closed, and if it ends before, so does the process (life.ts).
+
+import { readlinkSync } from 'node:fs'
+import { parentPort, workerData } from 'node:worker_threads'
+import { assert } from '../../base/assert.ts'
+import { loadKernel } from '../../mmu/userfaultfd/ffi.ts'
+import { BatchSink } from '../../trace/batch-sink.ts'
+import type { EnginePort } from '../engine/protocol.ts'
+import { type EngineNews, serveCalls } from '../engine/remote-port.ts'
+import { portChannel } from './channels.ts'
+import type { EngineReady, EngineStart } from './engine-settings.ts'
+import { ENGINE_CLOSED, ENGINE_DIED, endProcess } from './life.ts'
+import { LiveEngine } from './live-engine.ts'
+
+assert(parentPort !== null, 'this is the thread of an engine')
+const program = parentPort
+const { settings, port, life } = workerData as EngineStart
+const kernel = await loadKernel()
+
+process.on('uncaughtException', (error) => die(`its engine failed: ${error.stack ?? error}`))
+process.on('unhandledRejection', (error) => die(`its engine failed: ${error instanceof Error ? error.stack : error}`))
+process.on('exit', (code) => {
+  if (Atomics.load(life, 0) !== ENGINE_CLOSED) die(`its engine ended with code ${code}`)
+})
+
+const channel = portChannel(port)
+const batches = new BatchSink({
+  post: (events) => channel.send({ events } satisfies EngineNews),
+  schedule: (flush) => void setImmediate(flush),
+})
+const live = new LiveEngine({
+  kernel,
+  settings,
+  sinks: settings.isTraced ? [batches] : [],
+  takeCalls: () => {
+    for (let next = channel.receive(); next !== undefined; next = channel.receive()) take(next.message)
+  },
+  giveUp: (message) => die(message),
+})
+await live.open(settings)
+
+const calls: EnginePort = {
+  call(call, args, reply) {
+    live.engine.call(call, args, (answer) => {
+      if (call === 'close') {
+        batches.flush()
+        // Before the answer: whoever has it may let his process end.
+        Atomics.store(life, 0, ENGINE_CLOSED)
+      }
+      reply(answer)
+      if (call === 'close') end()
+    })
+  },
+}
+const take = serveCalls(calls, channel)
+channel.keepAlive(true)
+const thread = readlinkSync('/proc/thread-self')
+const { ranges, buffers } = live.mmu
+program.postMessage({ fd: live.events.fd, ranges, buffers, thread } satisfies EngineReady)
+
+function end(): void {
+  live.close()
+  channel.close()
+  process.exit(0)
+}
+
+function die(message: string): never {
+  Atomics.store(life, 0, ENGINE_DIED)
+  const text = `a live heap cannot go on, as ${message}`
+  if (settings.endsProcess) endProcess(kernel, text)
+  process.removeAllListeners('exit')
+  process.exit(1)
+}

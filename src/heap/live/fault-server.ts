@@ -1,0 +1,236 @@
+// Answers the page faults of programs: for each it does what the kernel's fault handler would do, and the program's thread goes
+// on. The loop of the engine brings them (mmu/userfaultfd/fault-events.ts).
+//
+//   a store to a protected page    ── resolveStore ──> done
+//   anything else                  ── handleMmFault ─> done, with the pages around it
+//                                        └ has to wait ─> others are served meanwhile; then it is tried again
+//
+// Nobody is forgotten. A touch that waits is looked at again and again, and when nothing at all has moved for as long as the
+// heap is told to be patient, it will never be answered: that is the end, with the name of whom it waited for.
+
+import { type Addr, PAGE_SIZE } from '../../base/addr.ts'
+import { assert, formatAddr } from '../../base/assert.ts'
+import { isClaimed, runningWriter } from '../../devices/claims.ts'
+import { waitForOther } from '../../devices/edge.ts'
+import { handleMmFault } from '../../mm/fault.ts'
+import type { Mm } from '../../mm/mm.ts'
+import { PTE_WRITE, ptePresent } from '../../mm/pte.ts'
+import { FAULT_FLAG_WRITE, VM_FAULT_ERROR, VM_FAULT_RETRY, vmFaultToErrno } from '../../mm/vm-fault.ts'
+import { VM_WRITE } from '../../mm/vm-flags.ts'
+import type { Vma } from '../../mm/vma.ts'
+import type { Fault } from '../../mmu/userfaultfd/fault-events.ts'
+import type { UserfaultfdMmu } from '../../mmu/userfaultfd/userfaultfd-mmu.ts'
+import type { Tracer } from '../../trace/tracer.ts'
+import type { ArrayTable } from '../engine/array-table.ts'
+import { entryFlags } from '../engine/hand-over.ts'
+import type { WaitingTouch } from '../engine/protocol.ts'
+import { FaultWindows } from './fault-windows.ts'
+
+/** Faults on one page that may end without the access being possible. Hardware would go on forever. */
+const FRUITLESS_FAULTS_MAX = 100
+
+/** Waits that are worth an event. */
+const STALL_MS = 50
+
+/** How often those who wait are looked at. */
+const LOOK_MS = 200
+
+export interface FaultSite {
+  readonly mm: Mm
+  readonly mmu: UserfaultfdMmu
+  readonly arrays: ArrayTable
+  readonly tracer: Tracer
+  /** Takes the calls that have come and were not looked at: one of them may map the page. */
+  takeCalls(): void
+  /** What the touch of a page means that cannot be had, as a sentence. */
+  explain(errno: number, addr: Addr): string
+  /** Counts whatever gets somebody ahead. */
+  progress(): number
+  /** Milliseconds without progress after which a touch is given up. */
+  readonly patienceMs: number
+  /** A touch cannot be answered; does not return. */
+  giveUp(message: string): never
+}
+
+/** A thread wants a page. */
+interface Touch {
+  readonly addr: Addr
+  readonly thread: number
+  write: boolean
+  readonly since: number
+  reason: string
+}
+
+interface Wait {
+  readonly until: Promise<unknown>
+  readonly reason: string
+}
+
+export class FaultServer {
+  readonly #site: FaultSite
+  readonly #windows = new FaultWindows()
+  /** By address of the page. Of several threads that want the same page the first stands for all. */
+  readonly #waiting = new Map<Addr, Touch>()
+  #timer: ReturnType<typeof setInterval> | null = null
+  #lastProgress = 0
+  #progressAt = 0
+  #nstrays = 0
+
+  constructor(site: FaultSite) {
+    this.#site = site
+  }
+
+  /** Touches of memory that nobody has. */
+  get nstrays(): number {
+    return this.#nstrays
+  }
+
+  serve(faults: readonly Fault[]): void {
+    const { mmu } = this.#site
+    for (const { addr: userAddr, write, wp, tid } of faults) {
+      const addr = mmu.heapAddr(userAddr)
+      assert(addr >= 0, () => `a fault at ${formatAddr(userAddr)} is one of the heap`)
+      if (wp && mmu.resolveStore(addr)) continue
+      const waiting = this.#waiting.get(addr)
+      if (waiting !== undefined) {
+        waiting.write ||= write
+        continue
+      }
+      const touch: Touch = { addr, thread: tid, write, since: performance.now(), reason: '' }
+      const wait = this.#attempt(touch)
+      if (wait !== null) void this.#serveLater(touch, wait)
+    }
+  }
+
+  /** Touches that wait now, for statistics. */
+  waiting(): WaitingTouch[] {
+    const now = performance.now()
+    return [...this.#waiting.values()].map(({ addr, thread, write, since, reason }) => ({
+      array: this.#site.arrays.nameAt(addr) ?? '',
+      thread,
+      access: write ? 'write' : 'read',
+      ms: now - since,
+      reason,
+    }))
+  }
+
+  async #serveLater(touch: Touch, first: Wait): Promise<void> {
+    this.#waiting.set(touch.addr, touch)
+    this.#startLooking()
+    for (let wait: Wait | null = first; wait !== null; wait = this.#attempt(touch)) {
+      touch.reason = wait.reason
+      await wait.until
+      // Somebody else may have been served meanwhile, or the heap is closed.
+      if (!this.#waiting.has(touch.addr)) return
+    }
+    this.#end(touch)
+  }
+
+  #end(touch: Touch): void {
+    const { addr, thread, since, reason } = touch
+    this.#waiting.delete(addr)
+    if (this.#waiting.size === 0) this.#stopLooking()
+    const ms = performance.now() - since
+    const { tracer } = this.#site
+    if (ms < STALL_MS || !tracer.on) return
+    tracer.emit({ kind: 'stall', start: addr, end: addr + PAGE_SIZE, duration: 1000 * ms, thread, reason })
+  }
+
+  /** Tries to answer a touch. Returns null if that is done. */
+  #attempt(touch: Touch): Wait | null {
+    const { mm, mmu, arrays, giveUp } = this.#site
+    const { addr, write } = touch
+    if (mm.vmaLookup(addr) === null) this.#site.takeCalls()
+    const vma = mm.vmaLookup(addr)
+    if (vma === null) {
+      this.#nstrays++
+      mmu.mapStray(addr)
+      return null
+    }
+    if (write && (vma.flags & VM_WRITE) === 0) giveUp(this.#describe(touch, 'which is for reading only'))
+    const claim = runningWriter(mm, { start: addr, end: addr + PAGE_SIZE })
+    if (claim !== undefined) return { until: claim.whenEnded(), reason: 'a launch that writes it' }
+    if (!mm.mmapLock.tryRead()) {
+      return { until: mm.mmapLock.released.promise(), reason: 'a change of mappings' }
+    }
+    const fault = mmu.batch(() => this.#faultIn(vma, touch), write ? { addr, npages: 1 } : undefined)
+    // Unlocking wakes others, and with them whoever calls mm next: the queue is taken before that.
+    const until = (fault & VM_FAULT_RETRY) !== 0 ? waitForOther(mm.sys) : null
+    mm.mmapLock.unlockRead()
+    if ((fault & VM_FAULT_ERROR) !== 0) {
+      giveUp(this.#describe(touch, this.#site.explain(vmFaultToErrno(fault, true), addr)))
+    }
+    if (until === null) return null
+    const device = arrays.at(addr)
+    return { until, reason: device === undefined ? 'a page on its way' : 'a page that is with a device' }
+  }
+
+  /** Makes the access possible, and those to the pages around it. Returns VM_FAULT_* bits. */
+  #faultIn(vma: Vma, { addr, write, thread }: Touch): number {
+    const { mm, mmu, arrays, tracer } = this.#site
+    let fault = 0
+    let nfaults = 0
+    do {
+      fault = handleMmFault(vma, addr, write ? FAULT_FLAG_WRITE : 0)
+      if ((fault & (VM_FAULT_ERROR | VM_FAULT_RETRY)) !== 0) return fault
+      assert(++nfaults < FRUITLESS_FAULTS_MAX, () => `the fault at ${formatAddr(addr)} has an effect`)
+      // What came back from a device has an entry now; the access that is repeated installs it.
+    } while (!mmu.isInstalled(addr) || (write && (entryFlags(mm, addr) & PTE_WRITE) === 0))
+    const array = arrays.at(addr)
+    const { start, end } =
+      array === undefined ? { start: addr, end: addr + PAGE_SIZE } : this.#windows.next(thread, array, addr)
+    this.#faultAround(vma, Math.max(start, vma.start), Math.min(end, vma.end))
+    if (tracer.on) tracer.emit({ kind: 'cpu-fault', start, end, access: write ? 'write' : 'read', thread })
+    return fault
+  }
+
+  /** Installs what can be had at once: pages that are here, and new ones. What is elsewhere stays, unless it is touched. */
+  #faultAround(vma: Vma, start: Addr, end: Addr): void {
+    const { mm, mmu } = this.#site
+    if (end - start <= PAGE_SIZE || isClaimed(mm, { start, end })) return
+    for (let addr = start; addr < end; addr += PAGE_SIZE) {
+      if (mmu.isInstalled(addr)) continue
+      const flags = entryFlags(mm, addr)
+      if (flags !== 0 && !ptePresent(flags)) continue
+      if (handleMmFault(vma, addr, 0) !== 0) return
+    }
+  }
+
+  // ---- those who wait ----
+
+  #startLooking(): void {
+    if (this.#timer !== null) return
+    this.#lastProgress = this.#site.progress()
+    this.#progressAt = performance.now()
+    this.#timer = setInterval(() => this.#look(), LOOK_MS)
+  }
+
+  #stopLooking(): void {
+    if (this.#timer !== null) clearInterval(this.#timer)
+    this.#timer = null
+  }
+
+  #look(): void {
+    const { patienceMs, giveUp } = this.#site
+    const progress = this.#site.progress()
+    if (progress !== this.#lastProgress) {
+      this.#lastProgress = progress
+      this.#progressAt = performance.now()
+      return
+    }
+    if (performance.now() - this.#progressAt < patienceMs) return
+    for (const touch of this.#waiting.values()) {
+      const ms = Math.round(performance.now() - this.#progressAt)
+      giveUp(this.#describe(touch, `waits for ${touch.reason}, and nothing has moved for ${ms} ms`))
+    }
+  }
+
+  #describe({ addr, thread, write }: Touch, what: string): string {
+    const array = this.#site.arrays.at(addr)
+    const where =
+      array === undefined
+        ? `memory at ${formatAddr(addr)}`
+        : `"${array.name}"[${Math.floor((addr - array.start) / array.elementBytes)}]`
+    return `the CPU ${write ? 'stores to' : 'loads'} ${where} (thread ${thread}): ${what}`
+  }
+}

@@ -1,0 +1,98 @@
+// The engine of a live heap, with the hardware under it: start here for what happens on its thread.
+//
+//   program's threads ── calls ──────> Engine ────────> mm ──> LiveBackend ──> UserfaultfdMmu
+//                     ── page faults ─> FaultServer ────┘                          │
+//                                          ^ FaultEvents <── userfaultfd <─────────┘
+//
+// Nothing here ever waits for a thread of the program: it may be waiting for us. So no Atomics.wait and no look into what
+// programs see, and nothing on the way of a fault that uses the pool of threads, whose threads may all be waiting for pages.
+
+import { type Addr, PAGE_SIZE } from '../../base/addr.ts'
+import { MmError } from '../../base/errno.ts'
+import { FaultEvents } from '../../mmu/userfaultfd/fault-events.ts'
+import { openDetected } from '../../mmu/userfaultfd/features.ts'
+import type { Kernel } from '../../mmu/userfaultfd/ffi.ts'
+import { UserfaultfdMmu } from '../../mmu/userfaultfd/userfaultfd-mmu.ts'
+import type { TraceEvent } from '../../trace/events.ts'
+import type { Sink } from '../../trace/tracer.ts'
+import { ArrayTable } from '../engine/array-table.ts'
+import { deviceFrames } from '../engine/device.ts'
+import { Engine } from '../engine/engine.ts'
+import { MemoryEngineDevice } from '../engine/memory-device.ts'
+import type { EngineSettings } from './engine-settings.ts'
+import { FaultServer } from './fault-server.ts'
+import { LiveBackend } from './live-backend.ts'
+
+export interface LiveEngineOptions {
+  readonly kernel: Kernel
+  readonly settings: EngineSettings
+  /** Take events. */
+  readonly sinks: readonly Sink[]
+  /** Begins the calls that have come and were not looked at. */
+  readonly takeCalls: () => void
+  /** A touch cannot be answered: ends the engine. */
+  readonly giveUp: (message: string) => never
+}
+
+/** Counts what gets somebody ahead: data that moves, and whatever else is not itself a touch. */
+class Progress implements Sink {
+  count = 0
+
+  write({ kind }: TraceEvent): void {
+    if (kind !== 'cpu-fault' && kind !== 'stall') this.count++
+  }
+}
+
+export class LiveEngine {
+  readonly engine: Engine
+  readonly mmu: UserfaultfdMmu
+  readonly events: FaultEvents
+  readonly faults: FaultServer
+
+  constructor({ kernel, settings, sinks, takeCalls, giveUp }: LiveEngineOptions) {
+    const { support, nframes, devices, verbose, patienceMs } = settings
+    this.events = new FaultEvents(kernel, openDetected(kernel, support), (faults) => this.faults.serve(faults))
+    this.mmu = new UserfaultfdMmu({ kernel, fd: this.events.fd, tracking: support.tracking, nframes })
+    const arrays = new ArrayTable()
+    const progress = new Progress()
+    this.engine = new Engine({
+      backend: new LiveBackend(this.mmu),
+      arrays,
+      devicePages: deviceFrames(devices),
+      verbose,
+      sinks: [progress, ...sinks],
+      waiting: () => this.faults.waiting(),
+    })
+    const { mm, tracer } = this.engine
+    this.faults = new FaultServer({
+      mm,
+      mmu: this.mmu,
+      arrays,
+      tracer,
+      takeCalls,
+      explain: (errno, addr) => this.#explain(errno, addr),
+      progress: () => progress.count,
+      patienceMs,
+      giveUp,
+    })
+  }
+
+  /** Adds the devices. */
+  async open({ devices }: EngineSettings): Promise<void> {
+    for (const device of devices) await this.engine.addDevice(async (site) => new MemoryEngineDevice(site, device))
+  }
+
+  /** Gives all memory back; programs that still have arrays find zeroes. The engine has been closed. */
+  close(): void {
+    this.events.close()
+    this.mmu.close()
+  }
+
+  #explain(errno: number, addr: Addr): string {
+    for (const device of this.engine.devices) {
+      const lost = device.lostIn({ start: addr, end: addr + PAGE_SIZE })
+      if (lost !== null) return lost
+    }
+    return new MmError(errno, 'fault', { addr }).message
+  }
+}
