@@ -30,6 +30,7 @@ export const EMFILE = 24
 export const ENOTTY = 25
 export const ENOSPC = 28
 export const ENOSYS = 38
+export const EBADMSG = 74
 export const EOVERFLOW = 75
 export const EOPNOTSUPP = 95
 export const EHWPOISON = 133
@@ -56,6 +57,7 @@ const ERRORS = {
   ENOTTY: { errno: ENOTTY, text: 'no such operation on this file' },
   ENOSPC: { errno: ENOSPC, text: 'no space left' },
   ENOSYS: { errno: ENOSYS, text: 'not implemented' },
+  EBADMSG: { errno: EBADMSG, text: 'damaged contents' },
   EOVERFLOW: { errno: EOVERFLOW, text: 'value too large' },
   EOPNOTSUPP: { errno: EOPNOTSUPP, text: 'operation not supported' },
   EHWPOISON: { errno: EHWPOISON, text: 'memory page has a hardware error' },

@@ -10,7 +10,9 @@
 import { PAGE_SIZE } from '../base/addr.ts'
 import { parseSize, type Size } from '../base/size.ts'
 import { Mm } from '../mm/mm.ts'
+import type { SwapDevice } from '../mm/swap-device.ts'
 import { System, type ThpMode } from '../mm/system.ts'
+import type { Mmu } from '../mmu/mmu.ts'
 import { SimulatedMmu } from '../mmu/simulated/simulated-mmu.ts'
 import { checkCount, checkWhole } from './arguments.ts'
 import { MemoryFile } from './memory-file.ts'
@@ -23,6 +25,8 @@ export interface MachineOptions {
   readonly memory?: Size
   /** Swap area. Default 0: none. */
   readonly swap?: Size
+  /** Makes what keeps the swapped pages. Default: memory, where writing and reading is done at once. */
+  readonly swapDevice?: (mmu: Mmu) => SwapDevice
   /** Part of `memory` that only pages coming back from a device may use, so that a device can always be emptied. Default 0. */
   readonly reserve?: Size
   /** Transparent huge pages for anonymous memory. Default 'never'. */
@@ -63,6 +67,7 @@ export class Machine implements ProcessTable {
       hugetlbPages,
       faultAroundPages,
       ...(options.splitEvents !== undefined && { splitEvents: options.splitEvents }),
+      ...(options.swapDevice !== undefined && { swapDevice: options.swapDevice(this.mmu) }),
     })
   }
 

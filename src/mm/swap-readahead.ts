@@ -14,7 +14,7 @@ const WINDOW_MAX = 512 // pages, 2 MiB
 const WINDOW_FIRST = 8 // pages, 2^page_cluster of Linux
 /** A touch this close behind a window goes on where it ended: resident pages may lie between. */
 const NEAR = 16 * PAGE_SIZE // bytes
-/** Frames that read-ahead leaves to those who need one now. */
+/** Frames that read-ahead leaves to those who need one now, where memory is not smaller than eight times that. */
 const FREE_MIN = 64
 
 /** The last window of a mapping. */
@@ -53,7 +53,8 @@ function nextWindow(vma: Vma, addr: Addr, last: Window | undefined, isBackward: 
 function readable({ mm }: Vma, addr: Addr, start: Addr, end: Addr): SwapPage[] {
   const { sys } = mm
   const batch: SwapPage[] = []
-  for (let at = start; at < end && sys.nfree > sys.reservePages + FREE_MIN; at += PAGE_SIZE) {
+  const floor = sys.reservePages + Math.min(FREE_MIN, sys.memoryPages >>> 3)
+  for (let at = start; at < end && sys.nfree > floor; at += PAGE_SIZE) {
     if (at === addr) continue
     const table = mm.pageTable.findPte(at)
     if (table === null) continue
