@@ -1,8 +1,8 @@
 // The layer picture of docs/architecture.md as a table; `npm run layers` holds it.
 //
 //   base, uapi  <-  trace  <-  mmu/mmu.ts  <-  mm  <-  hmm  <-  devices/*, policies, heap, machine  <-  entry points
-//                                 ^                                                                    ^
-//             mmu/simulated, mmu/explicit, mmu/userfaultfd        graph500, cli, studio, conformance, bench, examples
+//                                 ^                                          ^                         ^
+//             mmu/simulated, mmu/explicit, mmu/userfaultfd    base <- wgsl <- kernel        graph500, cli, studio, conformance, bench, examples
 //
 // An arrow points at what is imported. Type imports count: a type that points upwards is a dependency too.
 // Every arrow points one way, so folders cannot form cycles; cycles of files have rules of their own below.
@@ -14,8 +14,9 @@ const TRACE = ['^src/trace/', ...UAPI]
 const MMU = ['^src/mmu/mmu\\.ts$', ...TRACE]
 const MM = ['^src/mm/', ...MMU]
 const HMM = ['^src/hmm/', ...MM]
+const KERNEL = ['^src/kernel/', '^src/wgsl/', ...BASE]
 // What a program is made of. A policy is handed to a driver by the heap or the machine, so drivers do not import any.
-const PROGRAM = ['^src/mmu/', '^src/devices/', '^src/policies/', ...HMM]
+const PROGRAM = ['^src/mmu/', '^src/devices/', '^src/policies/', ...KERNEL, ...HMM]
 const PACKAGE = ['^src/(?!cli/|graph500/)']
 
 const TESTS = ['\\.test\\.ts$', '^test/']
@@ -30,11 +31,13 @@ const LAYERS = [
   { layer: 'mm', from: '^src/mm/', to: MM },
   { layer: 'hmm', from: '^src/hmm/', to: HMM },
   { layer: 'devices/device.ts', from: '^src/devices/[^/]+\\.ts$', to: ['^src/devices/[^/]+\\.ts$', ...HMM] },
+  { layer: 'wgsl', from: '^src/wgsl/', to: ['^src/wgsl/', ...BASE] },
+  { layer: 'kernel', from: '^src/kernel/', to: KERNEL },
   // Devices do not import each other; the driver below those with memory of their own is no device.
   {
     layer: 'devices/*',
     from: '^src/devices/([^/]+)/',
-    to: ['^src/devices/$1/', '^src/devices/driver/', '^src/devices/[^/]+\\.ts$', ...HMM],
+    to: ['^src/devices/$1/', '^src/devices/driver/', '^src/devices/[^/]+\\.ts$', ...KERNEL, ...HMM],
   },
   { layer: 'policies', from: '^src/policies/', to: ['^src/policies/', ...HMM] },
   { layer: 'heap', from: '^src/heap/', to: ['^src/heap/', ...PROGRAM] },
