@@ -1,0 +1,197 @@
+// Cuts a launch into slices that fit a device. A slice is a range of workgroups along one dimension, with the parts of the
+// arguments that belong to them; an argument of which nobody knows what belongs to whom is needed whole by every slice.
+
+import { PAGE_SIZE, pageAlignDown, pageAlignUp } from '../base/addr.ts'
+import { ENOMEM, MmError } from '../base/errno.ts'
+import { type Box, type Grid, isEmpty, wholeBox } from './grid.ts'
+import { BINDING_ALIGN, type KernelLaunch, type LaunchArgument, type LaunchSlicing } from './program.ts'
+
+/** What a device can take at once. */
+export interface SliceLimits {
+  /** Pages of device memory. */
+  readonly npages: number
+  /** Bytes of one binding. */
+  readonly bindingBytes: number
+}
+
+/** Bytes that lie in one binding of a slice. */
+export interface SliceRange {
+  /** A multiple of BINDING_ALIGN. */
+  readonly start: number
+  readonly end: number
+  readonly write: boolean
+}
+
+/** What the code of a slice has to know of an argument: four words of the launch block. */
+export interface SliceArgument {
+  /** Elements that the slice may use, both included. */
+  readonly first: number
+  readonly last: number
+  /** What is added to an element's index to have its index in the binding; modulo 2^32. */
+  readonly offset: number
+  /** Elements of the whole argument. */
+  readonly length: number
+}
+
+export interface LaunchSlice {
+  readonly box: Box
+  /** In the order of `program.bindings`. */
+  readonly ranges: readonly SliceRange[]
+  /** In the order of `program.args`. */
+  readonly args: readonly SliceArgument[]
+  /** The bodies can run as the user wrote them. */
+  readonly direct: boolean
+}
+
+/**
+ * Cuts a launch, in order. A launch without invocations has no slices.
+ *
+ * Throws an MmError: ENOMEM if one workgroup needs more than the device has, or than it can bind.
+ */
+export function planSlices(launch: KernelLaunch, limits: SliceLimits): LaunchSlice[] {
+  const { grid } = launch
+  if (isEmpty(grid)) return []
+  const whole = makeSlice(launch, null, wholeBox(grid))
+  if (fits(whole, limits, limits.npages) && canRun(launch, whole)) return [whole]
+  const dimension = dimensionToCut(launch)
+  const slices: LaunchSlice[] = []
+  for (let first = 0; first < grid.workgroups[dimension]; ) {
+    const slice = largestSlice(launch, dimension, first, limits)
+    slices.push(slice)
+    first += slice.box.size[dimension]
+  }
+  return slices
+}
+
+/** The four words of each argument and what else the code asks for, for one dispatch. */
+export function launchBlock({ program, grid }: KernelLaunch, slice: LaunchSlice, box: Box): Uint32Array<ArrayBuffer> {
+  const words = new Uint32Array(launchBlockBytes(program.args.length) / 4)
+  for (let d = 0; d < 3; d++) {
+    words[d] = box.first[d] * program.workgroupSize[d]
+    words[4 + d] = grid.count[d]
+    words[8 + d] = grid.workgroups[d]
+    words[12 + d] = box.first[d]
+  }
+  slice.args.forEach(({ first, last, offset, length }, k) => {
+    words.set([first, last, offset, length], 16 + 4 * k)
+  })
+  return words
+}
+
+/** Bytes of a launch block. */
+export function launchBlockBytes(nargs: number): number {
+  return 64 + 16 * Math.max(1, nargs)
+}
+
+/** Pages of device memory that a slice needs; what several ranges share counts once. */
+export function countPages({ ranges }: LaunchSlice): number {
+  let npages = 0
+  let counted = 0
+  for (const { start, end } of [...ranges].sort((a, b) => a.start - b.start)) {
+    const from = Math.max(counted, pageAlignDown(start))
+    const to = pageAlignUp(end)
+    if (to > from) npages += (to - from) / PAGE_SIZE
+    counted = Math.max(counted, to)
+  }
+  return npages
+}
+
+/** The dimension along which most bytes are cut; x if none are. */
+function dimensionToCut({ program, args }: KernelLaunch): 0 | 1 | 2 {
+  const nbytes = [0, 0, 0]
+  args.forEach(({ slicing, length }, k) => {
+    if (slicing !== null) nbytes[slicing.dimension] += length * program.args[k].stride
+  })
+  return nbytes.indexOf(Math.max(...nbytes)) as 0 | 1 | 2
+}
+
+/**
+ * The largest slice from a workgroup on: of half of the memory, so that the next one is brought in while it is computed, or
+ * of all of it where half is too little for one workgroup.
+ */
+function largestSlice(launch: KernelLaunch, dimension: 0 | 1 | 2, first: number, limits: SliceLimits): LaunchSlice {
+  const slice = (size: number) => makeSlice(launch, dimension, boxAlong(launch.grid, dimension, first, size))
+  for (const npages of [Math.floor(limits.npages / 2), limits.npages]) {
+    // Workgroups that fit, and that do not.
+    let enough = 0
+    let tooMany = launch.grid.workgroups[dimension] - first + 1
+    while (tooMany - enough > 1) {
+      const middle = Math.floor((enough + tooMany) / 2)
+      if (fits(slice(middle), limits, npages)) enough = middle
+      else tooMany = middle
+    }
+    if (enough > 0 && canRun(launch, slice(enough))) return slice(enough)
+  }
+  throw doesNotFit(launch, slice(1), limits)
+}
+
+function boxAlong({ workgroups }: Grid, dimension: 0 | 1 | 2, first: number, size: number): Box {
+  const box = { first: [0, 0, 0] as [number, number, number], size: [...workgroups] as [number, number, number] }
+  box.first[dimension] = first
+  box.size[dimension] = size
+  return box
+}
+
+function fits(slice: LaunchSlice, { bindingBytes }: SliceLimits, npages: number): boolean {
+  return countPages(slice) <= npages && slice.ranges.every(({ start, end }) => end - start <= bindingBytes)
+}
+
+/** There is code for it. */
+function canRun({ program }: KernelLaunch, slice: LaunchSlice): boolean {
+  return slice.direct || program.indexed !== null
+}
+
+function doesNotFit({ program }: KernelLaunch, slice: LaunchSlice, limits: SliceLimits): MmError {
+  const needs = `one workgroup of ${program.name} needs ${countPages(slice)} pages, the device has ${limits.npages}`
+  if (countPages(slice) > limits.npages) return new MmError(-ENOMEM, 'launch', { detail: needs })
+  const large = slice.ranges.findIndex(({ start, end }) => end - start > limits.bindingBytes)
+  if (large >= 0) {
+    const names = program.bindings[large].args.join(' and ')
+    const { start, end } = slice.ranges[large]
+    const detail = `${names} of ${program.name} takes a binding of ${end - start} bytes, the device has ${limits.bindingBytes}`
+    return new MmError(-ENOMEM, 'launch', { detail })
+  }
+  const detail = `${program.name} has to be cut to fit the device, and cannot be: ${program.whyNotIndexed}`
+  return new MmError(-ENOMEM, 'launch', { detail })
+}
+
+/** The parts of the arguments that belong to a box; all of them if it is not cut along a dimension. */
+function makeSlice(launch: KernelLaunch, dimension: 0 | 1 | 2 | null, box: Box): LaunchSlice {
+  const { program, args } = launch
+  const ranges = launch.ranges.map(({ start, end }, k) => ({ start, end, write: program.bindings[k].write }))
+  const parts = args.map((arg, k): SliceArgument => {
+    const { length, skip, slicing } = arg
+    const { binding, stride } = program.args[k]
+    if (slicing === null || slicing.dimension !== dimension) return { first: 0, last: length - 1, offset: skip, length }
+    const { first, end } = elementsOf(launch, arg, slicing, box)
+    // The binding begins where one can, at most some elements before.
+    const step = BINDING_ALIGN / commonDivisor(BINDING_ALIGN, stride)
+    const from = Math.floor((skip + first) / step) * step
+    const range = ranges[binding]
+    range.end = Math.min(range.end, range.start + Math.ceil(((skip + end) * stride) / 4) * 4)
+    range.start += from * stride
+    return { first, last: end - 1, offset: (skip - from) >>> 0, length }
+  })
+  // The bodies run as they are where an index is one into the binding, and `arrayLength` of the binding is that of the argument.
+  const isBound = parts.every(({ offset, last, length }, k) => {
+    const { binding, stride } = program.args[k]
+    const nbytes = ranges[binding].end - ranges[binding].start
+    return offset === 0 && last + 1 === length && Math.floor(nbytes / stride) === length
+  })
+  return { box, ranges, args: parts, direct: program.direct !== null && isBound }
+}
+
+/** Elements of an argument that the workgroups of a box use; at least one, because nothing cannot be bound. */
+function elementsOf({ program, grid }: KernelLaunch, { length }: LaunchArgument, slicing: LaunchSlicing, box: Box) {
+  const { dimension: d, per, stride, before, after } = slicing
+  const unit = per === 'workgroup' ? 1 : program.workgroupSize[d]
+  const all = per === 'workgroup' ? grid.workgroups[d] : grid.count[d]
+  const from = box.first[d] * unit - before
+  const to = Math.min((box.first[d] + box.size[d]) * unit, all) + after
+  const first = Math.min(Math.max(0, from * stride), length - 1)
+  return { first, end: Math.max(first + 1, Math.min(to * stride, length)) }
+}
+
+function commonDivisor(a: number, b: number): number {
+  return b === 0 ? a : commonDivisor(b, a % b)
+}
