@@ -4,8 +4,11 @@ import type { Heap } from './heap.ts'
 import type { HeapOptions } from './heap-options.ts'
 import { openHeapOn } from './open-heap.ts'
 import type { Platform } from './platform.ts'
+import { openTraceFiles, traceHeader } from './trace-files.ts'
 
 const NODE: Platform = {
+  traceVariable: () => process.env['HETMEM_TRACE'],
+  openTraceFiles: ({ files, allocations }, mode) => openTraceFiles({ files, allocations, header: traceHeader(mode) }),
   async openLive(settings) {
     // Loaded where somebody wants it: it is of no use to other systems.
     const { openLive } = await import('./live/open-live.ts')

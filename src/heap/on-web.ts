@@ -1,11 +1,17 @@
 // Heaps in web pages and their workers. Nothing here, nor in what it imports, is Node's.
 
 import type { Heap } from './heap.ts'
+import { HeapError } from './heap-error.ts'
 import type { HeapOptions } from './heap-options.ts'
 import { openHeapOn } from './open-heap.ts'
 import type { Platform } from './platform.ts'
 
 const WEB: Platform = {
+  traceVariable: () => undefined,
+  openTraceFiles({ files }) {
+    if (files.length === 0) return []
+    throw new HeapError('FAILED', `opening the trace ${files[0].path}: there are no files here, use trace.sinks`)
+  },
   openLive: async () => 'real page faults need Node on Linux',
 }
 

@@ -11,17 +11,19 @@ import { Heap } from './heap.ts'
 import { HeapError } from './heap-error.ts'
 import { type HeapOptions, type HeapSettings, parseHeapOptions } from './heap-options.ts'
 import type { Platform } from './platform.ts'
+import { withTraceVariable } from './trace-options.ts'
 
 /** Opens a heap. What rejects it is told beside `openHeap` of the platform. */
 export async function openHeapOn(platform: Platform, options: HeapOptions): Promise<Heap> {
-  const settings = parseHeapOptions(options)
+  const parsed = parseHeapOptions(options)
+  const settings = { ...parsed, trace: withTraceVariable(parsed.trace, platform.traceVariable()) }
   const live = settings.mode === 'explicit' ? null : await platform.openLive(settings)
   if (live !== null && typeof live !== 'string') return live
   if (settings.mode === 'live' || settings.mode === 'live-user') {
     throw new HeapError('MODE_UNAVAILABLE', `no ${settings.mode} heap: ${live}`)
   }
   if (settings.liveOnly.length > 0) throw notInExplicit(settings, live)
-  const heap = await openExplicit(settings)
+  const heap = await openExplicit(platform, settings)
   if (live !== null) announce(settings, live)
   return heap
 }
@@ -54,7 +56,7 @@ export function registerPort(heap: Heap, port: EnginePort): void {
   ports.set(heap, port)
 }
 
-async function openExplicit(settings: HeapSettings): Promise<Heap> {
+async function openExplicit(platform: Platform, settings: HeapSettings): Promise<Heap> {
   const { size, segmentMax, shared, devices, check, trace, unfreed, onNotice } = settings
   const arrays = new ArrayTable()
   const tagOf = check ? (pfn: number) => arrays.useTag(pfn) : undefined
@@ -63,7 +65,7 @@ async function openExplicit(settings: HeapSettings): Promise<Heap> {
     arrays,
     devicePages: deviceFrames(devices),
     verbose: trace.verbose,
-    sinks: trace.sinks,
+    sinks: [...platform.openTraceFiles(trace, 'explicit'), ...trace.sinks],
   })
   for (const device of devices) await engine.addDevice(async (site) => new MemoryEngineDevice(site, device))
   const makeBuffer = (nbytes: number) => (shared ? new SharedArrayBuffer(nbytes) : new ArrayBuffer(nbytes))

@@ -2,10 +2,16 @@
 // for pages and their workers. The entry point of the package takes one of them, so a bundle for a page is without whatever is
 // Node's (native modules, threads, files), and no bundler has to be told.
 
+import type { Sink } from '../trace/sink.ts'
 import type { Heap } from './heap.ts'
-import type { HeapSettings } from './heap-options.ts'
+import type { HeapMode, HeapSettings } from './heap-options.ts'
+import type { TraceSettings } from './trace-options.ts'
 
 export interface Platform {
+  /** What the environment says about traces: HETMEM_TRACE. */
+  traceVariable(): string | undefined
+  /** Sinks that write the files of a trace, on this thread. Throws a HeapError if there is no file to be had. */
+  openTraceFiles(trace: TraceSettings, mode: HeapMode): Sink[]
   /** Opens a live heap, or says why there is none here, in words that a program may print. */
   openLive(settings: HeapSettings): Promise<Heap | string>
 }

@@ -6,6 +6,8 @@ import type { ByteRange } from './protocol.ts'
 
 export interface EngineDevice {
   readonly name: string
+  /** What it is, as a phrase: the name of an adapter. */
+  readonly hardware: string
   /** Identity of its memory: `owner` of its pagemaps. */
   readonly owner: unknown
   /** Bytes of device memory, and how many of them hold pages. */

@@ -135,7 +135,10 @@ export class Engine implements EnginePort {
   async addDevice(make: (site: DeviceSite) => Promise<EngineDevice>): Promise<void> {
     const { sys, mm, tracer, arrays } = this
     const { policy } = this.backend
-    this.devices.push(await make({ sys, mm, policy, tracer, nameAt: (addr) => arrays.nameAt(addr) }))
+    const device = await make({ sys, mm, policy, tracer, nameAt: (addr) => arrays.nameAt(addr) })
+    this.devices.push(device)
+    const { name, nbytes, hardware } = device
+    if (tracer.on) tracer.emit({ kind: 'device', device: name, nbytes, hardware })
   }
 
   call<C extends EngineCall>(call: C, args: EngineCalls[C]['args'], reply: (reply: Reply<C>) => void): void {
@@ -219,6 +222,8 @@ export class Engine implements EnginePort {
     const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE
     const mapped = mmMmap(this.mm, addr, npages * PAGE_SIZE, RW, flags)
     assert(mapped === addr, () => `mapping "${name}" at ${addr} returned ${mapped}`)
+    const end = addr + npages * PAGE_SIZE
+    if (this.tracer.on) this.tracer.emit({ kind: 'alloc', start: addr, end, allocation: name, type: args.type })
     return null
   }
 
@@ -229,6 +234,7 @@ export class Engine implements EnginePort {
         const err = mmMunmap(this.mm, start, end - start)
         assert(err === 0, () => `unmapping "${name}" returned ${err}`)
       })
+      if (this.tracer.on) this.tracer.emit({ kind: 'free', start, end, allocation: name })
       // As long as the array has its name.
       this.#collectMisuses()
       this.arrays.remove(array)
@@ -316,6 +322,8 @@ export class Engine implements EnginePort {
           const err = mmMadvise(this.mm, from, to - from, MADV_DONTNEED)
           assert(err === 0, () => `discarding "${array.name}" returned ${err}`)
         })
+        const npages = countPages(from, to)
+        if (this.tracer.on) this.tracer.emit({ kind: 'discard', start: from, end: to, npages })
         this.backend.renew(from, countPages(from, to))
         this.backend.clear(from, countPages(from, to))
       })
@@ -400,6 +408,7 @@ export class Engine implements EnginePort {
     await mmapWriteLock(this.mm)
     this.mm.mmapLock.unlockWrite()
     this.backend.retire(0, 0, () => mmput(this.mm))
+    this.tracer.close()
     for (const each of closed) if (each.status === 'rejected') throw each.reason
     return { misuses }
   }

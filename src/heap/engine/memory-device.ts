@@ -39,6 +39,10 @@ export class MemoryEngineDevice implements EngineDevice {
     return this.device.name
   }
 
+  get hardware(): string {
+    return 'RAM'
+  }
+
   get owner(): unknown {
     return this.device.owner
   }
