@@ -98,8 +98,8 @@ export function withTraceVariable(settings: TraceSettings, variable: string | un
     } else if (Object.hasOwn(flags, name) && path === undefined) {
       flags[name as keyof typeof flags] = true
     } else {
-      const wanted = `jsonl=PATH, perfetto=PATH, ${Object.keys(flags).join(' or ')}`
-      throw new HeapTypeError(`HETMEM_TRACE has ${describe(part)}, wanted ${wanted}, separated by commas`)
+      const wanted = `jsonl=PATH, perfetto=PATH, ${Object.keys(flags).join(', ')}, separated by commas`
+      throw new HeapTypeError(`HETMEM_TRACE has ${describe(part)}, wanted ${wanted}`)
     }
   }
   return { ...settings, ...flags, files }
