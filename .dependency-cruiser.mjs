@@ -19,6 +19,9 @@ const KERNEL = ['^src/kernel/', '^src/wgsl/', ...BASE]
 const PROGRAM = ['^src/mmu/', '^src/devices/', '^src/policies/', ...KERNEL, ...HMM]
 const PACKAGE = ['^src/(?!cli/|graph500/)']
 
+// What `exports` of package.json names.
+const ENTRY_POINTS = ['^src/[^/]+\\.ts$', '^src/(trace|devices/webgpu)/index\\.ts$']
+
 const TESTS = ['\\.test\\.ts$', '^test/']
 
 /** from: the files of a layer. to: all that they may import inside this repository. */
@@ -48,7 +51,7 @@ const LAYERS = [
   { layer: 'studio', from: '^studio/', to: ['^studio/', ...PACKAGE] },
   { layer: 'conformance', from: '^conformance/', to: ['^conformance/', ...PACKAGE] },
   { layer: 'bench', from: '^bench/', to: ['^bench/', ...PACKAGE] },
-  { layer: 'examples', from: '^examples/', to: ['^examples/', ...PACKAGE] },
+  { layer: 'examples', from: '^examples/', to: ['^examples/', ...ENTRY_POINTS] },
 ]
 
 const OURS = '^(src|studio|conformance|bench|examples|test|scripts)/'

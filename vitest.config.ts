@@ -1,5 +1,6 @@
-// Three projects: unit (beside the code, and test/unit, test/kernel, test/slice), model (random programs, slower) and browser
-// (in headless Chromium). Each runs alone with `npm run unit` and so on; `npx vitest run PATH` finds a file in any of them.
+// Projects: unit (beside the code, and test/unit, test/kernel, test/slice), model (random programs, slower), examples (as they
+// were built) and browser (headless Chromium). Each runs alone with `npm run unit` and so on; `npx vitest run PATH` finds a file
+// in any of them.
 // Forks, not threads: tests map memory, set environment variables for native loaders and may end a process.
 import { defineConfig } from 'vitest/config'
 
@@ -35,6 +36,15 @@ export default defineConfig({
           include: ['test/model/**/*.test.ts'],
           testTimeout: longRun ? 0 : 120_000,
           hookTimeout: 20_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'examples',
+          include: ['examples/**/*.test.ts'],
+          globalSetup: './test/helpers/build.ts',
+          testTimeout: 120_000,
         },
       },
       {

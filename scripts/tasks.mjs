@@ -41,6 +41,7 @@ export const TASKS = {
   }),
   unit: (args) => vitest('unit', args),
   model: (args) => vitest('model', args),
+  examples: (args) => vitest('examples', args),
   browser: (args) => vitest('browser', args),
   'model:long': (args) => compiled('test/model/long-run', args),
   conformance: (args) => compiled('conformance/run', withRecordings(args)),

@@ -8,7 +8,7 @@ import { duration, runCaptured } from './process.mjs'
 import { build, ROOT, SetupError } from './setup.mjs'
 import { TASKS } from './tasks.mjs'
 
-const STAGES = ['types', 'lint', 'layers', 'unit', 'model', 'conformance', 'browser']
+const STAGES = ['types', 'lint', 'layers', 'unit', 'model', 'conformance', 'examples', 'browser']
 const SUMMARY = join(ROOT, '.cache/test-summary.json')
 
 /**
@@ -46,7 +46,7 @@ export async function test() {
 
 /** @returns {Promise<Outcome>} */
 async function runStage(stage) {
-  if (['unit', 'model', 'browser'].includes(stage)) return await runTests(stage)
+  if (['unit', 'model', 'examples', 'browser'].includes(stage)) return await runTests(stage)
   if (stage === 'conformance') return await replay()
   const { status, output } = await runTask(stage)
   return status === 0 ? { passed: 1, failed: 0, note: '', output } : { passed: 0, failed: 1, note: '', output }

@@ -5,6 +5,7 @@ import { execFile } from 'node:child_process'
 import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
+import build from '../helpers/build.ts'
 
 const run = promisify(execFile)
 const ROOT = resolve(import.meta.dirname, '../..')
@@ -13,7 +14,7 @@ const ROOT = resolve(import.meta.dirname, '../..')
 export const PROJECT = join(ROOT, '.cache/browser-project')
 
 export default async function makeProject(): Promise<void> {
-  await run(process.execPath, [join(ROOT, 'scripts/run.mjs'), 'build'])
+  await build()
   rmSync(PROJECT, { recursive: true, force: true })
   mkdirSync(PROJECT, { recursive: true })
   writeFileSync(

@@ -1,0 +1,47 @@
+// Runs every example as its reader would: the compiled file, and the TypeScript where this Node runs that. What it prints must be
+// what its head says. `...` there stands for anything.
+
+import { execFile } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { promisify } from 'node:util'
+import { expect, it } from 'vitest'
+
+const ROOT = resolve(import.meta.dirname, '..')
+const EXAMPLES = readdirSync(import.meta.dirname).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
+
+/** Version 22.18 and later say 'strip'. */
+const runsTypeScript = typeof (process.features as { typescript?: unknown }).typescript === 'string'
+
+function linesToPrint(source: string): string[] {
+  const [head] = source.split('\n\n', 1)
+  const [, lines] = head.split('\n// Prints:\n')
+  return lines.split('\n').map((line) => line.replace(/^\/\/ {3}/, ''))
+}
+
+async function linesPrinted(path: string): Promise<string[]> {
+  const { stdout } = await promisify(execFile)(process.execPath, [join(ROOT, path)], { timeout: 60_000 })
+  return stdout.trimEnd().split('\n')
+}
+
+/** The wanted line where the printed one is of its form, which is easier to compare. */
+function asWanted(printed: string, wanted: string | undefined): string {
+  const pieces = wanted?.split('...').map((piece) => piece.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')) ?? []
+  return wanted !== undefined && new RegExp(`^${pieces.join('.+')}$`).test(printed) ? wanted : printed
+}
+
+it.each(EXAMPLES)('%s prints what its head says', async (name) => {
+  const wanted = linesToPrint(readFileSync(join(import.meta.dirname, name), 'utf8'))
+  expect(wanted.length).toBeGreaterThan(0)
+  const paths = [`dist/examples/${name.replace(/\.ts$/, '.js')}`, ...(runsTypeScript ? [`examples/${name}`] : [])]
+  for (const path of paths) {
+    const printed = await linesPrinted(path)
+    expect(printed.map((line, i) => asWanted(line, wanted[i]))).toEqual(wanted)
+  }
+})
+
+it('README.md lists every example', () => {
+  const readme = readFileSync(join(import.meta.dirname, 'README.md'), 'utf8')
+  const listed = [...readme.matchAll(/^\| \[(.+?)\]/gm)].map(([, name]) => name)
+  expect(listed.toSorted()).toEqual(EXAMPLES.toSorted())
+})
