@@ -67,7 +67,8 @@ class FileSink implements Sink {
 /** Files to finish when the thread ends. One listener for all: Node warns about many. */
 const openOutputs = new Set<TraceOutput>()
 
-function closeAll(): void {
+/** Finishes all files of this thread, for one that ends in another way than by its exit. */
+export function closeTraceFiles(): void {
   for (const output of openOutputs) output.close()
 }
 
@@ -84,7 +85,7 @@ class TraceOutput {
     const { path, fd } = openFile(file)
     this.#path = path
     this.#fd = fd
-    if (openOutputs.size === 0) process.on('exit', closeAll)
+    if (openOutputs.size === 0) process.on('exit', closeTraceFiles)
     openOutputs.add(this)
   }
 
@@ -103,7 +104,7 @@ class TraceOutput {
     this.#write()
     closeSync(this.#fd)
     openOutputs.delete(this)
-    if (openOutputs.size === 0) process.off('exit', closeAll)
+    if (openOutputs.size === 0) process.off('exit', closeTraceFiles)
   }
 
   /** Never throws: a timer has no caller. */

@@ -4,6 +4,7 @@ import type { MessagePort } from 'node:worker_threads'
 import type { UserRange } from '../../mmu/userfaultfd/exit-hook.ts'
 import type { LiveSupport } from '../../mmu/userfaultfd/features.ts'
 import type { MemoryDeviceSettings } from '../heap-options.ts'
+import type { TraceFileSettings } from '../trace-options.ts'
 
 export interface EngineSettings {
   readonly support: LiveSupport
@@ -11,7 +12,9 @@ export interface EngineSettings {
   readonly nframes: number
   readonly devices: readonly MemoryDeviceSettings[]
   readonly verbose: boolean
-  /** Somebody wants to have the events. */
+  /** Files that the engine writes events to. */
+  readonly trace: TraceFileSettings
+  /** The program wants to have the events. */
   readonly isTraced: boolean
   readonly patienceMs: number
   /** The end of the engine is that of the process. */

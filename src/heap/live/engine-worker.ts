@@ -7,6 +7,7 @@ import { loadKernel } from '../../mmu/userfaultfd/ffi.ts'
 import { BatchSink } from '../../trace/batch-sink.ts'
 import type { EnginePort } from '../engine/protocol.ts'
 import { type EngineNews, serveCalls } from '../engine/remote-port.ts'
+import { closeTraceFiles, openTraceFiles } from '../trace-files.ts'
 import { portChannel } from './channels.ts'
 import type { EngineReady, EngineStart } from './engine-settings.ts'
 import { ENGINE_CLOSED, ENGINE_DIED, endProcess } from './life.ts'
@@ -31,7 +32,7 @@ const batches = new BatchSink({
 const live = new LiveEngine({
   kernel,
   settings,
-  sinks: settings.isTraced ? [batches] : [],
+  sinks: [...openTraceFiles(settings.trace), ...(settings.isTraced ? [batches] : [])],
   takeCalls: () => {
     for (let next = channel.receive(); next !== undefined; next = channel.receive()) take(next.message)
   },
@@ -66,6 +67,7 @@ function end(): void {
 
 function die(message: string): never {
   Atomics.store(life, 0, ENGINE_DIED)
+  closeTraceFiles()
   const text = `a live heap cannot go on, as ${message}`
   if (settings.endsProcess) endProcess(kernel, text)
   process.removeAllListeners('exit')

@@ -6,12 +6,14 @@ import { detectLive, type LiveSupport, type NoLiveSupport } from '../../mmu/user
 import { loadKernel } from '../../mmu/userfaultfd/ffi.ts'
 import { SEGMENT_MAX } from '../../mmu/userfaultfd/segment.ts'
 import { UFFD_SOURCES } from '../../mmu/userfaultfd/uffd.ts'
+import { SinkList } from '../../trace/sink.ts'
 import { Arena, ArenaSegment, type SegmentSource } from '../arena.ts'
 import type { EngineNews } from '../engine/remote-port.ts'
 import { Heap } from '../heap.ts'
 import { HeapError } from '../heap-error.ts'
 import type { HeapSettings, ModeOption } from '../heap-options.ts'
 import { registerPort } from '../open-heap.ts'
+import { traceHeader } from '../trace-files.ts'
 import { EngineThread } from './engine-thread.ts'
 
 /** Segments are made of memories of WebAssembly, whose pages are of 64 KiB. */
@@ -26,6 +28,7 @@ export async function openLive(settings: HeapSettings): Promise<Heap | string> {
   if (settings.liveOnly.length > 0) {
     throw new HeapError('NOT_IN_MODE', `${settings.liveOnly.join(' and ')} in live mode: not in this version`)
   }
+  const sinks = new SinkList(trace.sinks)
   const engine = new EngineThread(
     await loadKernel(),
     {
@@ -33,6 +36,7 @@ export async function openLive(settings: HeapSettings): Promise<Heap | string> {
       nframes: (Math.ceil(size / GRANULE) * GRANULE) / PAGE_SIZE,
       devices: settings.devices,
       verbose: trace.verbose,
+      trace: { files: trace.files, allocations: trace.allocations, header: traceHeader(support.mode) },
       isTraced: trace.sinks.length > 0,
       patienceMs: settings.patience,
       endsProcess: settings.onEngineDeath === 'abort',
@@ -55,7 +59,7 @@ export async function openLive(settings: HeapSettings): Promise<Heap | string> {
   return heap
 
   function takeNews({ events = [] }: EngineNews): void {
-    for (const event of events) for (const sink of trace.sinks) sink.write(event)
+    for (const event of events) sinks.write(event)
   }
 }
 
