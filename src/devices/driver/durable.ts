@@ -10,7 +10,8 @@ import { mmapReadLock } from '../edge.ts'
 import { CopyList } from './copy-list.ts'
 import { FRAME_PAGE } from './frame-pool.ts'
 import type { OpenMigrations } from './open-migrations.ts'
-import { endOf, type Operation, type RangeUse } from './operation.ts'
+import type { Operation } from './operation.ts'
+import { endOf, type RangeUse } from './range-use.ts'
 import type { ToSystem } from './to-system.ts'
 
 /**

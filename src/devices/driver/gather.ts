@@ -26,7 +26,8 @@ import {
 import type { Vma } from '../../mm/vma.ts'
 import { type Block, FRAME_DUPLICATE, NO_COPY } from './frame-pool.ts'
 import type { OpenMigrations } from './open-migrations.ts'
-import type { Operation, RangeUse } from './operation.ts'
+import type { Operation } from './operation.ts'
+import type { RangeUse } from './range-use.ts'
 
 /** Moves the duplicates of a block's pages that lie elsewhere on the device into the block. */
 export function gatherDuplicates(op: Operation, block: Block): void {

@@ -9,7 +9,7 @@ import { assert, formatAddr } from '../../base/assert.ts'
 import type { Access } from '../../trace/events.ts'
 import type { AddrRange } from '../claims.ts'
 import type { FramePool } from './frame-pool.ts'
-import type { RangeUse } from './operation.ts'
+import type { RangeUse } from './range-use.ts'
 
 /** Bytes of a range that lie next to each other in device memory. */
 export interface DevicePiece {

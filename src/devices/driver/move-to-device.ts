@@ -31,7 +31,8 @@ import type { Vma } from '../../mm/vma.ts'
 import { CopyList } from './copy-list.ts'
 import { type Block, ZEROES } from './frame-pool.ts'
 import type { OpenMigrations } from './open-migrations.ts'
-import type { Operation, RangeUse } from './operation.ts'
+import type { Operation } from './operation.ts'
+import type { RangeUse } from './range-use.ts'
 
 /** Moves what can be moved of one mapping into a block. mmapLock is held for reading, and stays held while the copy runs. */
 export async function moveToDevice(

@@ -4,7 +4,7 @@
 // A frame that is captured keeps its bytes. A page that is captured for writing stays on the device: a touch by the CPU waits
 // for the end of the operation. One that is only read may leave; the operation goes on with the bytes that it found.
 
-import { type Addr, addrToVpn, PAGE_SIZE, pageAlignDown, pageAlignUp, vpnToAddr } from '../../base/addr.ts'
+import { addrToVpn, PAGE_SIZE, pageAlignDown, pageAlignUp, vpnToAddr } from '../../base/addr.ts'
 import type { Placement } from '../../hmm/policy.ts'
 import type { Access } from '../../trace/events.ts'
 import type { AddrRange } from '../claims.ts'
@@ -12,25 +12,8 @@ import type { DeviceParts } from './device-parts.ts'
 import type { DeviceSpace, VpnRun } from './device-space.ts'
 import { CAPTURED, CAPTURED_FOR_WRITING } from './frame-pool.ts'
 import type { ProgramMemory } from './hardware.ts'
+import type { RangeUse } from './range-use.ts'
 import type { Purpose } from './traffic.ts'
-
-/** A range as an operation uses it. */
-export interface RangeUse {
-  readonly access: Access
-  /** First page of the range. */
-  readonly start: Addr
-  /** Frame of each page, -1 while it is not there. */
-  readonly frames: Int32Array
-  /** It has to lie in neighbouring frames. */
-  readonly inOnePiece: boolean
-  /** The frame where it begins if it lies in one piece or is going to; -1 while that is not settled. */
-  firstFrame: number
-}
-
-/** End of the last page of a use. */
-export function endOf({ start, frames }: RangeUse): Addr {
-  return start + frames.length * PAGE_SIZE
-}
 
 export interface OperationOptions<Memory extends ProgramMemory> {
   readonly parts: DeviceParts<Memory>

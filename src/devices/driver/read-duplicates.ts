@@ -11,7 +11,8 @@ import { shareForRead } from '../../mm/share.ts'
 import { CopyList } from './copy-list.ts'
 import { faultIn, othersTurn } from './device-fault.ts'
 import type { Block } from './frame-pool.ts'
-import type { Operation, RangeUse } from './operation.ts'
+import type { Operation } from './operation.ts'
+import type { RangeUse } from './range-use.ts'
 
 /** Copies what can be read of a block and is not on the device. Returns whether it waited for somebody instead. */
 export async function duplicateBlock(op: Operation, use: RangeUse, block: Block): Promise<boolean> {
