@@ -20,6 +20,7 @@ describe('TraceCounters', () => {
       launchDuration: 40,
       launchQueued: 18,
       launchService: 12,
+      launchTransfer: 10,
       launchCompute: 9,
       launchFlush: 1,
       pagesDiscarded: 25,

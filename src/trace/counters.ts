@@ -19,6 +19,7 @@ export interface Counters {
   launchDuration: number
   launchQueued: number
   launchService: number
+  launchTransfer: number
   launchCompute: number
   launchFlush: number
   pagesDiscarded: number
@@ -76,6 +77,7 @@ export function makeCounters(): Counters {
     launchDuration: 0,
     launchQueued: 0,
     launchService: 0,
+    launchTransfer: 0,
     launchCompute: 0,
     launchFlush: 0,
     pagesDiscarded: 0,
@@ -125,6 +127,7 @@ function addEvent(counters: Counters, event: TraceEvent): void {
       counters.launchDuration += event.duration
       counters.launchQueued += event.queued
       counters.launchService += event.service
+      counters.launchTransfer += event.transfer
       counters.launchCompute += event.compute
       counters.launchFlush += event.flush
       break

@@ -135,7 +135,10 @@ export interface ReplayEvent extends CommonFields {
   readonly count: number
 }
 
-/** A kernel ran on a device, or failed to. The parts of its time follow each other and make up its duration. */
+/**
+ * A kernel ran on a device, or failed to. Its time is queued, service, compute and flush, one after the other; where it was cut
+ * into slices, each is the sum over them.
+ */
 export interface LaunchEvent extends CommonFields {
   readonly kind: 'launch'
   readonly device: string
@@ -147,6 +150,8 @@ export interface LaunchEvent extends CommonFields {
   readonly queued: number
   /** Until all pages were there, copies included. */
   readonly service: number
+  /** Copies between system memory and the device, most of it within `service`. */
+  readonly transfer: number
   /** While the kernel ran. */
   readonly compute: number
   /** Until what was written was safe in system memory; 0 unless asked for. */

@@ -38,6 +38,7 @@ const OWN: { [K in EventKind]: fc.Arbitrary<object> } = {
     duration: when,
     queued: when,
     service: when,
+    transfer: when,
     compute: when,
     flush: when,
     nslices: count,

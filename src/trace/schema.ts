@@ -118,6 +118,7 @@ export const EVENT_SCHEMA: { readonly [K in EventKind]: FieldsOf<EventOf<K>> } =
     duration: number,
     queued: number,
     service: number,
+    transfer: number,
     compute: number,
     flush: number,
     nslices: count,

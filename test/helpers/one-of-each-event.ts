@@ -16,7 +16,7 @@ export const ONE_OF_EACH: readonly TraceEvent[] = [
   { ...ON_GPU, time: 8, kind: 'duplication', cause: 'prefetch', npages: 1 },
   {
     ...{ time: 50, kind: 'launch', device: 'gpu', kernel: 'saxpy', mode: 'direct', duration: 40 },
-    ...{ queued: 18, service: 12, compute: 9, flush: 1, nslices: 2 },
+    ...{ queued: 18, service: 12, transfer: 10, compute: 9, flush: 1, nslices: 2 },
     ...{ nresident: 19, nduplicated: 20, npinned: 21, nmigrated: 22 },
   },
   { ...ON_GPU, time: 51, kind: 'duplicate-invalidated', cause: 'coherence', npages: 1 },

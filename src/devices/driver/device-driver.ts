@@ -163,6 +163,7 @@ export class DeviceDriver<Memory extends ProgramMemory> implements HmmDevice<Dri
     const lost = findOnlyCopies(this.parts)
     const error = new DeviceLostError(this.name, reason, lost)
     this.parts.failure = error
+    this.parts.traffic.lost(reason)
     this.parts.hardware.fail(error)
     for (const end of [...this.failing]) end(error)
     for (const space of [...this.spaces.values()]) hmmMirrorUnregister(space.mirror)

@@ -81,8 +81,14 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
         claim.isRunning = true
         const purpose = makePurpose('fault')
         const op = new Operation({ parts, space: this.space, purpose, holdsPages: true, signal, hint: placement })
+        const begunAt = parts.clock.now()
         try {
-          return await runLaunch(this.host, op, request, slices, program, queuedAt)
+          const receipt = await runLaunch(this.host, op, request, slices, program, queuedAt)
+          parts.traffic.launched(receipt, queuedAt)
+          return receipt
+        } catch (error) {
+          parts.traffic.launchFailed(name, error, queuedAt, begunAt)
+          throw error
         } finally {
           op.release()
         }

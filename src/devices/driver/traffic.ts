@@ -4,9 +4,10 @@
 import { type Addr, PAGE_SIZE } from '../../base/addr.ts'
 import type { Mm } from '../../mm/mm.ts'
 import { TraceCounters } from '../../trace/counters.ts'
-import type { Access, Cause, Direction, NewEvent, TraceEvent } from '../../trace/events.ts'
+import type { Access, Cause, Direction, LaunchEvent, NewEvent, TraceEvent } from '../../trace/events.ts'
 import type { Tracer } from '../../trace/tracer.ts'
 import type { DeviceClock } from './device-clock.ts'
+import type { LaunchReceipt } from './receipt.ts'
 
 /** Why something is done, and where that is added up besides the totals of the device. */
 export interface Purpose {
@@ -81,6 +82,31 @@ export class Traffic {
 
   throttled(run: PageRun, delay: number): void {
     this.report({ kind: 'throttling', ...this.place(run), delay }, null)
+  }
+
+  launched({ name, mode, nslices, pages, times }: LaunchReceipt, queuedAt: number): void {
+    const { queued, service, transfer, kernel: compute, flush } = times
+    this.reportLaunch(queuedAt, {
+      ...{ kernel: name, mode, nslices, queued, service, transfer, compute, flush },
+      ...{ nresident: pages.resident, nduplicated: pages.duplicated, npinned: pages.pinned, nmigrated: pages.migrated },
+    })
+  }
+
+  /** A launch began and ended with an error. What it did until then is told by other events. */
+  launchFailed(kernel: string, error: unknown, queuedAt: number, begunAt: number): void {
+    this.reportLaunch(queuedAt, {
+      ...{ kernel, mode: 'direct', nslices: 1, error: error instanceof Error ? error.message : String(error) },
+      ...{ queued: begunAt - queuedAt, service: 0, transfer: 0, compute: 0, flush: 0 },
+      ...{ nresident: 0, nduplicated: 0, npinned: 0, nmigrated: 0 },
+    })
+  }
+
+  lost(reason: string): void {
+    this.report({ kind: 'device-lost', device: this.device, reason }, null)
+  }
+
+  private reportLaunch(queuedAt: number, launch: Omit<LaunchEvent, 'kind' | 'device' | 'duration' | 'time'>): void {
+    this.report({ kind: 'launch', device: this.device, duration: this.clock.now() - queuedAt, ...launch }, null)
   }
 
   private place({ mm, start, end }: PageRun): { device: string; start: Addr; end: Addr; allocation?: string } {
