@@ -220,8 +220,8 @@ describe('the trace', () => {
     await handle.run({ write: [pages(z, 4)] }, addToAll(z, 1, 1))
     await machine.load(z)
     const seen = machine.events.map(({ kind, allocation, ...event }) => {
-      const { cause, direction, npages, nbytes, nfaults } = event as Record<string, unknown>
-      return [kind, allocation, cause ?? nfaults, direction, npages ?? nbytes]
+      const { cause, direction, npages, nbytes, nfaults, mode } = event as Record<string, unknown>
+      return [kind, allocation, cause ?? nfaults ?? mode, direction, npages ?? nbytes]
         .filter((each) => each !== undefined)
         .join(' ')
     })
@@ -232,15 +232,18 @@ describe('the trace', () => {
       'device-fault y 4',
       'migration y fault host-to-device 4',
       'transfer y fault host-to-device 16384',
+      'launch direct',
       'duplicate-invalidated x coherence 1',
       'device-fault x 1',
       'duplication x fault 1',
       'transfer x fault host-to-device 4096',
+      'launch direct',
       'device-fault z 4',
       'migration y eviction device-to-host 4',
       'transfer y eviction device-to-host 16384',
       'migration z fault host-to-device 4',
       'transfer z fault host-to-device 16384',
+      'launch direct',
       'migration z fault device-to-host 1',
       'transfer z fault device-to-host 4096',
       'migration z prefetch device-to-host 3',
