@@ -46,7 +46,8 @@ const LAYERS = [
   { layer: 'heap', from: '^src/heap/', to: ['^src/heap/', ...PROGRAM] },
   { layer: 'machine', from: '^src/machine/', to: ['^src/machine/', ...PROGRAM] },
   { layer: 'entry points', from: '^src/[^/]+\\.ts$', to: PACKAGE },
-  { layer: 'graph500', from: '^src/graph500/', to: ['^src/graph500/', ...PACKAGE] },
+  // It prints as the commands do.
+  { layer: 'graph500', from: '^src/graph500/', to: ['^src/graph500/', '^src/cli/terminal\\.ts$', ...PACKAGE] },
   { layer: 'cli', from: '^src/cli/', to: ['^src/'] },
   { layer: 'studio', from: '^studio/', to: ['^studio/', ...PACKAGE] },
   { layer: 'conformance', from: '^conformance/', to: ['^conformance/', ...PACKAGE] },

@@ -1,0 +1,47 @@
+// Lines that change while somebody watches: they are drawn over each other, as often as is pleasant to look at. Where nobody watches,
+// as in a pipe or a log, nothing is drawn; what has to be in a log is printed as ordinary lines.
+
+import type { OutputStream } from '../cli/terminal.ts'
+
+/** Milliseconds between two pictures. */
+const INTERVAL_MS = 80
+
+export class LiveLines {
+  readonly #stream: OutputStream
+  readonly #now: () => number
+  /** Lines on the screen that are going to be drawn over. */
+  #nlines = 0
+  #drawnAt = Number.NEGATIVE_INFINITY
+
+  constructor(stream: OutputStream, now: () => number = () => performance.now()) {
+    this.#stream = stream
+    this.#now = now
+  }
+
+  /** Whether anybody watches. */
+  get isLive(): boolean {
+    return this.#stream.isTTY === true
+  }
+
+  /** Draws the lines that `make` returns, unless it is too early for another picture. */
+  draw(make: () => readonly string[]): void {
+    const now = this.#now()
+    if (!this.isLive || now - this.#drawnAt < INTERVAL_MS) return
+    this.#drawnAt = now
+    const lines = make()
+    this.#stream.write(`${this.#erase()}${lines.map((line) => `${line}\n`).join('')}`)
+    this.#nlines = lines.length
+  }
+
+  /** Takes the picture away; what is printed next takes its place. */
+  clear(): void {
+    if (this.#nlines > 0) this.#stream.write(this.#erase())
+    this.#nlines = 0
+    this.#drawnAt = Number.NEGATIVE_INFINITY
+  }
+
+  /** Goes to the first line of the picture, and erases from there on. */
+  #erase(): string {
+    return this.#nlines === 0 ? '' : `\x1b[${this.#nlines}F\x1b[J`
+  }
+}
