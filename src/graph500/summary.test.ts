@@ -1,0 +1,77 @@
+import { describe, expect, test } from 'vitest'
+import { MIB } from '../base/size.ts'
+import { COLUMNS_MAX, Terminal } from '../cli/terminal.ts'
+import { type Counters, makeCounters } from '../trace/counters.ts'
+import { summarizeSearches } from './statistics.ts'
+import { type JobSummary, printSummary } from './summary.ts'
+
+function print(job: Partial<JobSummary> = {}, counters: Partial<Counters> = {}, color = false): string[] {
+  let text = ''
+  const searches = Array.from({ length: 4 }, () => ({ seconds: 0.5, nedges: 4_000_000 }))
+  printSummary(new Terminal({ write: (part) => (text += part) }, color), {
+    statistics: summarizeSearches(searches),
+    nsearches: 4,
+    residentTeps: 16e6,
+    plainTeps: 4e6,
+    counters: { ...makeCounters(), ...counters },
+    arrayBytes: 45 * MIB,
+    deviceBytes: 8 * MIB,
+    ...job,
+  })
+  return text.split('\n')
+}
+
+const BYTES = { fault: 0, prefetch: 0, eviction: 0, coherence: 0, user: 0 }
+
+describe('printSummary()', () => {
+  test('compares speeds', () => {
+    const text = print().join('\n')
+    expect(text).toContain('validated: 4 searches')
+    expect(text).toContain('8.00 M edges/s, the harmonic mean; least 8.00 M, median 8.00 M, most 8.00 M')
+    expect(text).toContain('50 % of the same kernels with everything on the device, 16.0 M edges/s')
+    expect(text).toContain('2.0 times the speed of plain JavaScript, 4.00 M edges/s')
+    expect(text).toContain('45 MiB of arrays through 8 MiB of device memory')
+  })
+
+  test('leaves out what was not compared', () => {
+    const text = print({ residentTeps: null, plainTeps: null, nsearches: 1 }).join('\n')
+    expect(text).toContain('validated: 1 search,')
+    expect(text).not.toMatch(/same kernels|plain JavaScript/)
+  })
+
+  test('splits the time', () => {
+    const lines = print({}, { launchCompute: 1e6, launchService: 400_000, launchFlush: 100_000 })
+    const at = lines.findIndex((line) => line.includes('2.00 s in all, 500 ms for a search'))
+    expect(lines[at + 1].trim()).toBe(`${'█'.repeat(20)}${'▒'.repeat(10)}${'·'.repeat(10)}`)
+    expect(lines[at + 2].trim()).toBe('█ kernels 50 %   ▒ bringing memory 25 %   · everything else 25 %')
+  })
+
+  test('never has parts of more than everything', () => {
+    const lines = print({}, { launchCompute: 3e6, launchService: 1e6 })
+    expect(lines.join('\n')).toContain('kernels 75 %   ▒ bringing memory 25 %   · everything else 0 %')
+    expect(lines.join('\n')).toContain(`${'█'.repeat(30)}${'▒'.repeat(10)}\n`)
+  })
+
+  test('says what moved, and why', () => {
+    const text = print(
+      {},
+      {
+        bytesHostToDevice: { ...BYTES, fault: 3 * MIB, prefetch: MIB },
+        bytesDeviceToHost: { ...BYTES, coherence: 2 * MIB },
+        pagesDuplicated: 12_345,
+        pagesMigrated: { ...BYTES, eviction: 7 },
+      },
+    ).join('\n')
+    expect(text).toMatch(/to device {3}4 MiB: 3 MiB because a kernel used it, 1 MiB ahead of use/)
+    expect(text).toMatch(/from device 2 MiB because the CPU used it/)
+    expect(text).toContain('12,345 came to the device as copies for reading, 7 moved')
+    expect(print().join('\n')).toMatch(/from device nothing/)
+  })
+
+  test('fits the width, in colour too', () => {
+    for (const line of print()) expect(line.length).toBeLessThanOrEqual(COLUMNS_MAX)
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: this is what colour is made of
+    const bare = print({}, {}, true).map((line) => line.replace(/\x1b\[[\d;]+m/g, ''))
+    for (const line of bare) expect(line.length).toBeLessThanOrEqual(COLUMNS_MAX)
+  })
+})

@@ -1,0 +1,119 @@
+// What the main job came to, for somebody who reads it once: how fast, compared with what; where the time went; what moved, and why.
+// All figures are counted or measured; a comparison that was not made is not printed.
+
+import { formatSize } from '../base/size.ts'
+import type { Terminal } from '../cli/terminal.ts'
+import { type ByCause, type Counters, sumByCause } from '../trace/counters.ts'
+import { CAUSES, type Cause } from '../trace/events.ts'
+import type { SearchStatistics } from './statistics.ts'
+
+export interface JobSummary {
+  readonly statistics: SearchStatistics
+  readonly nsearches: number
+  /** Harmonic means, in edges per second; null if not measured. */
+  readonly residentTeps: number | null
+  readonly plainTeps: number | null
+  /** Of the searches alone. Durations are microseconds. */
+  readonly counters: Counters
+  /** Bytes of all arrays. */
+  readonly arrayBytes: number
+  /** Bytes of device memory. */
+  readonly deviceBytes: number
+}
+
+const LABEL_WIDTH = 12
+const BAR_WIDTH = 40
+
+export function printSummary(out: Terminal, job: JobSummary): void {
+  const { statistics, nsearches, counters } = job
+  const fact = (label: string, text: string) => out.line(`  ${out.paint('dim', label.padEnd(LABEL_WIDTH))}${text}`)
+  const { teps, seconds } = statistics
+  out.line()
+  out.line(
+    `  ${out.paint('bold', `validated: ${nsearches === 1 ? '1 search' : `${nsearches} searches`}, by the five rules of Graph500`)}`,
+  )
+  out.line()
+  fact('speed', `${out.paint('bold', `${millions(teps.mean)} edges/s`)}, the harmonic mean; ${spread(teps)}`)
+  for (const [what, other] of [
+    ['the same kernels with everything on the device', job.residentTeps],
+    ['plain JavaScript', job.plainTeps],
+  ] as const) {
+    if (other !== null) fact('', `${ratio(teps.mean / other)} of ${what}, ${millions(other)} edges/s`)
+  }
+  fact('memory', `${formatSize(job.arrayBytes)} of arrays through ${formatSize(job.deviceBytes)} of device memory`)
+  const total = seconds.mean * nsearches
+  fact('time', `${total.toFixed(2)} s in all, ${(1000 * seconds.median).toFixed(0)} ms for a search`)
+  for (const line of timeSplit(out, counters, total)) fact('', line)
+  fact('to device', byCause(counters.bytesHostToDevice))
+  fact('from device', byCause(counters.bytesDeviceToHost))
+  fact('pages', pages(counters))
+}
+
+/** Where the time went: a bar of parts, and what they are. */
+function timeSplit(out: Terminal, counters: Counters, totalSeconds: number): string[] {
+  const known = [
+    { what: 'kernels', style: 'onCyan', mark: '█', seconds: counters.launchCompute / 1e6 },
+    {
+      what: 'bringing memory',
+      style: 'onMagenta',
+      mark: '▒',
+      seconds: (counters.launchService + counters.launchFlush) / 1e6,
+    },
+  ] as const
+  const rest = Math.max(0, totalSeconds - known.reduce((sum, { seconds }) => sum + seconds, 0))
+  const parts = [...known, { what: 'everything else', style: 'onGrey', mark: '·', seconds: rest } as const]
+  const sum = parts.reduce((total, { seconds }) => total + seconds, 0)
+  let drawn = 0
+  let upTo = 0
+  const bar = parts.map(({ style, mark, seconds }) => {
+    upTo += seconds
+    const width = Math.round((BAR_WIDTH * upTo) / sum) - drawn
+    drawn += width
+    return out.color ? out.paint(style, ' '.repeat(width)) : mark.repeat(width)
+  })
+  const names = parts.map(({ what, style, mark, seconds }) => {
+    const sign = out.color ? out.paint(style, '  ') : mark
+    return `${sign} ${what} ${Math.round((100 * seconds) / sum)} %`
+  })
+  return [bar.join(''), names.join('   ')]
+}
+
+/** What the causes of an event are called here. */
+const CAUSE_TEXTS: Readonly<Record<Cause, string>> = {
+  fault: 'because a kernel used it',
+  prefetch: 'ahead of use',
+  eviction: 'to make room',
+  coherence: 'because the CPU used it',
+  user: 'because the program asked',
+}
+
+function byCause(bytes: Readonly<ByCause>): string {
+  const parts = CAUSES.filter((cause) => bytes[cause] > 0).map(
+    (cause) => `${formatSize(bytes[cause])} ${CAUSE_TEXTS[cause]}`,
+  )
+  if (parts.length === 0) return 'nothing'
+  return parts.length === 1 ? parts[0] : `${formatSize(sumByCause(bytes))}: ${parts.join(', ')}`
+}
+
+function pages(counters: Counters): string {
+  const copied = `${count(counters.pagesDuplicated)} came to the device as copies for reading`
+  return `${copied}, ${count(sumByCause(counters.pagesMigrated))} moved`
+}
+
+function spread({ min, median, max }: { readonly min: number; readonly median: number; readonly max: number }): string {
+  return `least ${millions(min)}, median ${millions(median)}, most ${millions(max)}`
+}
+
+function millions(value: number): string {
+  const scaled = value / 1e6
+  return `${scaled >= 100 ? scaled.toFixed(0) : scaled.toPrecision(3)} M`
+}
+
+/** '38 %', '2.4 times the speed'. */
+function ratio(value: number): string {
+  return value < 1.5 ? `${Math.round(100 * value)} %` : `${value.toFixed(1)} times the speed`
+}
+
+function count(value: number): string {
+  return value.toLocaleString('en-US')
+}
