@@ -4,6 +4,7 @@
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import ts from 'typescript'
 
 const ROOT = resolve(import.meta.dirname, '../..')
@@ -24,6 +25,13 @@ export interface ProgramResult {
   readonly timedOut: boolean
   readonly stdout: string
   readonly stderr: string
+}
+
+/** Compiles a source, by its path from the root, and what it imports. Returns where the program is. */
+export function compiledProgram(file: string): URL {
+  const source = join(ROOT, file)
+  compile(source, new Set())
+  return pathToFileURL(outputOf(source))
 }
 
 /** Compiles and runs a program. `files` are paths from the root: the program, then the entries of its workers. */

@@ -79,6 +79,9 @@ export interface DeviceSite {
   nameAt(addr: Addr): string | undefined
 }
 
+/** What is done with an engine on its own thread, on behalf of somebody who is elsewhere. Plain data comes and goes. */
+export type Extension = (engine: Engine, data: never) => unknown
+
 /** Ranges that a launch uses, in bytes; each lies in one array. */
 export interface LaunchUses {
   readonly read: readonly ByteRange[]
@@ -106,6 +109,7 @@ export class Engine implements EnginePort {
   readonly arrays: ArrayTable
   readonly tracer: EventTracer
   readonly devices: EngineDevice[] = []
+  extensions: Readonly<Record<string, Extension>> = {}
   readonly #holds: Holds
   readonly #copies = new CopyCounts()
   /** Calls that have not answered yet. */
@@ -205,6 +209,11 @@ export class Engine implements EnginePort {
     discard: ({ ranges }) => this.#discard(ranges),
     advise: ({ ranges, advice }) => this.#advise(ranges, advice),
     where: ({ range }) => this.#where(range),
+    extension: ({ name, data }) => {
+      const extension = this.extensions[name]
+      if (extension === undefined) throw new Refusal('FAILED', `the engine has no extension ${JSON.stringify(name)}`)
+      return extension(this, data as never)
+    },
     stats: () => this.#stats(),
     close: () => this.#close(),
   }

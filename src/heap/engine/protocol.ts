@@ -134,6 +134,8 @@ export interface EngineCalls {
   discard: { args: { ranges: readonly ByteRange[] }; answer: Outcome }
   advise: { args: { ranges: readonly ByteRange[]; advice: Advice }; answer: Outcome }
   where: { args: { range: ByteRange }; answer: readonly PlaceRun[] }
+  /** Calls one of the engine's `extensions`, for what is no business of programs: tests and measurements. */
+  extension: { args: { name: string; data: unknown }; answer: unknown }
   stats: { args: Record<string, never>; answer: EngineStats }
   close: { args: Record<string, never>; answer: { misuses: readonly Misuse[] } }
 }

@@ -62,6 +62,10 @@ export class RemotePort implements EnginePort {
   /** The engine is gone: everything that waits, and all that comes, is refused. */
   fail(failure: Failure): void {
     if (this.#failure !== null) return
+    // What it said before it went.
+    for (let next = this.#channel.receive(); next !== undefined; next = this.#channel.receive()) {
+      this.#take(next.message as ReplyMessage | EngineNews)
+    }
     this.#failure = failure
     const replies = [...this.#replies.values()]
     this.#replies.clear()

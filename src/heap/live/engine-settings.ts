@@ -19,8 +19,8 @@ export interface EngineSettings {
   readonly patienceMs: number
   /** The end of the engine is that of the process. */
   readonly endsProcess: boolean
-  /** Where the functions are that launches on memory devices run, null for nowhere. */
-  readonly functions: string | null
+  /** Module with extensions of the engine, null for none. */
+  readonly extensions: string | null
 }
 
 /** `workerData` of the engine's thread. */

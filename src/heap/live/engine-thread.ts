@@ -10,9 +10,10 @@ import { portChannel } from './channels.ts'
 import type { EngineReady, EngineSettings, EngineStart } from './engine-settings.ts'
 import { ENGINE_CLOSED, ENGINE_DIED, ENGINE_LIVES, endProcess, makeLife } from './life.ts'
 
-/** The program of the thread. It is a source file where this one is. */
+/** The program of the thread, which is a source file where this one is, and a module that extends the engine. */
 export const ENGINE_PROGRAM = {
   url: new URL(import.meta.url.endsWith('.ts') ? './engine-worker.ts' : './engine-worker.js', import.meta.url),
+  extensions: null as URL | null,
 }
 
 /** The tables of an engine are outside of its JavaScript heap; this is for millions of arrays. */

@@ -77,8 +77,9 @@ export class LiveEngine {
     })
   }
 
-  /** Adds the devices. */
-  async open({ devices }: EngineSettings): Promise<void> {
+  /** Adds devices and extensions. */
+  async open({ devices, extensions }: EngineSettings): Promise<void> {
+    if (extensions !== null) this.engine.extensions = await import(extensions)
     for (const device of devices) await this.engine.addDevice(async (site) => new MemoryEngineDevice(site, device))
   }
 

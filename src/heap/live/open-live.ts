@@ -14,7 +14,7 @@ import { HeapError } from '../heap-error.ts'
 import type { HeapSettings, ModeOption } from '../heap-options.ts'
 import { registerPort } from '../open-heap.ts'
 import { traceHeader } from '../trace-files.ts'
-import { EngineThread } from './engine-thread.ts'
+import { ENGINE_PROGRAM, EngineThread } from './engine-thread.ts'
 
 /** Segments are made of memories of WebAssembly, whose pages are of 64 KiB. */
 const GRANULE = 65536
@@ -40,7 +40,7 @@ export async function openLive(settings: HeapSettings): Promise<Heap | string> {
       isTraced: trace.sinks.length > 0,
       patienceMs: settings.patience,
       endsProcess: settings.onEngineDeath === 'abort',
-      functions: null,
+      extensions: ENGINE_PROGRAM.extensions?.href ?? null,
     },
     takeNews,
   )
