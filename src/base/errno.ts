@@ -33,6 +33,7 @@ export const ENOSYS = 38
 export const EBADMSG = 74
 export const EOVERFLOW = 75
 export const EOPNOTSUPP = 95
+export const ESTALE = 116
 export const EHWPOISON = 133
 
 const ERRORS = {
@@ -60,6 +61,7 @@ const ERRORS = {
   EBADMSG: { errno: EBADMSG, text: 'damaged contents' },
   EOVERFLOW: { errno: EOVERFLOW, text: 'value too large' },
   EOPNOTSUPP: { errno: EOPNOTSUPP, text: 'operation not supported' },
+  ESTALE: { errno: ESTALE, text: 'file is not what it was' },
   EHWPOISON: { errno: EHWPOISON, text: 'memory page has a hardware error' },
 } as const
 

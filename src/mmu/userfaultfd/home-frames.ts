@@ -10,7 +10,7 @@
 import { type Addr, addrToVpn, PAGE_SIZE, type Pfn } from '../../base/addr.ts'
 import { AssertionError, assert } from '../../base/assert.ts'
 import type { Kernel } from './ffi.ts'
-import { SEGMENT_MAX, Segment } from './segment.ts'
+import { SEGMENT_MAX, Segment, type SegmentMemory } from './segment.ts'
 
 const SEGMENT_PAGES = SEGMENT_MAX / PAGE_SIZE
 /** Freed pages that may wait for their holes. */
@@ -164,6 +164,17 @@ export class HomeFrames {
   repopulate(pfn: Pfn, npages: number): void {
     this.segmentOf(pfn).populate(this.offsetOf(pfn), npages * PAGE_SIZE)
     for (let i = pfn; i < pfn + npages; i++) this.#back(i)
+  }
+
+  /** The segments, for another thread of the process that reads and writes whole pages. */
+  get memory(): SegmentMemory[] {
+    return this.segments.map(({ memfd, aliasAddr, nbytes }) => ({ memfd, aliasAddr, nbytes }))
+  }
+
+  /** Somebody else has given the file a page here. */
+  noteBacked(pfn: Pfn): void {
+    this.checkTaken(pfn)
+    this.#back(pfn)
   }
 
   segmentOf(pfn: Pfn): Segment {

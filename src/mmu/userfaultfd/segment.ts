@@ -56,6 +56,13 @@ const unusedAliases = new FinalizationRegistry<{ kernel: Kernel; addr: Addr; nby
   alias.kernel.munmap(alias.addr, alias.nbytes)
 })
 
+/** What another thread of the process needs to read and write whole pages of a segment. */
+export interface SegmentMemory {
+  readonly memfd: number
+  readonly aliasAddr: Addr
+  readonly nbytes: number
+}
+
 export class Segment {
   /** What programs see. The engine must not look into it: it would wait for itself. */
   readonly buffer: SharedArrayBuffer
@@ -94,6 +101,12 @@ export class Segment {
       kernel.madvise(addr, this.nbytes, MADV_DONTFORK)
       kernel.madvise(addr, this.nbytes, MADV_DONTDUMP)
     }
+  }
+
+  /** The file behind both mappings, for whoever reads and writes whole pages of it. It stays the segment's. */
+  get memfd(): number {
+    assert(!this.#closed, 'the segment is open')
+    return this.#memfd
   }
 
   /** The contents, for the engine. A look at a hole of the file fills it with a page of zeroes. */
