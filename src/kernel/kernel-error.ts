@@ -4,8 +4,7 @@
 //         x[id.x] = 2.0;
 //         ^
 
-import type { Position, Source, Span } from '../wgsl/source.ts'
-import { pointAt, type WgslError } from '../wgsl/wgsl-error.ts'
+import { type Position, pointAt, type Source } from '../wgsl/index.ts'
 
 /** The code of a kernel is not what it should be: found by `kernel()` in the source, or by the compiler of a device. */
 export class KernelError extends Error {
@@ -27,16 +26,6 @@ export class KernelError extends Error {
     this.line = place?.line ?? null
     this.column = place?.column ?? null
   }
-}
-
-/** A KernelError at the beginning of a span. */
-export function kernelErrorAt(reason: string, source: Source, span: Span): KernelError {
-  return new KernelError(reason, source, source.position(span.start))
-}
-
-/** What the WGSL front end refuses, as a KernelError. */
-export function kernelErrorOf(error: WgslError, source: Source): KernelError {
-  return new KernelError(error.reason, source, error, { cause: error })
 }
 
 function messageOf(reason: string, source: Source, place: Position | null): string {

@@ -10,7 +10,6 @@
 // Bindings of group 0, in this order: a storage buffer for each of `bindings` (all read_write: ranges of one buffer must not be
 // bound in two ways), a storage buffer of FAULT_BYTES if the form is strict, the launch block, a uniform buffer for each of `uniforms`.
 
-import type { ColumnShift } from './edited-text.ts'
 import type { Grid, Triple } from './grid.ts'
 
 /** Bindings begin at multiples of this, in bytes: what every device accepts. */
@@ -19,13 +18,12 @@ export const BINDING_ALIGN = 256
 /** Each uniform of a launch begins at a multiple of this in its bytes. */
 export const UNIFORM_ALIGN = 256
 
-/** WGSL with an entry point `hm_main`. */
-export interface ProgramCode {
-  readonly wgsl: string
-  /** The lines of the user; those behind are the library's. */
-  readonly userLines: number
-  readonly shifts: readonly ColumnShift[]
-}
+/** Name of the entry point of every program. */
+export const ENTRY_POINT = 'hm_main'
+
+/** Which form of the code. */
+export const PROGRAM_FORMS = ['direct', 'indexed'] as const
+export type ProgramForm = (typeof PROGRAM_FORMS)[number]
 
 /** A storage binding. */
 export interface ProgramBinding {
@@ -54,8 +52,6 @@ export interface ProgramUniform {
 }
 
 export interface KernelProgram {
-  /** Programs with the same key are the same. */
-  readonly key: string
   /** Name of the kernel, and of the entry point if it has several. */
   readonly name: string
   /** Invocations of a workgroup. */
@@ -68,23 +64,26 @@ export interface KernelProgram {
   readonly faultBinding: number | null
   /** Values of overrides, by name. */
   readonly constants: Readonly<Record<string, number>>
-  /** Null if the arguments share bindings, or strays are counted. */
-  readonly direct: ProgramCode | null
-  /** Null if indices cannot be moved; then `whyNotIndexed` says why, as a phrase. */
-  readonly indexed: ProgramCode | null
+  /** WGSL. Null if arguments share a binding, or stray indices are counted. */
+  readonly direct: string | null
+  /** WGSL. Null if indices cannot be moved; then `whyNotIndexed` says why, as a phrase. */
+  readonly indexed: string | null
   readonly whyNotIndexed: string | null
 }
 
-/** Elements of an argument that belong to invocations, or to workgroups, of one dimension; see SliceSpec. */
+/**
+ * Elements that belong to invocations, or to workgroups, of one dimension: number i uses those from i * stride + low to
+ * i * stride + high, and no others.
+ */
 export interface LaunchSlicing {
-  readonly dimension: 0 | 1 | 2
   readonly per: 'invocation' | 'workgroup'
-  /** Elements. */
   readonly stride: number
-  /** Invocations or workgroups. */
-  readonly before: number
-  readonly after: number
+  readonly low: number
+  readonly high: number
 }
+
+/** By dimension; null where each invocation may use all elements. */
+export type ArgumentSlicing = readonly [LaunchSlicing | null, LaunchSlicing | null, LaunchSlicing | null]
 
 /** An argument of one launch, in the order of `program.args`. */
 export interface LaunchArgument {
@@ -92,8 +91,7 @@ export interface LaunchArgument {
   readonly skip: number
   /** Elements, at least 1. */
   readonly length: number
-  /** Null if each invocation may use all of it. */
-  readonly slicing: LaunchSlicing | null
+  readonly slicing: ArgumentSlicing
 }
 
 /** Bytes of the heap that a binding shows, in the order of `program.bindings`. */

@@ -6,6 +6,8 @@ import { ENOMEM, MmError } from '../base/errno.ts'
 import { type Box, type Grid, isEmpty, wholeBox } from './grid.ts'
 import { BINDING_ALIGN, type KernelLaunch, type LaunchArgument, type LaunchSlicing } from './program.ts'
 
+type Dimension = 0 | 1 | 2
+
 /** What a device can take at once. */
 export interface SliceLimits {
   /** Pages of device memory. */
@@ -96,20 +98,21 @@ export function countPages({ ranges }: LaunchSlice): number {
   return npages
 }
 
-/** The dimension along which most bytes are cut; x if none are. */
-function dimensionToCut({ program, args }: KernelLaunch): 0 | 1 | 2 {
-  const nbytes = [0, 0, 0]
-  args.forEach(({ slicing, length }, k) => {
-    if (slicing !== null) nbytes[slicing.dimension] += length * program.args[k].stride
-  })
-  return nbytes.indexOf(Math.max(...nbytes)) as 0 | 1 | 2
+/** The dimension along which one row of workgroups needs the fewest bytes. */
+function dimensionToCut(launch: KernelLaunch): Dimension {
+  const needs = ([0, 1, 2] as const).map((d) => nbytesOf(makeSlice(launch, d, boxAlong(launch.grid, d, 0, 1))))
+  return needs.indexOf(Math.min(...needs)) as Dimension
+}
+
+function nbytesOf({ ranges }: LaunchSlice): number {
+  return ranges.reduce((sum, { start, end }) => sum + end - start, 0)
 }
 
 /**
  * The largest slice from a workgroup on: of half of the memory, so that the next one is brought in while it is computed, or
  * of all of it where half is too little for one workgroup.
  */
-function largestSlice(launch: KernelLaunch, dimension: 0 | 1 | 2, first: number, limits: SliceLimits): LaunchSlice {
+function largestSlice(launch: KernelLaunch, dimension: Dimension, first: number, limits: SliceLimits): LaunchSlice {
   const slice = (size: number) => makeSlice(launch, dimension, boxAlong(launch.grid, dimension, first, size))
   for (const npages of [Math.floor(limits.npages / 2), limits.npages]) {
     // Workgroups that fit, and that do not.
@@ -125,7 +128,7 @@ function largestSlice(launch: KernelLaunch, dimension: 0 | 1 | 2, first: number,
   throw doesNotFit(launch, slice(1), limits)
 }
 
-function boxAlong({ workgroups }: Grid, dimension: 0 | 1 | 2, first: number, size: number): Box {
+function boxAlong({ workgroups }: Grid, dimension: Dimension, first: number, size: number): Box {
   const box = { first: [0, 0, 0] as [number, number, number], size: [...workgroups] as [number, number, number] }
   box.first[dimension] = first
   box.size[dimension] = size
@@ -156,14 +159,15 @@ function doesNotFit({ program }: KernelLaunch, slice: LaunchSlice, limits: Slice
 }
 
 /** The parts of the arguments that belong to a box; all of them if it is not cut along a dimension. */
-function makeSlice(launch: KernelLaunch, dimension: 0 | 1 | 2 | null, box: Box): LaunchSlice {
+function makeSlice(launch: KernelLaunch, dimension: Dimension | null, box: Box): LaunchSlice {
   const { program, args } = launch
   const ranges = launch.ranges.map(({ start, end }, k) => ({ start, end, write: program.bindings[k].write }))
   const parts = args.map((arg, k): SliceArgument => {
     const { length, skip, slicing } = arg
     const { binding, stride } = program.args[k]
-    if (slicing === null || slicing.dimension !== dimension) return { first: 0, last: length - 1, offset: skip, length }
-    const { first, end } = elementsOf(launch, arg, slicing, box)
+    const along = dimension === null ? null : slicing[dimension]
+    if (dimension === null || along === null) return { first: 0, last: length - 1, offset: skip, length }
+    const { first, end } = elementsOf(launch, arg, along, dimension, box)
     // The binding begins where one can, at most some elements before.
     const step = BINDING_ALIGN / commonDivisor(BINDING_ALIGN, stride)
     const from = Math.floor((skip + first) / step) * step
@@ -182,14 +186,19 @@ function makeSlice(launch: KernelLaunch, dimension: 0 | 1 | 2 | null, box: Box):
 }
 
 /** Elements of an argument that the workgroups of a box use; at least one, because nothing cannot be bound. */
-function elementsOf({ program, grid }: KernelLaunch, { length }: LaunchArgument, slicing: LaunchSlicing, box: Box) {
-  const { dimension: d, per, stride, before, after } = slicing
+function elementsOf(
+  { program, grid }: KernelLaunch,
+  { length }: LaunchArgument,
+  { per, stride, low, high }: LaunchSlicing,
+  d: Dimension,
+  box: Box,
+): { first: number; end: number } {
   const unit = per === 'workgroup' ? 1 : program.workgroupSize[d]
   const all = per === 'workgroup' ? grid.workgroups[d] : grid.count[d]
-  const from = box.first[d] * unit - before
-  const to = Math.min((box.first[d] + box.size[d]) * unit, all) + after
-  const first = Math.min(Math.max(0, from * stride), length - 1)
-  return { first, end: Math.max(first + 1, Math.min(to * stride, length)) }
+  const from = box.first[d] * unit
+  const to = Math.min((box.first[d] + box.size[d]) * unit, all) - 1
+  const first = Math.min(Math.max(0, from * stride + low), length - 1)
+  return { first, end: Math.min(Math.max(first + 1, to * stride + high + 1), length) }
 }
 
 function commonDivisor(a: number, b: number): number {

@@ -1,0 +1,245 @@
+// The code of a kernel, read and checked: what `kernel()` knows before any device has seen it. The user's text declares no bindings;
+// his arguments are declared in front of it (the prelude), so that names and types are found, and mistakes have his lines.
+
+import { describe } from '../base/describe.ts'
+import {
+  type Analysis,
+  analyse,
+  BARRIERS,
+  type EntryPoint,
+  type FunctionInfo,
+  type Module,
+  type Position,
+  parseWgsl,
+  Source,
+  type Span,
+  structLayout,
+  typeText,
+  WgslError,
+  walk,
+} from '../wgsl/index.ts'
+import type { KernelArguments } from './argument.ts'
+import { type ArgumentUse, argumentUses } from './argument-uses.ts'
+import { KernelError } from './kernel-error.ts'
+import { preludeOf } from './prelude.ts'
+
+/** What a kernel is made of. */
+export interface KernelText {
+  readonly name: string
+  readonly args: KernelArguments
+  readonly code: string
+  /** Values of overrides, by name. */
+  readonly constants: Readonly<Record<string, number>>
+}
+
+export interface EntryFacts {
+  readonly entry: EntryPoint
+  /** What it can call, itself included. */
+  readonly functions: ReadonlySet<FunctionInfo>
+  /** Uses of arguments in these. */
+  readonly uses: readonly ArgumentUse[]
+  /** Names of the arguments that it uses, in the order of `args`. */
+  readonly args: readonly string[]
+  /** Why it runs in whole workgroups only, as a phrase; null if any number of invocations will do. */
+  readonly whyWorkgroups: string | null
+}
+
+export interface KernelSource {
+  readonly text: KernelText
+  readonly module: Module
+  readonly analysis: Analysis
+  readonly entries: ReadonlyMap<string, EntryFacts>
+}
+
+/** Reads and checks the code. Throws a KernelError at the user's line, and a TypeError for constants that are none. */
+export function readKernelSource(text: KernelText): KernelSource {
+  const { name, args, code, constants } = text
+  const module = parse(name, code)
+  checkDeclarations(module, text)
+  const prelude = parseWgsl(preludeOf(args, declaredNames(module)), { name: `arguments of ${name}` })
+  const analysis = analyseWith(module, prelude, text)
+  checkStructs(analysis, text)
+  checkConstants(analysis, constants)
+  const uses = argumentUses(analysis, (candidate) => Object.hasOwn(args, candidate))
+  checkUses(module, text, uses)
+  return { text, module, analysis, entries: entriesOf(module, analysis, text, uses) }
+}
+
+/** All names at module scope. */
+function declaredNames(module: Module): ReadonlySet<string> {
+  return new Set(module.declarations.flatMap((node) => (node.kind === 'const_assert' ? [] : [node.name.text])))
+}
+
+function parse(name: string, code: string): Module {
+  try {
+    return parseWgsl(code, { name })
+  } catch (error) {
+    if (!(error instanceof WgslError)) throw error
+    throw new KernelError(error.reason, new Source(code, name), error, { cause: error })
+  }
+}
+
+function analyseWith(module: Module, prelude: Module, { code, args, constants }: KernelText): Analysis {
+  try {
+    return analyse(module, { prelude, overrides: constants })
+  } catch (error) {
+    if (!(error instanceof WgslError)) throw error
+    const word = /^\w+/.exec(code.slice(module.source.offset(error)))?.[0] ?? ''
+    const arg = Object.hasOwn(args, word) ? args[word] : undefined
+    if (error.reason === 'this is read-only' && arg !== undefined) {
+      const declared = arg.kind === 'uniform' ? 'a uniform' : 'declared read'
+      throw new KernelError(`"${word}" is ${declared}, and is written here`, module.source, error, { cause: error })
+    }
+    throw new KernelError(error.reason, module.source, error, { cause: error })
+  }
+}
+
+/** The user leaves to the library what belongs to it. */
+function checkDeclarations(module: Module, { args }: KernelText): void {
+  const fail = (reason: string, span: Span): never => {
+    throw new KernelError(reason, module.source, positionOf(module, span))
+  }
+  for (const node of module.declarations) {
+    if (node.kind === 'var' && (node.attributes.length > 0 || /^(storage|uniform)$/.test(spaceOf(node.template)))) {
+      const name = node.name.text
+      const what = Object.hasOwn(args, name)
+        ? `"${name}" is an argument, which the library declares and binds: leave this declaration out`
+        : `"${name}" is bound by hand: make it an argument, which the library declares and binds`
+      fail(what, node)
+    }
+    if (node.kind !== 'const_assert' && Object.hasOwn(args, node.name.text)) {
+      fail(`"${node.name.text}" is the name of an argument, and is declared here`, node.name)
+    }
+    walk(node, (inner) => {
+      if (!('name' in inner) || typeof inner.name !== 'object') return true
+      if (inner.name.text.startsWith('hm_') && !('base' in inner)) {
+        fail(`"${inner.name.text}": names that begin with hm_ are the library's`, inner.name)
+      }
+      return true
+    })
+  }
+}
+
+function spaceOf(template: readonly { kind: string }[]): string {
+  const [space] = template
+  return space !== undefined && 'name' in space ? String(space.name) : ''
+}
+
+/** Structs that both the code and the arguments declare have to be the same. */
+function checkStructs(analysis: Analysis, { args }: KernelText): void {
+  for (const [name, arg] of Object.entries(args)) {
+    const { type } = arg
+    if (!('offsets' in type)) continue
+    const declaration = analysis.globals.get(type.wgsl)
+    if (declaration?.kind !== 'type' || declaration.module !== analysis.module) continue
+    const offsets = type.offsets as Readonly<Record<string, number>>
+    const fields = (type as unknown as { fields: Record<string, { wgsl: string }> }).fields
+    const wanted = Object.keys(offsets).map((field) => `${field}: ${fields[field].wgsl} at ${offsets[field]}`)
+    const found =
+      declaration.type.kind === 'struct'
+        ? structLayout(declaration.type).map((member) => `${member.name}: ${typeText(member.type)} at ${member.offset}`)
+        : [typeText(declaration.type)]
+    if (found.join() === wanted.join()) continue
+    const reason = `struct ${type.wgsl} has ${found.join(', ')}, that of argument "${name}" ${wanted.join(', ')}`
+    throw new KernelError(reason, analysis.module.source, positionOf(analysis.module, declaration.node.name))
+  }
+}
+
+function checkConstants(analysis: Analysis, constants: KernelText['constants']): void {
+  const overrides = [...analysis.globals.values()].flatMap((declaration) =>
+    declaration.kind === 'variable' && declaration.node.kind === 'override' ? [declaration.name] : [],
+  )
+  for (const [name, value] of Object.entries(constants)) {
+    if (!overrides.includes(name)) {
+      const wanted = overrides.length === 0 ? 'and it has none' : `wanted ${overrides.join(', ')}`
+      throw new TypeError(`constants.${name} is no override of the code, ${wanted}`)
+    }
+    if (typeof value !== 'number') throw new TypeError(`constants.${name} is ${describe(value)}, wanted a number`)
+  }
+}
+
+/** Arguments are used, and as they are declared. That `read` is not written the analysis has found already. */
+function checkUses(module: Module, { name, args }: KernelText, uses: readonly ArgumentUse[]): void {
+  for (const use of uses) {
+    const arg = args[use.name]
+    if (arg.kind !== 'array' || arg.access !== 'write' || use.kind === 'write' || use.kind === 'length') continue
+    const how = use.kind === 'address' ? 'its address is taken here' : 'is read here'
+    const reason = `"${use.name}" is declared write, and ${how}: declare it readWrite`
+    throw new KernelError(reason, module.source, positionOf(module, use.ident))
+  }
+  for (const arg of Object.keys(args)) {
+    if (uses.some((use) => use.name === arg)) continue
+    throw new TypeError(`argument "${arg}" of ${name} is not used by the code`)
+  }
+}
+
+function entriesOf(
+  module: Module,
+  analysis: Analysis,
+  { name, args }: KernelText,
+  uses: readonly ArgumentUse[],
+): ReadonlyMap<string, EntryFacts> {
+  const entries = new Map<string, EntryFacts>()
+  for (const entry of analysis.entryPoints) {
+    const { node } = entry.function
+    if (entry.stage !== 'compute') {
+      throw new KernelError(
+        `"${entry.name}" is a ${entry.stage} shader, wanted @compute`,
+        module.source,
+        positionOf(module, node.name),
+      )
+    }
+    checkInputs(module, entry)
+    const functions = calledFrom(entry.function)
+    const ours = uses.filter(({ fn }) => functions.has(fn))
+    const used = Object.keys(args).filter((arg) => ours.some((use) => use.name === arg))
+    const whyWorkgroups = whyWholeWorkgroups(module, entry, functions)
+    entries.set(entry.name, { entry, functions, uses: ours, args: used, whyWorkgroups })
+  }
+  if (entries.size > 0) return entries
+  throw new KernelError(`no entry point, wanted a function with @compute and @workgroup_size`, module.source, null)
+}
+
+const INPUTS = [
+  'global_invocation_id',
+  'local_invocation_id',
+  'local_invocation_index',
+  'workgroup_id',
+  'num_workgroups',
+  'subgroup_invocation_id',
+  'subgroup_size',
+  'subgroup_id',
+  'num_subgroups',
+]
+
+/** Builtin values that mean something else when a launch is cut are made right by the library, which has to know them. */
+function checkInputs(module: Module, { inputs, function: fn }: EntryPoint): void {
+  for (const { builtin, param, member } of inputs) {
+    if (INPUTS.includes(builtin)) continue
+    const place = fn.node.params.find(({ name }) => name.text === param)!
+    const what = member === null ? `"${param}"` : `"${param}.${member}"`
+    const reason = `${what} is the builtin ${builtin}, which kernels here do not have, only ${INPUTS.join(', ')}`
+    throw new KernelError(reason, module.source, positionOf(module, place))
+  }
+}
+
+function calledFrom(fn: FunctionInfo): ReadonlySet<FunctionInfo> {
+  const found = new Set([fn])
+  for (const each of found) for (const { callee } of each.calls) found.add(callee)
+  return found
+}
+
+function whyWholeWorkgroups(module: Module, entry: EntryPoint, functions: ReadonlySet<FunctionInfo>): string | null {
+  const line = (span: Span): string => `in line ${positionOf(module, span).line}`
+  for (const { builtinCalls } of functions) {
+    for (const { name, call } of builtinCalls) {
+      if (BARRIERS.has(name) || /^(subgroup|quad)/.test(name)) return `it calls ${name} ${line(call)}`
+    }
+  }
+  const input = entry.inputs.find(({ builtin }) => /workgroup|subgroup/.test(builtin))
+  return input === undefined ? null : `it takes ${input.builtin}`
+}
+
+function positionOf(module: Module, span: Span): Position {
+  return module.source.position(span.start)
+}

@@ -1,0 +1,137 @@
+// What a device is given to run a kernel through a page table: plain data. Start here for the layout of everything that the
+// generated code and the host exchange; paged-dispatch.ts is the host's side of it, runtime.wgsl.ts the device's.
+//
+// Addresses are words of 4 bytes from the beginning of the heap; a page has 2^pageBits of them. An entry of the page table is
+//
+//   31 .................. pageBits  ...........  1      0
+//   first word of the frame in the pool          WRITE  VALID
+//
+// Frame 0 is the null frame: zeros that nobody writes. An absent entry is 0, so a load of an absent page reads a zero from there,
+// without a branch, and the miss is remembered.
+
+import type { Position } from '../../wgsl/index.ts'
+
+export const PTE_VALID = 1
+export const PTE_WRITE = 2
+
+/** The word in which an invocation remembers what stopped it first: one of these, with a page or a site below. */
+export const EVENT_MISS = 0x40000000
+/** With EVENT_MISS: the page was to be written. */
+export const EVENT_WRITE = 0x80000000
+/** An access that is not allowed: the number of its site is below. */
+export const EVENT_BAD = 0x20000000
+/** The log of stores or the journal is full. */
+export const EVENT_FULL = 0x10000000
+export const FULL_LOG = 1
+export const FULL_JOURNAL = 2
+export const EVENT_PAGE_MASK = 0x0fffffff
+
+/** Words of the fault buffer before the list of pages; behind the list are two bits per page, read and write. */
+export const FAULT_WORDS = 12
+/** What those words are, by index. */
+export const FAULT_COUNT = 0
+export const FAULT_REPLAY = 1
+export const FAULT_STOP = 2
+export const FAULT_BAD = 3
+export const FAULT_FULL = 4
+/** The first access that was not allowed: site, invocation, and the index or address that it had. */
+export const FAULT_BAD_SITE = 5
+export const FAULT_BAD_ID = 6
+export const FAULT_BAD_VALUE = 7
+
+/** Words of the launch block before its arguments. */
+export const LAUNCH_WORDS = 20
+/** What those words are, by index. */
+export const LAUNCH = {
+  mode: 0,
+  base: 1,
+  count: 2,
+  capacity: 3,
+  queueIn: 4,
+  queueOut: 5,
+  logEntries: 6,
+  journalWords: 7,
+  slots: 8,
+  logBase: 9,
+  reachCount: 10,
+  stepsMax: 11,
+  extent: 12,
+  groups: 16,
+} as const
+export const MODE_FRESH = 0
+export const MODE_REPLAY = 1
+
+/** Ranges that pointers may touch, at most. */
+export const REACH_MAX = 8
+
+/** Bindings of group 0. */
+export const PAGED_BINDINGS = {
+  pool: 0,
+  table: 1,
+  faults: 2,
+  queue: 3,
+  dirty: 4,
+  scratch: 5,
+  launch: 6,
+  uniforms: 7,
+} as const
+
+/** Invocations of a workgroup of a kernel whose transactions are invocations. */
+export const INVOCATION_WORKGROUP = 64
+
+export const SITE_KINDS = ['load', 'store', 'atomic', 'address'] as const
+
+/** A place in the code that accesses the heap. */
+export interface PagedSite extends Position {
+  readonly kind: (typeof SITE_KINDS)[number]
+  /** Name of the argument; null for what goes through a pointer. */
+  readonly arg: string | null
+}
+
+/** An array argument; its order is that of the launch block. */
+export interface PagedArgument {
+  readonly name: string
+  readonly write: boolean
+  /** Bytes from one element to the next. */
+  readonly stride: number
+  /** Bytes; the argument has to begin at a multiple of it. */
+  readonly align: number
+}
+
+export interface PagedUniform {
+  readonly name: string
+  readonly binding: number
+  /** Bytes. */
+  readonly size: number
+}
+
+export interface PagedProgram {
+  /** Name of the kernel. */
+  readonly name: string
+  /** A module with an entry point `hm_main`. */
+  readonly wgsl: string
+  /**
+   * What commits its stores as a whole: an invocation, or a workgroup where its invocations talk to each other. A `step` is a part of
+   * an invocation of a resumable kernel.
+   */
+  readonly scope: 'invocation' | 'workgroup' | 'step'
+  /** Of the user's entry point. */
+  readonly workgroupSize: readonly [number, number, number]
+  readonly args: readonly PagedArgument[]
+  readonly uniforms: readonly PagedUniform[]
+  /** It follows pointers, and wants the ranges that they may touch. */
+  readonly hasPointers: boolean
+  /** Words of an entry of the log of stores, 0 if stores are held in registers. */
+  readonly logEntryWords: 0 | 2 | 3
+  /** Whether results of atomics are kept in a journal for replays. */
+  readonly hasJournal: boolean
+  /** Words of the state of an invocation that are kept between steps; 0 for other scopes. */
+  readonly stateWords: number
+  /** What an EVENT_BAD names. */
+  readonly sites: readonly PagedSite[]
+  /** Values of overrides. */
+  readonly constants: Readonly<Record<string, number>>
+}
+
+/** The override that has the words of a page, as a power of two. */
+export const PAGE_BITS_OVERRIDE = 'hm_page_bits'

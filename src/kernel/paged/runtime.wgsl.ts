@@ -1,0 +1,346 @@
+// What every paged kernel finds beside its own code: the page table, the first event, the ways to hold stores back, the journal, and
+// the transaction around the user's entry point. The numbers are those of paged-program.ts.
+
+import {
+  PAGED_BINDINGS as B,
+  EVENT_BAD,
+  EVENT_FULL,
+  EVENT_MISS,
+  EVENT_PAGE_MASK,
+  EVENT_WRITE,
+  FAULT_BAD,
+  FAULT_BAD_ID,
+  FAULT_BAD_SITE,
+  FAULT_BAD_VALUE,
+  FAULT_COUNT,
+  FAULT_FULL,
+  FAULT_REPLAY,
+  FAULT_STOP,
+  FAULT_WORDS,
+  FULL_JOURNAL,
+  FULL_LOG,
+  MODE_REPLAY,
+  PAGE_BITS_OVERRIDE,
+  PTE_VALID,
+  PTE_WRITE,
+  REACH_MAX,
+} from './paged-program.ts'
+
+export interface RuntimeOptions {
+  readonly argCount: number
+  /** Atomics of the heap: then all of the pool is atomic, and plain accesses are atomic ones. */
+  readonly isPoolAtomic: boolean
+  readonly logEntryWords: 0 | 2 | 3
+  readonly hasJournal: boolean
+  readonly hasPointers: boolean
+  /** The entry point and what it needs; see entryWgsl. */
+  readonly usesScratch: boolean
+}
+
+/** A word of the pool, for reading. */
+export const poolLoad = (isPoolAtomic: boolean, index: string): string =>
+  isPoolAtomic ? `atomicLoad(&hm_pool[${index}])` : `hm_pool[${index}]`
+
+/** A statement that stores a word of the pool. */
+export const poolStore = (isPoolAtomic: boolean, index: string, value: string): string =>
+  isPoolAtomic ? `atomicStore(&hm_pool[${index}], ${value});` : `hm_pool[${index}] = ${value};`
+
+const u = (value: number): string => `${value >>> 0}u`
+
+export function runtimeWgsl(o: RuntimeOptions): string {
+  return [
+    bindings(o),
+    TRANSLATE,
+    checks(o),
+    REPORT,
+    words(o),
+    o.logEntryWords > 0 ? log(o) : '',
+    o.hasJournal ? JOURNAL : '',
+  ]
+    .filter((part) => part !== '')
+    .join('\n')
+}
+
+function bindings({ argCount, isPoolAtomic, usesScratch }: RuntimeOptions): string {
+  return `
+override ${PAGE_BITS_OVERRIDE}: u32 = 10u;
+struct HmLaunch {
+  mode: u32, base: u32, count: u32, capacity: u32,
+  queue_in: u32, queue_out: u32, log_entries: u32, journal_words: u32,
+  slots: u32, log_base: u32, reach_count: u32, steps_max: u32,
+  extent: vec4<u32>, groups: vec4<u32>,
+  args: array<vec4<u32>, ${Math.max(1, argCount)}>, reach: array<vec4<u32>, ${REACH_MAX}>,
+}
+@group(0) @binding(${B.pool}) var<storage, read_write> hm_pool: array<${isPoolAtomic ? 'atomic<u32>' : 'u32'}>;
+@group(0) @binding(${B.table}) var<storage, read> hm_table: array<u32>;
+@group(0) @binding(${B.faults}) var<storage, read_write> hm_faults: array<atomic<u32>>;
+@group(0) @binding(${B.queue}) var<storage, read_write> hm_queue: array<u32>;
+@group(0) @binding(${B.dirty}) var<storage, read_write> hm_dirty: array<u32>;
+${usesScratch ? `@group(0) @binding(${B.scratch}) var<storage, read_write> hm_scratch: array<u32>;` : ''}
+@group(0) @binding(${B.launch}) var<uniform> hm_launch: HmLaunch;
+// What stopped this invocation first; 0 while nothing has. Whatever is computed afterwards comes from zeros and counts for nothing.
+var<private> hm_event: u32;
+var<private> hm_bad: u32;
+// The invocation, its place among those of the dispatch, and its place in the journal.
+var<private> hm_id: u32;
+var<private> hm_index: u32;
+var<private> hm_slot: u32;`
+}
+
+const TRANSLATE = `
+fn hm_r(a: u32) -> u32 {
+  let page = a >> ${PAGE_BITS_OVERRIDE};
+  let e = hm_table[page];
+  let mask = (1u << ${PAGE_BITS_OVERRIDE}) - 1u;
+  hm_event = select(hm_event, page | ${u(EVENT_MISS)}, (e & ${u(PTE_VALID)}) == 0u && hm_event == 0u);
+  return (e & ~mask) | (a & mask);
+}
+fn hm_w(a: u32) -> u32 {
+  let page = a >> ${PAGE_BITS_OVERRIDE};
+  let e = hm_table[page];
+  let mask = (1u << ${PAGE_BITS_OVERRIDE}) - 1u;
+  hm_event = select(hm_event, page | ${u(EVENT_MISS | EVENT_WRITE)}, (e & ${u(PTE_VALID | PTE_WRITE)}) != ${u(PTE_VALID | PTE_WRITE)} && hm_event == 0u);
+  return (e & ~mask) | (a & mask);
+}`
+
+/** Indices against the range of their argument, pointers against what the launch lets them touch. */
+function checks({ hasPointers }: RuntimeOptions): string {
+  const index = `
+fn hm_refuse(is_bad: bool, value: u32, site: u32) {
+  let is_first = is_bad && hm_event == 0u;
+  hm_bad = select(hm_bad, value, is_first);
+  hm_event = select(hm_event, site | ${u(EVENT_BAD)}, is_first);
+}
+fn hm_at(arg: u32, i: u32, stride: u32, site: u32) -> u32 {
+  let range = hm_launch.args[arg];
+  let is_bad = i >= range.y;
+  hm_refuse(is_bad, i, site);
+  return select(range.x + i * stride, 0u, is_bad);
+}
+fn hm_ref(arg: u32, i: u32, stride: u32) -> u32 {
+  let range = hm_launch.args[arg];
+  return select(range.x + i * stride, 0u, i >= range.y);
+}
+fn hm_span(arg: u32) -> vec2<u32> { return hm_launch.args[arg].xy; }
+fn hm_at_span(range: vec2<u32>, i: u32, stride: u32, site: u32) -> u32 {
+  let is_bad = i >= range.y;
+  hm_refuse(is_bad, i, site);
+  return select(range.x + i * stride, 0u, is_bad);
+}
+fn hm_in(i: u32, count: u32, stride: u32, site: u32) -> u32 {
+  hm_refuse(i >= count, i, site);
+  return min(i, count - 1u) * stride;
+}
+fn hm_u(i: i32) -> u32 { return bitcast<u32>(i); }
+fn hm_null(a: u32, site: u32) -> u32 {
+  hm_refuse(a == 0u, 0u, site);
+  return a;
+}`
+  if (!hasPointers) return index
+  return `${index}
+fn hm_reach(a: u32, words: u32, is_write: bool, site: u32) -> u32 {
+  var is_bad = true;
+  for (var k = 0u; k < hm_launch.reach_count; k++) {
+    let range = hm_launch.reach[k];
+    if (a >= range.x && a < range.y && range.y - a >= words && (range.z != 0u || !is_write)) { is_bad = false; }
+  }
+  hm_refuse(is_bad, a, site);
+  return select(a, 0u, is_bad);
+}`
+}
+
+// One entry of the list for a page, however many invocations miss it; the list may overflow, then the dispatch stops early.
+const REPORT = `
+fn hm_report() {
+  let event = hm_event;
+  if ((event & ${u(EVENT_BAD)}) != 0u && (event & ${u(EVENT_MISS)}) == 0u) {
+    if (atomicExchange(&hm_faults[${FAULT_BAD}], 1u) == 0u) {
+      atomicStore(&hm_faults[${FAULT_BAD_SITE}], event & ${u(EVENT_PAGE_MASK)});
+      atomicStore(&hm_faults[${FAULT_BAD_ID}], hm_id);
+      atomicStore(&hm_faults[${FAULT_BAD_VALUE}], hm_bad);
+      atomicStore(&hm_faults[${FAULT_STOP}], 1u);
+    }
+    return;
+  }
+  if ((event & ${u(EVENT_MISS)}) == 0u) {
+    atomicOr(&hm_faults[${FAULT_FULL}], event & ${u(EVENT_PAGE_MASK)});
+    return;
+  }
+  let page = event & ${u(EVENT_PAGE_MASK)};
+  let is_write = (event & ${u(EVENT_WRITE)}) != 0u;
+  let word = ${FAULT_WORDS}u + hm_launch.capacity + (page >> 4u);
+  let bit = 1u << ((page & 15u) * 2u + select(0u, 1u, is_write));
+  if ((atomicLoad(&hm_faults[word]) & bit) != 0u) { return; }
+  if ((atomicOr(&hm_faults[word], bit) & bit) != 0u) { return; }
+  let k = atomicAdd(&hm_faults[${FAULT_COUNT}], 1u);
+  if (k < hm_launch.capacity) { atomicStore(&hm_faults[${FAULT_WORDS}u + k], event); }
+  else { atomicStore(&hm_faults[${FAULT_STOP}], 1u); }
+}
+fn hm_requeue(id: u32, slot: u32) {
+  let k = hm_launch.queue_out + 2u * atomicAdd(&hm_faults[${FAULT_REPLAY}], 1u);
+  hm_queue[k] = id;
+  hm_queue[k + 1u] = slot;
+}`
+
+function words({ isPoolAtomic }: RuntimeOptions): string {
+  return `
+fn hm_word(p: u32) -> u32 { return ${poolLoad(isPoolAtomic, 'p')}; }
+fn hm_put(p: u32, v: u32) {
+  hm_dirty[p >> ${PAGE_BITS_OVERRIDE}] = 1u;
+  ${poolStore(isPoolAtomic, 'p', 'v')}
+}`
+}
+
+// Stores in loops, in the order in which they happened. Entry e of invocation i lies beside that of invocation i + 1.
+function log({ logEntryWords }: RuntimeOptions): string {
+  const entry = (e: string, word: number): string =>
+    `hm_launch.log_base + (${e} * ${logEntryWords}u + ${word}u) * hm_log_stride() + hm_index`
+  const op = logEntryWords === 3
+  return `
+var<private> hm_logged: u32;
+fn hm_log_at(e: u32, word: u32) -> u32 { return hm_launch.log_base + (e * ${logEntryWords}u + word) * hm_stride() + hm_index; }
+fn hm_log(p: u32, v: u32${op ? ', op: u32' : ''}) {
+  if (hm_event != 0u) { return; }
+  if (hm_logged >= hm_launch.log_entries) { hm_event = ${u(EVENT_FULL | FULL_LOG)}; return; }
+  hm_scratch[hm_log_at(hm_logged, 0u)] = p;
+  hm_scratch[hm_log_at(hm_logged, 1u)] = v;${op ? '\n  hm_scratch[hm_log_at(hm_logged, 2u)] = op;' : ''}
+  hm_logged++;
+}
+fn hm_see(p: u32, w: u32) -> u32 {
+  for (var e = hm_logged; e > 0u; e--) {
+    if (hm_scratch[hm_log_at(e - 1u, 0u)] == p${op ? ' && hm_scratch[hm_log_at(e - 1u, 2u)] == 0u' : ''}) { return hm_scratch[hm_log_at(e - 1u, 1u)]; }
+  }
+  return w;
+}`.replace(entry('e', 0), entry('e', 0))
+}
+
+// What an invocation learnt that it must not learn anew: results of atomics, which happen once, and what it read of memory that
+// other invocations may have changed since. Word 0 of its column counts.
+const JOURNAL = `
+var<private> hm_noted: u32;
+var<private> hm_notes: u32;
+fn hm_journal_at(j: u32) -> u32 { return j * hm_launch.slots + hm_slot; }
+fn hm_is_replay() -> bool { return hm_noted < hm_notes; }
+fn hm_replay() -> u32 {
+  hm_noted++;
+  return hm_scratch[hm_journal_at(hm_noted)];
+}
+fn hm_has_room(words: u32) -> bool {
+  if (hm_event != 0u) { return false; }
+  if (hm_noted + words < hm_launch.journal_words) { return true; }
+  hm_event = ${u(EVENT_FULL | FULL_JOURNAL)};
+  return false;
+}
+fn hm_note(v: u32) {
+  hm_noted++;
+  hm_notes = hm_noted;
+  hm_scratch[hm_journal_at(hm_noted)] = v;
+}
+fn hm_once(v: u32) -> u32 {
+  if (hm_event != 0u) { return v; }
+  if (hm_is_replay()) { return hm_replay(); }
+  if (hm_has_room(1u)) { hm_note(v); }
+  return v;
+}
+fn hm_journal_open() {
+  hm_noted = 0u;
+  hm_notes = hm_scratch[hm_slot];
+}
+fn hm_journal_close() { hm_scratch[hm_slot] = hm_notes; }`
+
+export interface EntryOptions {
+  readonly scope: 'invocation' | 'workgroup'
+  /** As the user wrote it, for workgroup scope. */
+  readonly workgroupSize: string
+  readonly size: readonly [number, number, number]
+  /** A call of the user's entry point. */
+  readonly call: string
+  readonly logEntryWords: 0 | 2 | 3
+  readonly hasJournal: boolean
+}
+
+/** Names of builtin values, as the runtime has them at the call of the user's entry point. */
+export const ENTRY_VALUES: Readonly<Record<string, string>> = {
+  global_invocation_id: 'hm_global',
+  local_invocation_id: 'hm_local',
+  local_invocation_index: 'hm_local_index',
+  workgroup_id: 'hm_group',
+  num_workgroups: 'hm_launch.groups.xyz',
+}
+
+export function entryWgsl(o: EntryOptions): string {
+  return o.scope === 'invocation' ? invocationEntry(o) : workgroupEntry(o)
+}
+
+function transaction({ call, logEntryWords, hasJournal }: EntryOptions): string {
+  return `
+  ${hasJournal ? 'hm_journal_open();' : ''}
+  ${call}
+  ${hasJournal ? 'hm_journal_close();' : ''}
+  ${logEntryWords > 0 ? '' : ''}`
+}
+
+function invocationEntry(o: EntryOptions): string {
+  const [x, y, z] = o.size
+  return `
+fn hm_stride() -> u32 { return hm_launch.count; }
+@compute @workgroup_size(64)
+fn hm_main(@builtin(workgroup_id) w: vec3<u32>, @builtin(local_invocation_index) l: u32) {
+  hm_index = w.x * 64u + l;
+  if (hm_index >= hm_launch.count) { return; }
+  hm_id = hm_launch.base + hm_index;
+  hm_slot = hm_index;
+  if (hm_launch.mode == ${MODE_REPLAY}u) {
+    hm_id = hm_queue[hm_launch.queue_in + 2u * hm_index];
+    hm_slot = hm_queue[hm_launch.queue_in + 2u * hm_index + 1u];
+  }
+  if (atomicLoad(&hm_faults[${FAULT_STOP}]) != 0u) { hm_requeue(hm_id, hm_slot); return; }
+  let hm_global = vec3<u32>(
+    hm_id % hm_launch.extent.x, (hm_id / hm_launch.extent.x) % hm_launch.extent.y, hm_id / (hm_launch.extent.x * hm_launch.extent.y));
+  let hm_group = hm_global / vec3<u32>(${x}u, ${y}u, ${z}u);
+  let hm_local = hm_global % vec3<u32>(${x}u, ${y}u, ${z}u);
+  let hm_local_index = hm_local.x + hm_local.y * ${x}u + hm_local.z * ${x * y}u;${transaction(o)}
+  if (hm_event == 0u) { hm_commit(); }
+  else { hm_report(); hm_requeue(hm_id, hm_slot); }
+}`
+}
+
+// The decision is the workgroup's: one invocation that was stopped keeps all from committing.
+function workgroupEntry(o: EntryOptions): string {
+  const invocations = o.size[0] * o.size[1] * o.size[2]
+  return `
+struct HmGroup { id: u32, slot: u32, stop: u32 }
+var<workgroup> hm_group_state: HmGroup;
+var<workgroup> hm_group_event: u32;
+fn hm_stride() -> u32 { return hm_launch.count * ${invocations}u; }
+@compute @workgroup_size(${o.workgroupSize})
+fn hm_main(@builtin(workgroup_id) w: vec3<u32>, @builtin(local_invocation_id) hm_local: vec3<u32>, @builtin(local_invocation_index) hm_local_index: u32) {
+  if (w.x >= hm_launch.count) { return; }
+  if (hm_local_index == 0u) {
+    var id = hm_launch.base + w.x;
+    var slot = w.x;
+    if (hm_launch.mode == ${MODE_REPLAY}u) {
+      id = hm_queue[hm_launch.queue_in + 2u * w.x];
+      slot = hm_queue[hm_launch.queue_in + 2u * w.x + 1u];
+    }
+    hm_group_state = HmGroup(id, slot, atomicLoad(&hm_faults[${FAULT_STOP}]));
+  }
+  let state = workgroupUniformLoad(&hm_group_state);
+  if (state.stop != 0u) {
+    if (hm_local_index == 0u) { hm_requeue(state.id, state.slot); }
+    return;
+  }
+  let hm_group = vec3<u32>(
+    state.id % hm_launch.groups.x, (state.id / hm_launch.groups.x) % hm_launch.groups.y, state.id / (hm_launch.groups.x * hm_launch.groups.y));
+  let hm_global = hm_group * vec3<u32>(${o.size.map((n) => `${n}u`).join(', ')}) + hm_local;
+  hm_id = state.id * ${invocations}u + hm_local_index;
+  hm_index = w.x * ${invocations}u + hm_local_index;
+  hm_slot = state.slot * ${invocations}u + hm_local_index;${transaction(o)}
+  if (hm_event != 0u) {
+    hm_report();
+    hm_group_event = 1u;
+  }
+  if (workgroupUniformLoad(&hm_group_event) == 0u) { hm_commit(); }
+  else if (hm_local_index == 0u) { hm_requeue(state.id, state.slot); }
+}`
+}

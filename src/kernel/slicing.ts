@@ -1,0 +1,113 @@
+// Which elements of an argument belong to which workgroups of a launch, from what was declared or found in the code and the
+// values of the uniforms.
+
+import { type ArrayArgument, DIMENSIONS } from './argument.ts'
+import type { Grid, Triple } from './grid.ts'
+import type { IndexForm, IndexVariable } from './index-form.ts'
+import type { ArgumentSlicing, LaunchSlicing } from './program.ts'
+
+/** Numbers that the launch knows. */
+export interface SlicingSite {
+  readonly grid: Grid
+  readonly workgroupSize: Triple
+  /** The value of a uniform that is a number; throws a TypeError for any other. */
+  readonly valueOf: (uniform: string) => number
+}
+
+/** Every invocation may use all of it. */
+export const WHOLE: ArgumentSlicing = [null, null, null]
+
+/** Throws a TypeError or RangeError for a declared stride that is no whole number from 1. */
+export function slicingOf(
+  { slice }: ArrayArgument,
+  forms: readonly IndexForm[] | null,
+  site: SlicingSite,
+  name: string,
+): ArgumentSlicing {
+  if (slice === 'whole') return WHOLE
+  if (slice === 'found') {
+    if (forms === null) return WHOLE
+    return [0, 1, 2].map((d) => foundSlicing(forms, d, site)) as unknown as ArgumentSlicing
+  }
+  const stride = typeof slice.stride === 'number' ? slice.stride : site.valueOf(slice.stride)
+  if (!Number.isInteger(stride) || stride < 1) {
+    throw new RangeError(
+      `slice.stride of "${name}" is ${slice.stride}, which is ${stride}, wanted a whole number from 1`,
+    )
+  }
+  const { per, before, after } = slice
+  const slicing = { per, stride, low: -before * stride, high: (after + 1) * stride - 1 }
+  return DIMENSIONS.map((along) => (along === slice.along ? slicing : null)) as unknown as ArgumentSlicing
+}
+
+/**
+ * What all forms have in common along a dimension: the same positive factor of its id. The other terms move the elements by
+ * something between `low` and `high`.
+ */
+function foundSlicing(forms: readonly IndexForm[], dimension: number, site: SlicingSite): LaunchSlicing | null {
+  let common: LaunchSlicing | null = null
+  for (const form of forms) {
+    const slicing = formSlicing(form, dimension, site)
+    if (slicing === null) return null
+    if (common !== null && (common.per !== slicing.per || common.stride !== slicing.stride)) return null
+    const low = Math.min(slicing.low, common?.low ?? slicing.low)
+    const high = Math.max(slicing.high, common?.high ?? slicing.high)
+    common = { ...slicing, low, high }
+  }
+  return common
+}
+
+/** Indices are numbers of 32 bits: sums beyond them begin again from 0, and are no sums any more. */
+const INDEX_MAX = 2 ** 31
+
+function formSlicing(form: IndexForm, dimension: number, site: SlicingSite): LaunchSlicing | null {
+  let per: LaunchSlicing['per'] | null = null
+  let stride = 0
+  let low = 0
+  let high = 0
+  for (const { factor, uniform, variable } of form) {
+    const value = factor * (uniform === null ? 1 : site.valueOf(uniform))
+    if (isAlong(variable, dimension)) {
+      if (per !== null && per !== variable.per) return null
+      per = variable.per
+      stride += value
+      continue
+    }
+    const [min, max] = variable === null ? [1, 1] : boundsOf(variable, site)
+    low += Math.min(value * min, value * max)
+    high += Math.max(value * min, value * max)
+  }
+  if (per === null || stride < 1) return null
+  const last = (per === 'workgroup' ? site.grid.workgroups : site.grid.count)[dimension] - 1
+  return low < -INDEX_MAX || last * stride + high > INDEX_MAX ? null : { per, stride, low, high }
+}
+
+function isAlong(
+  variable: IndexVariable | null,
+  dimension: number,
+): variable is IndexVariable & { per: 'invocation' | 'workgroup' } {
+  if (variable?.per !== 'invocation' && variable?.per !== 'workgroup') return false
+  return variable.dimension === dimension
+}
+
+/** The least and the greatest value of a variable in the launch. */
+function boundsOf(variable: IndexVariable, site: SlicingSite): [number, number] {
+  const { grid, workgroupSize } = site
+  switch (variable.per) {
+    case 'invocation':
+      return [0, grid.count[variable.dimension] - 1]
+    case 'workgroup':
+      return [0, grid.workgroups[variable.dimension] - 1]
+    case 'local':
+      return [0, workgroupSize[variable.dimension] - 1]
+    case 'local index':
+      return [0, workgroupSize[0] * workgroupSize[1] * workgroupSize[2] - 1]
+    case 'loop': {
+      const max = variable.max.reduce(
+        (sum, { factor, uniform }) => sum + factor * (uniform === null ? 1 : site.valueOf(uniform)),
+        0,
+      )
+      return [variable.min, Math.max(variable.min, max)]
+    }
+  }
+}
