@@ -1,10 +1,16 @@
 // The list of pages that reclaim may take, coldest last (`struct lruvec` with one list per kind folded into one, as there is
 // neither NUMA nor a memory cgroup). A page on the list has PG_LRU; isolating it takes it off and adds a reference (T-33).
 // Links live in `Pages`, so adding and removing cost no memory.
+//
+//   first (warm) ── ... ── agedFirst ── ... ── last (cold)
+//                          |------- aged -------|
+//
+// The cold end is aged where reclaim gives pages a second chance (aging.ts): it has begun to look whether those are touched. This
+// takes the place of the kernel's inactive list.
 
 import type { Pfn } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
-import { badFrame, type Pages, PG_LRU } from './page.ts'
+import { badFrame, type Pages, PG_AGED, PG_LRU } from './page.ts'
 
 export class Lru {
   /** Pages on the list. */
@@ -13,6 +19,10 @@ export class Lru {
   first: Pfn = -1
   /** Coldest page, -1 if empty. */
   last: Pfn = -1
+  /** Pages that are aged. */
+  naged = 0
+  /** Warmest of them, -1 if there is none. */
+  agedFirst: Pfn = -1
   private readonly pages: Pages
 
   constructor(pages: Pages) {
@@ -50,8 +60,12 @@ export class Lru {
   remove(pfn: Pfn): void {
     const { pages } = this
     if ((pages.flags[pfn] & PG_LRU) === 0) badFrame(pfn, 'is not on the LRU')
-    pages.flags[pfn] &= ~PG_LRU
     const next = pages.lruNext[pfn]
+    if ((pages.flags[pfn] & PG_AGED) !== 0) {
+      if (this.agedFirst === pfn) this.agedFirst = next
+      this.naged--
+    }
+    pages.flags[pfn] &= ~(PG_LRU | PG_AGED)
     const prev = pages.lruPrev[pfn]
     if (prev >= 0) pages.lruNext[prev] = next
     else this.first = next
@@ -65,6 +79,17 @@ export class Lru {
     if ((this.pages.flags[pfn] & PG_LRU) === 0) return
     this.remove(pfn)
     this.add(pfn)
+  }
+
+  /** Makes the coldest page that is not aged one of those that are. Returns it, or -1 if there is none. */
+  age(): Pfn {
+    const { pages } = this
+    const pfn = this.agedFirst < 0 ? this.last : pages.lruPrev[this.agedFirst]
+    if (pfn < 0) return -1
+    pages.flags[pfn] |= PG_AGED
+    this.agedFirst = pfn
+    this.naged++
+    return pfn
   }
 
   /** Takes the page off for migration or reclaim and gives the caller a reference; false if it is not on the list. */

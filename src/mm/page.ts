@@ -30,6 +30,8 @@ export const PG_ANON = 1 << 17
 export const PG_ALLOCATED = 1 << 18
 /** Read from swap because a neighbour was touched, and not touched itself yet. */
 export const PG_READAHEAD = 1 << 19
+/** At the cold end of the LRU, and reclaim looks whether it is touched (the kernel: on the inactive list). */
+export const PG_AGED = 1 << 20
 
 /** Added to a page's refcount by each FOLL_PIN pin; a count of at least this much means "maybe pinned for DMA". */
 export const GUP_PIN_COUNTING_BIAS = 1024

@@ -5,6 +5,7 @@
 
 import { HPAGE_PMD_NR, type Pfn } from '../base/addr.ts'
 import { AddressSpace } from './address-space.ts'
+import { isolateUntouched } from './aging.ts'
 import { splitHugePage } from './huge-split.ts'
 import { PG_ANON, PG_DIRTY, PG_LRU, PG_SWAPBACKED, PG_SWAPCACHE, PG_UNEVICTABLE, PG_WRITEBACK } from './page.ts'
 import { putPage, unlockPage } from './page-alloc.ts'
@@ -62,8 +63,12 @@ function splitIsolated(sys: System, head: Pfn, queue: Pfn[]): boolean {
   return err === 0
 }
 
-/** Takes up to `npages` from the cold end of the LRU and reclaims what it can. Returns the number of pages freed. */
+/**
+ * Takes up to `npages` from the cold end of the LRU and reclaims what it can. Where swapping takes its time, pages that were
+ * touched lately get a second chance. Returns the number of pages freed.
+ */
 export function shrinkLru(sys: System, npages: number): number {
+  if (sys.swap?.device.isSynchronous === false) return reclaimPages(sys, isolateUntouched(sys, npages))
   const isolated: Pfn[] = []
   while (isolated.length < npages && sys.lru.last >= 0) {
     const pfn = sys.lru.last

@@ -247,3 +247,23 @@ describe('a page of a file in memory', () => {
     f.finish()
   })
 })
+
+describe('pages that are touched', () => {
+  it('get a second chance: the coldest others go', () => {
+    const f = filled(32)
+    const swapped = () => [...f.pte(0, 32)].flatMap((letter, page) => (letter === 's' ? [page] : []))
+    f.step(() => f.sys.reclaim(4))
+    f.endAll()
+    expect([swapped(), f.sys.lru.naged]).toEqual([[0, 1, 2, 3], 4])
+    f.load(5)
+    f.load(7)
+    f.step(() => f.sys.reclaim(4))
+    f.endAll()
+    expect(swapped()).toEqual([0, 1, 2, 3, 4, 6, 8, 9])
+    for (let i = 0; i < 4; i++) f.step(() => f.sys.reclaim(4))
+    f.endAll()
+    expect(swapped().filter((page) => page < 10)).toEqual([0, 1, 2, 3, 4, 6, 8, 9])
+    f.munmap(0, 32)
+    f.finish()
+  })
+})

@@ -5,6 +5,7 @@ import { type Addr, PAGE_SIZE, type Pfn, PGDIR_SIZE, PMD_SIZE, PUD_SIZE } from '
 import { formatAddr } from '../base/assert.ts'
 import { AddressSpace } from './address-space.ts'
 import {
+  PG_AGED,
   PG_ALLOCATED,
   PG_ANON,
   PG_ANON_EXCLUSIVE,
@@ -172,6 +173,7 @@ function whereMapped(sys: System, pfn: Pfn): string {
 export function validateLru(sys: System): void {
   const { lru, pages } = sys
   let size = 0
+  let naged = 0
   let previous = -1
   for (let pfn = lru.first; pfn >= 0; pfn = pages.lruNext[pfn]) {
     if (pages.lruPrev[pfn] !== previous) {
@@ -180,12 +182,21 @@ export function validateLru(sys: System): void {
     if ((pages.flags[pfn] & PG_LRU) === 0) broken('INV-4', `frame ${pfn} is on the LRU and not marked`)
     if (pages.pagemap[pfn] !== 0) broken('INV-4', `frame ${pfn} is device memory and on the LRU`)
     if ((pages.flags[pfn] & PG_TAIL) !== 0) broken('INV-4', `tail frame ${pfn} is on the LRU`)
+    const isAged = (pages.flags[pfn] & PG_AGED) !== 0
+    if (isAged !== (naged > 0 || pfn === lru.agedFirst)) {
+      broken(
+        'INV-4',
+        `frame ${pfn} on the LRU: the aged pages begin with frame ${lru.agedFirst}, its mark says otherwise`,
+      )
+    }
+    if (isAged) naged++
     size++
     if (size > pages.nframes) broken('INV-4', 'the LRU is a ring')
     previous = pfn
   }
   if (lru.last !== previous) broken('INV-4', `the LRU ends with frame ${previous}, last says ${lru.last}`)
   if (lru.size !== size) broken('INV-4', `the LRU has ${size} pages, size says ${lru.size}`)
+  if (lru.naged !== naged) broken('INV-4', `the LRU has ${naged} aged pages, naged says ${lru.naged}`)
 }
 
 /** Cached pages name their file and their place in it (T-31). */
