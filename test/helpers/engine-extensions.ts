@@ -7,7 +7,8 @@ import { formatReceipt, type LaunchMemory, type LaunchReceipt } from '../../src/
 import { ARRAY_TYPES, type ArrayTypeName } from '../../src/heap/array-types.ts'
 import type { Engine } from '../../src/heap/engine/engine.ts'
 import { MemoryEngineDevice } from '../../src/heap/engine/memory-device.ts'
-import type { ByteRange } from '../../src/heap/engine/protocol.ts'
+import type { ByteRange, WaitingTouch } from '../../src/heap/engine/protocol.ts'
+import { collectWrites } from '../../src/mm/share.ts'
 import { validateSystem } from '../../src/mm/validate.ts'
 
 /** An array as a launch uses it. */
@@ -35,9 +36,15 @@ export interface FunctionResult {
 }
 
 /** Elements; what is in those that are written is stored to the device when the kernel has ended. */
-type Elements = { [i: number]: number; readonly length: number; fill(value: number): unknown; set(from: unknown): void }
+interface Elements {
+  [i: number]: number
+  readonly length: number
+  readonly buffer: ArrayBuffer
+  fill(value: number): unknown
+  set(from: Elements): void
+}
 
-type FunctionKernel = (written: Elements[], read: Elements[], data: unknown) => unknown
+type FunctionKernel = (written: Elements[], read: Elements[], data: unknown, engine: Engine) => unknown
 
 const KERNELS: Readonly<Record<string, FunctionKernel>> = {
   nothing() {},
@@ -69,9 +76,11 @@ const KERNELS: Readonly<Record<string, FunctionKernel>> = {
     array[0] = value as number
     return before
   },
-  /** Takes so many milliseconds. */
-  async addOneSlowly(written, _, ms) {
-    await new Promise((resolve) => setTimeout(resolve, ms as number))
+  /** Ends when a thread of the program has waited for so many milliseconds. */
+  async addOneToImpatience(written, _, ms, engine) {
+    while (!waitingTouches(engine).some((touch) => touch.ms > (ms as number))) {
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
     for (const array of written) for (let i = 0; i < array.length; i++) array[i]++
   },
   never: () => new Promise(() => {}),
@@ -87,8 +96,8 @@ export async function launch(engine: Engine, request: FunctionLaunch): Promise<F
     memoryDevice(engine, device).handle.run({ name: kernel, read, write, durable }, async (memory) => {
       const copies = write.map((array) => load(memory, array))
       const inputs = read.map((array) => load(memory, array))
-      value = await run(copies, inputs, data)
-      copies.forEach((copy, i) => store(memory, write[i], copy as unknown as Uint8Array))
+      value = await run(copies, inputs, data, engine)
+      for (const [i, copy] of copies.entries()) store(memory, write[i], copy)
     })
   const receipt = await engine.launch({ read, write }, begin)
   return { pages: receipt.pages, text: formatReceipt(receipt), value }
@@ -96,7 +105,13 @@ export async function launch(engine: Engine, request: FunctionLaunch): Promise<F
 
 /** Every invariant of the machine. Exact while nothing is in progress. */
 export function validate(engine: Engine): null {
-  const { sys, devices } = engine
+  const { sys, mm, devices } = engine
+  if (sys.mmu.capabilities.traps) {
+    // A store beside a copy is let through and found out about later: now.
+    assert(mm.mmapLock.tryRead(), 'nothing is in progress')
+    for (const { start, end } of engine.arrays) collectWrites(mm, start, end)
+    mm.mmapLock.unlockRead()
+  }
   const drivers = devices.map((_, i) => memoryDevice(engine, i).device)
   const held = [engine.heldReferences(), ...drivers.map((driver) => driver.heldReferences())]
   const translations = drivers.flatMap((driver) => [...deviceTranslations(driver)])
@@ -137,6 +152,15 @@ export function fail(_: Engine, how: 'throw' | 'reject' | 'exit' | 'memory'): un
   }
 }
 
+/** Touches that wait now. */
+export function waitingTouches(engine: Engine): readonly WaitingTouch[] {
+  let waiting: readonly WaitingTouch[] = []
+  engine.call('stats', {}, (reply) => {
+    if (reply.ok) waiting = reply.answer.waiting
+  })
+  return waiting
+}
+
 export function memoryDevice({ devices }: Engine, index: number): MemoryEngineDevice {
   const device = devices[index]
   assert(device instanceof MemoryEngineDevice, () => `device ${index} is a memory device`)
@@ -150,8 +174,8 @@ function load(memory: LaunchMemory, { type, start, end }: LaunchArray): Elements
   return new construct(copy.buffer)
 }
 
-function store(memory: LaunchMemory, { start, end }: ByteRange, copy: Uint8Array): void {
-  const from = new Uint8Array(copy.buffer)
+function store(memory: LaunchMemory, { start, end }: ByteRange, { buffer }: Elements): void {
+  const from = new Uint8Array(buffer)
   for (const { addr, bytes } of memory.pieces({ start, end }, 'write')) {
     bytes.set(from.subarray(addr - start, addr - start + bytes.length))
   }

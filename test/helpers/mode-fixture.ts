@@ -135,9 +135,10 @@ export class ModeFixture {
     await this.heap.close()
   }
 
-  private rangeOf({ buffer, byteOffset, byteLength, constructor }: HeapArray): LaunchArray {
+  private rangeOf(array: HeapArray): LaunchArray {
+    const { buffer, byteOffset, byteLength } = array
     const inWord = byteOffset % 4
     const start = 4 * this.heap.ptr(new Uint8Array(buffer, byteOffset - inWord, 1)) + inWord
-    return { start, end: start + byteLength, type: constructor.name as LaunchArray['type'] }
+    return { start, end: start + byteLength, type: array.constructor.name as LaunchArray['type'] }
   }
 }

@@ -18,12 +18,6 @@ const program = parentPort
 const { settings, port, life } = workerData as EngineStart
 const kernel = await loadKernel()
 
-process.on('uncaughtException', (error) => die(`its engine failed: ${error.stack ?? error}`))
-process.on('unhandledRejection', (error) => die(`its engine failed: ${error instanceof Error ? error.stack : error}`))
-process.on('exit', (code) => {
-  if (Atomics.load(life, 0) !== ENGINE_CLOSED) die(`its engine ended with code ${code}`)
-})
-
 const channel = portChannel(port)
 const batches = new BatchSink({
   post: (events) => channel.send({ events } satisfies EngineNews),
@@ -43,11 +37,10 @@ await live.open(settings)
 const calls: EnginePort = {
   call(call, args, reply) {
     live.engine.call(call, args, (answer) => {
-      if (call === 'close') {
-        batches.flush()
-        // Before the answer: whoever has it may let his process end.
-        Atomics.store(life, 0, ENGINE_CLOSED)
-      }
+      // Whoever has an answer has all that led to it.
+      batches.flush()
+      // And after this one he may let his process end.
+      if (call === 'close') Atomics.store(life, 0, ENGINE_CLOSED)
       reply(answer)
       if (call === 'close') end()
     })
@@ -55,6 +48,14 @@ const calls: EnginePort = {
 }
 const take = serveCalls(calls, channel)
 channel.keepAlive(true)
+
+// From here on programs have memory that only this thread can keep.
+process.on('uncaughtException', (error) => die(`its engine failed: ${error.stack ?? error}`))
+process.on('unhandledRejection', (error) => die(`its engine failed: ${error instanceof Error ? error.stack : error}`))
+process.on('exit', (code) => {
+  if (Atomics.load(life, 0) !== ENGINE_CLOSED) die(`its engine ended with code ${code}`)
+})
+
 const thread = readlinkSync('/proc/thread-self')
 const { ranges, buffers } = live.mmu
 program.postMessage({ fd: live.events.fd, ranges, buffers, thread } satisfies EngineReady)
@@ -67,7 +68,11 @@ function end(): void {
 
 function die(message: string): never {
   Atomics.store(life, 0, ENGINE_DIED)
-  closeTraceFiles()
+  try {
+    closeTraceFiles()
+  } catch {
+    // The message matters more.
+  }
   const text = `a live heap cannot go on, as ${message}`
   if (settings.endsProcess) endProcess(kernel, text)
   process.removeAllListeners('exit')

@@ -20,6 +20,7 @@ import { VM_WRITE } from '../../mm/vm-flags.ts'
 import type { Vma } from '../../mm/vma.ts'
 import type { Fault } from '../../mmu/userfaultfd/fault-events.ts'
 import type { UserfaultfdMmu } from '../../mmu/userfaultfd/userfaultfd-mmu.ts'
+import { LARGEST_WINDOW } from '../../policies/index.ts'
 import type { Tracer } from '../../trace/tracer.ts'
 import type { ArrayTable } from '../engine/array-table.ts'
 import { entryFlags } from '../engine/hand-over.ts'
@@ -184,14 +185,19 @@ export class FaultServer {
     return fault
   }
 
-  /** Installs what can be had at once: pages that are here, and new ones. What is elsewhere stays, unless it is touched. */
+  /**
+   * Installs what can be had at once: pages that are here, and new ones up to `end`; what a device has brought along goes on
+   * behind that. What is elsewhere stays, unless it is touched.
+   */
   #faultAround(vma: Vma, start: Addr, end: Addr): void {
     const { mm, mmu } = this.#site
-    if (end - start <= PAGE_SIZE || isClaimed(mm, { start, end })) return
-    for (let addr = start; addr < end; addr += PAGE_SIZE) {
-      if (mmu.isInstalled(addr)) continue
+    const limit = Math.min(vma.end, start + LARGEST_WINDOW * PAGE_SIZE)
+    if (isClaimed(mm, { start, end: limit })) return
+    for (let addr = start; addr < limit; addr += PAGE_SIZE) {
+      const isInstalled = mmu.isInstalled(addr)
       const flags = entryFlags(mm, addr)
-      if (flags !== 0 && !ptePresent(flags)) continue
+      if (addr >= end && (isInstalled || !ptePresent(flags))) return
+      if (isInstalled || (flags !== 0 && !ptePresent(flags))) continue
       if (handleMmFault(vma, addr, 0) !== 0) return
     }
   }
