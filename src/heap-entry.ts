@@ -22,6 +22,7 @@ export {
   type Skipped,
   type SkipReason,
 } from './heap/engine/protocol.ts'
+export type { EngineWorker } from './heap/explicit/channel.ts'
 export {
   ACCESS_OPTIONS,
   type AccessOption,

@@ -8,6 +8,8 @@ afterEach(() => {
   vi.unstubAllGlobals()
 })
 
+const WORKER = { postMessage: () => {}, terminate: () => {} }
+
 const parse = (options: unknown) => parseHeapOptions(options as HeapOptions)
 
 describe('parseHeapOptions()', () => {
@@ -56,6 +58,12 @@ describe('parseHeapOptions()', () => {
     vi.stubGlobal('SharedArrayBuffer', undefined)
     expect(parse({}).shared).toBe(false)
     expect(() => parse({ shared: true })).toThrow('a web page needs cross-origin isolation')
+    expect(() => parse({ engine: WORKER })).toThrow('a web page needs cross-origin isolation')
+  })
+
+  it('is explicit with the engine in a worker', () => {
+    expect(parse({}).engineWorker).toBeNull()
+    expect(parse({ engine: WORKER })).toMatchObject({ mode: 'explicit', engineWorker: WORKER })
   })
 
   it.each([
@@ -66,6 +74,8 @@ describe('parseHeapOptions()', () => {
     [{ size: '64 MB' }, `size is "64 MB", wanted bytes or a text like '64 MiB'`],
     [{ size: null }, 'size is null, wanted bytes'],
     [{ shared: 'yes' }, 'shared is "yes", wanted true or false'],
+    [{ engine: 'worker' }, 'engine is "worker", wanted a worker'],
+    [{ engine: WORKER, mode: 'live' }, 'engine is a worker in live mode'],
     [{ check: 1 }, 'check is 1, wanted true or false'],
     [{ device: 'gpu' }, 'device is "gpu", wanted an object with kind, name,'],
     [{ device: {} }, 'device.kind is undefined, wanted one of memory'],
@@ -84,6 +94,7 @@ describe('parseHeapOptions()', () => {
 
   it.each([
     [{ mode: 'simulated' }, 'mode is "simulated", wanted one of auto, live, live-user, explicit'],
+    [{ engine: WORKER, shared: false }, 'engine is a worker, wanted none where arrays are not shared: shared is false'],
     [{ size: 0 }, 'size is 0, wanted more than 0 bytes and at most 16 GiB'],
     [{ size: '17 GiB' }, 'size is 17 GiB, wanted more than 0 bytes and at most 16 GiB'],
     [{ size: -4096 }, 'size is -4096, wanted a whole number of bytes'],

@@ -6,6 +6,7 @@ import { ON_LOST, type OnLost } from '../devices/memory/index.ts'
 import { HEAP_BYTES_MAX, SEGMENT_BYTES_MAX } from './arena.ts'
 import { describe } from './array-types.ts'
 import { PLACES } from './engine/protocol.ts'
+import type { EngineWorker } from './explicit/channel.ts'
 import { HeapRangeError, HeapTypeError } from './heap-error.ts'
 import { checkNames, flag, oneOf } from './option-checks.ts'
 import { parseTraceOptions, type TraceOptions, type TraceSettings } from './trace-options.ts'
@@ -58,6 +59,11 @@ export interface HeapOptions {
   readonly segments?: Size
   /** Arrays lie in SharedArrayBuffers. Default: where these exist. */
   readonly shared?: boolean
+  /**
+   * A worker for the engine, whose program is `hetmem/engine-worker`, so that moving memory does not keep this thread from its own
+   * work. For explicit mode, with shared arrays. The heap ends it. Default: the engine runs on this thread.
+   */
+  readonly engine?: EngineWorker
   /** Devices that use the heap. Default: none. */
   readonly device?: DeviceSpec | readonly DeviceSpec[]
   /**
@@ -92,6 +98,7 @@ export interface HeapSettings {
   readonly size: number
   readonly segmentMax: number
   readonly shared: boolean
+  readonly engineWorker: EngineWorker | null
   readonly devices: readonly MemoryDeviceSettings[]
   readonly check: boolean
   readonly trace: TraceSettings
@@ -120,11 +127,15 @@ export function parseHeapOptions(options: HeapOptions): HeapSettings {
   const { size = HEAP_BYTES_MAX, segments = SEGMENT_BYTES_MAX, trace = {}, memory, swap } = options
   if (memory !== undefined) parsePages(memory, 'memory', HEAP_BYTES_MAX)
   if (swap !== undefined) parseBytes(swap, 'swap')
+  const mode = oneOf(options.mode, 'mode', MODE_OPTIONS, 'auto')
+  const shared = parseShared(options.shared)
+  const engineWorker = parseEngine(options.engine, mode, shared)
   return {
-    mode: oneOf(options.mode, 'mode', MODE_OPTIONS, 'auto'),
+    mode: engineWorker === null ? mode : 'explicit',
     size: parsePages(size, 'size', HEAP_BYTES_MAX),
     segmentMax: parsePages(segments, 'segments', SEGMENT_BYTES_MAX),
-    shared: parseShared(options.shared),
+    shared,
+    engineWorker,
     devices: parseDevices(options.device ?? []),
     check: flag(options.check, 'check', !isProduction()),
     trace: parseTraceOptions(trace),
@@ -141,6 +152,7 @@ const OPTION_NAMES = [
   'size',
   'segments',
   'shared',
+  'engine',
   'device',
   'check',
   'trace',
@@ -162,6 +174,8 @@ const DEVICE_OPTION_NAMES = [
 ] as const satisfies readonly (keyof MemoryDeviceSpec)[]
 
 const DEVICE_KINDS = ['memory'] as const satisfies readonly DeviceSpec['kind'][]
+
+const NOT_SHARED = 'there is no SharedArrayBuffer here; a web page needs cross-origin isolation for it'
 
 const PATIENCE_DEFAULT = 60_000 // milliseconds
 
@@ -231,11 +245,25 @@ export function parseBytes(size: Size, name: string): number {
 
 function parseShared(shared: boolean | undefined): boolean {
   const hasShared = typeof SharedArrayBuffer === 'function'
-  if (shared === true && !hasShared) {
-    const why = 'there is no SharedArrayBuffer here; a web page needs cross-origin isolation for it'
-    throw new HeapRangeError(`shared is true, wanted false: ${why}`)
-  }
+  if (shared === true && !hasShared) throw new HeapRangeError(`shared is true, wanted false: ${NOT_SHARED}`)
   return flag(shared, 'shared', hasShared)
+}
+
+function parseEngine(engine: EngineWorker | undefined, mode: ModeOption, shared: boolean): EngineWorker | null {
+  if (engine === undefined) return null
+  if (typeof engine !== 'object' || engine === null || typeof engine.postMessage !== 'function') {
+    throw new HeapTypeError(`engine is ${describe(engine)}, wanted a worker`)
+  }
+  if (mode !== 'auto' && mode !== 'explicit') {
+    throw new HeapTypeError(
+      `engine is a worker in ${mode} mode, which has a thread of its own for it: wanted explicit mode`,
+    )
+  }
+  if (!shared) {
+    const why = typeof SharedArrayBuffer === 'function' ? 'shared is false' : NOT_SHARED
+    throw new HeapRangeError(`engine is a worker, wanted none where arrays are not shared: ${why}`)
+  }
+  return engine
 }
 
 function parsePatience(patience = PATIENCE_DEFAULT): number {

@@ -1,13 +1,9 @@
 // Opens heaps: decides how accesses of the CPU are found, and puts arena, engine and devices together.
 
-import { Arena, addressPages, GrowingSegments } from './arena.ts'
-import { ArrayTable } from './engine/array-table.ts'
-import { deviceFrames } from './engine/device.ts'
-import { Engine } from './engine/engine.ts'
-import { ExplicitBackend } from './engine/explicit-backend.ts'
-import { MemoryEngineDevice } from './engine/memory-device.ts'
+import type { Engine } from './engine/engine.ts'
 import type { EnginePort } from './engine/protocol.ts'
-import { Heap } from './heap.ts'
+import { openExplicit } from './explicit/open-explicit.ts'
+import type { Heap } from './heap.ts'
 import { HeapError } from './heap-error.ts'
 import { type HeapOptions, type HeapSettings, parseHeapOptions } from './heap-options.ts'
 import type { Platform } from './platform.ts'
@@ -23,7 +19,9 @@ export async function openHeapOn(platform: Platform, options: HeapOptions): Prom
     throw new HeapError('MODE_UNAVAILABLE', `no ${settings.mode} heap: ${live}`)
   }
   if (settings.liveOnly.length > 0) throw notInExplicit(settings, live)
-  const heap = await openExplicit(platform, settings)
+  const { heap, port, engine } = await openExplicit(platform, settings)
+  registerPort(heap, port)
+  if (engine !== null) registerEngine(heap, engine)
   if (live !== null) announce(settings, live)
   return heap
 }
@@ -54,28 +52,6 @@ const ports = new WeakMap<Heap, EnginePort>()
 /** Says how the engine of a heap is reached, for `portOf`. */
 export function registerPort(heap: Heap, port: EnginePort): void {
   ports.set(heap, port)
-}
-
-async function openExplicit(platform: Platform, settings: HeapSettings): Promise<Heap> {
-  const { size, segmentMax, shared, devices, check, trace, unfreed, onNotice } = settings
-  const arrays = new ArrayTable()
-  const tagOf = check ? (pfn: number) => arrays.useTag(pfn) : undefined
-  const engine = new Engine({
-    backend: new ExplicitBackend(addressPages(size, segmentMax), tagOf),
-    arrays,
-    devicePages: deviceFrames(devices),
-    verbose: trace.verbose,
-    sinks: [...platform.openTraceFiles(trace, 'explicit'), ...trace.sinks],
-  })
-  for (const device of devices) await engine.addDevice(async (site) => new MemoryEngineDevice(site, device))
-  const makeBuffer = (nbytes: number) => (shared ? new SharedArrayBuffer(nbytes) : new ArrayBuffer(nbytes))
-  const arena = new Arena(new GrowingSegments({ size, segmentMax, makeBuffer }), ({ addr, buffer }) => {
-    engine.call('segment', { addr, buffer }, () => {})
-  })
-  const heap = new Heap({ mode: 'explicit', arena, port: engine, unfreed, onNotice })
-  registerEngine(heap, engine)
-  registerPort(heap, engine)
-  return heap
 }
 
 function notInExplicit({ liveOnly }: HeapSettings, whyNot: string | null): HeapError {

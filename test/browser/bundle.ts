@@ -24,7 +24,7 @@ export function bundlePage(bundler: Bundler, name: string): Promise<Bundle> {
 async function bundleWithEsbuild(name: string): Promise<Bundle> {
   const { outputFiles, warnings } = await esbuild.build({
     absWorkingDir: PROJECT,
-    entryPoints: [`pages/${name}.ts`],
+    entryPoints: [`pages/${name}.ts`, 'pages/engine.ts'],
     outdir: PROJECT,
     bundle: true,
     minify: true,

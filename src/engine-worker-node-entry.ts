@@ -1,0 +1,10 @@
+// The entry point `hetmem/engine-worker` for Node: the program of a worker thread that a program gives to `openHeap({ engine })`.
+//
+//   new Worker(new URL(import.meta.resolve('hetmem/engine-worker')))
+
+import { parentPort } from 'node:worker_threads'
+import type { EngineStart } from './heap/explicit/engine-thread.ts'
+import { serveEngine } from './heap/explicit/serve-engine.ts'
+
+if (parentPort === null) throw new Error('hetmem/engine-worker is the program of a worker')
+parentPort.once('message', (start: EngineStart) => void serveEngine(start))
