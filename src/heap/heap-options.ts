@@ -1,14 +1,15 @@
 // What a heap can be opened with. Every option has a default; what is not an option, or makes no sense, is refused by name.
 
 import { PAGE_SIZE, pageAlignUp } from '../base/addr.ts'
-import { formatSize, parseSize, type Size } from '../base/size.ts'
+import { formatSize, type Size } from '../base/size.ts'
 import { ON_LOST, type OnLost } from '../devices/memory/index.ts'
 import { HEAP_BYTES_MAX, SEGMENT_BYTES_MAX } from './arena.ts'
 import { describe } from './array-types.ts'
 import { PLACES } from './engine/protocol.ts'
 import type { EngineWorker } from './explicit/channel.ts'
 import { HeapRangeError, HeapTypeError } from './heap-error.ts'
-import { checkNames, flag, oneOf } from './option-checks.ts'
+import { type MemorySettings, parseMemory, type SwapSpec } from './memory-options.ts'
+import { checkNames, flag, oneOf, parseBytes } from './option-checks.ts'
 import { parseTraceOptions, type TraceOptions, type TraceSettings } from './trace-options.ts'
 
 /** How the CPU's accesses to pages that are elsewhere are found. */
@@ -74,10 +75,16 @@ export interface HeapOptions {
   readonly trace?: TraceOptions
   /** What `close` does about arrays that were not freed: nothing, a warning, or an error. Default 'ignore'. */
   readonly unfreed?: UnfreedOption
-  /** Live mode: bytes of system memory that the heap may keep. In explicit mode an error. */
+  /**
+   * Live mode: bytes of system memory that the heap may keep; what is colder goes to swap, and without swap arrays can have no more
+   * than that together. In explicit mode an error. Default: no limit.
+   */
   readonly memory?: Size
-  /** Live mode: bytes of the swap file. In explicit mode an error. */
-  readonly swap?: Size
+  /**
+   * Live mode: bytes that arrays can have beyond `memory`, in a swap file. The file has room for every array, so it becomes as long as
+   * `memory` and `swap` together. It lies in the directory for temporary files, or in that of `path`. In explicit mode an error.
+   */
+  readonly swap?: Size | SwapSpec
   /**
    * Live mode: a touch that waits for a page is given up, and the process ends with a message, when nothing at all has moved for
    * so many milliseconds. Default 60,000.
@@ -103,6 +110,7 @@ export interface HeapSettings {
   readonly check: boolean
   readonly trace: TraceSettings
   readonly unfreed: UnfreedOption
+  readonly memory: MemorySettings
   /** Names of options that mean something in live mode only. */
   readonly liveOnly: readonly string[]
   /** Milliseconds. */
@@ -125,8 +133,6 @@ export interface MemoryDeviceSettings {
 export function parseHeapOptions(options: HeapOptions): HeapSettings {
   checkNames(options, 'options', OPTION_NAMES)
   const { size = HEAP_BYTES_MAX, segments = SEGMENT_BYTES_MAX, trace = {}, memory, swap } = options
-  if (memory !== undefined) parsePages(memory, 'memory', HEAP_BYTES_MAX)
-  if (swap !== undefined) parseBytes(swap, 'swap')
   const mode = oneOf(options.mode, 'mode', MODE_OPTIONS, 'auto')
   const shared = parseShared(options.shared)
   const engineWorker = parseEngine(options.engine, mode, shared)
@@ -140,6 +146,7 @@ export function parseHeapOptions(options: HeapOptions): HeapSettings {
     check: flag(options.check, 'check', !isProduction()),
     trace: parseTraceOptions(trace),
     unfreed: oneOf(options.unfreed, 'unfreed', UNFREED_OPTIONS, 'ignore'),
+    memory: parseMemory(memory, swap),
     liveOnly: [...(memory === undefined ? [] : ['memory']), ...(swap === undefined ? [] : ['swap'])],
     patience: parsePatience(options.patience),
     onEngineDeath: oneOf(options.onEngineDeath, 'onEngineDeath', ENGINE_DEATH_OPTIONS, 'abort'),
@@ -230,17 +237,6 @@ function parsePages(size: Size, name: string, max: number): number {
     throw new HeapRangeError(`${name} is ${size}, wanted more than 0 bytes and at most ${formatSize(max)}`)
   }
   return nbytes
-}
-
-/** The size in bytes; errors get a code. */
-export function parseBytes(size: Size, name: string): number {
-  try {
-    return parseSize(size, name)
-  } catch (error) {
-    if (error instanceof TypeError) throw new HeapTypeError(error.message)
-    if (error instanceof RangeError) throw new HeapRangeError(error.message)
-    throw error
-  }
 }
 
 function parseShared(shared: boolean | undefined): boolean {

@@ -31,8 +31,8 @@ import {
   type NewArray,
 } from './engine/protocol.ts'
 import { HeapError, HeapRangeError, HeapTypeError } from './heap-error.ts'
-import { type HeapMode, parseBytes, type UnfreedOption } from './heap-options.ts'
-import { checkNames } from './option-checks.ts'
+import type { HeapMode, UnfreedOption } from './heap-options.ts'
+import { checkNames, parseBytes } from './option-checks.ts'
 import {
   CloseReceipt,
   describeUnfreed,

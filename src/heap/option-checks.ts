@@ -1,6 +1,7 @@
 // Checks of options, by name: what is wrong, what it is, and what was wanted.
 
 import { describe } from '../base/describe.ts'
+import { parseSize, type Size } from '../base/size.ts'
 import { HeapRangeError, HeapTypeError } from './heap-error.ts'
 
 /** Throws a TypeError for what is no object, or has something else than the options. */
@@ -27,4 +28,15 @@ export function flag(value: boolean | undefined, name: string, byDefault: boolea
   if (value === undefined) return byDefault
   if (typeof value !== 'boolean') throw new HeapTypeError(`${name} is ${describe(value)}, wanted true or false`)
   return value
+}
+
+/** The size in bytes. Throws a TypeError or RangeError with a code. */
+export function parseBytes(size: Size, name: string): number {
+  try {
+    return parseSize(size, name)
+  } catch (error) {
+    if (error instanceof TypeError) throw new HeapTypeError(error.message)
+    if (error instanceof RangeError) throw new HeapRangeError(error.message)
+    throw error
+  }
 }
