@@ -29,6 +29,7 @@ const LAYERS = [
   { layer: 'base', from: '^src/base/', to: BASE },
   { layer: 'uapi', from: '^src/uapi/', to: UAPI },
   { layer: 'trace', from: '^src/trace/', to: TRACE },
+  { layer: 'report', from: '^src/report/', to: ['^src/report/', ...TRACE] },
   { layer: 'mmu/mmu.ts', from: '^src/mmu/[^/]+\\.ts$', to: MMU },
   { layer: 'mmu/*', from: '^src/mmu/([^/]+)/', to: ['^src/mmu/$1/', ...MMU] },
   { layer: 'mm', from: '^src/mm/', to: MM },

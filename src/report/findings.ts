@@ -1,0 +1,81 @@
+// What stands out in a trace, in sentences: what cost time and why, and what one may do about it. A finding names figures of the
+// model and nothing else, so that a reader can look them up.
+
+import { formatSize } from '../base/size.ts'
+import { sumByCause } from '../trace/counters.ts'
+import { counted, formatPart, formatTime } from './format.ts'
+import type { ReportModel } from './model.ts'
+
+export interface Finding {
+  /** 'bad' is wrong, 'slow' costs time, 'good' is as it should be. */
+  readonly kind: 'bad' | 'slow' | 'good'
+  readonly text: string
+}
+
+/** A part of the launches' time that is worth a sentence. */
+const LARGE_PART = 0.5
+
+export function findingsOf(model: ReportModel): Finding[] {
+  const findings = [...faults(model), ...pressure(model), ...slowness(model)]
+  return findings.length > 0
+    ? findings
+    : [{ kind: 'good', text: 'Nothing was lost, nothing had to wait, nothing was moved twice.' }]
+}
+
+/** What went wrong. */
+function faults({ isCut, devices, kernels }: ReportModel): Finding[] {
+  const findings: Finding[] = []
+  const bad = (text: string) => findings.push({ kind: 'bad', text })
+  if (isCut) bad('The trace ends in the middle of a line: the program was killed, and the last moments are missing.')
+  for (const { name, lost } of devices) {
+    if (lost !== undefined) bad(`Device "${name}" was lost: ${lost}.`)
+  }
+  for (const { name, launches, failed } of kernels) {
+    if (failed > 0) bad(`${counted(failed, 'launch', 'launches')} of "${name}" failed, of ${launches}.`)
+  }
+  return findings
+}
+
+/** Memory that is too small, or wanted by two at once. */
+function pressure({ totals, devices, allocations, header }: ReportModel): Finding[] {
+  const findings: Finding[] = []
+  const slow = (text: string) => findings.push({ kind: 'slow', text })
+  const evicted = totals.pagesMigrated.eviction
+  if (evicted > 0) {
+    const memory = devices.map(({ name, nbytes }) => (nbytes === undefined ? name : `${name} (${formatSize(nbytes)})`))
+    const copied = formatSize(totals.bytesDeviceToHost.eviction)
+    slow(
+      `Device memory of ${memory.join(', ')} was full: ${counted(evicted, 'page')} were evicted, ${copied} of them copied.`,
+    )
+  }
+  if (totals.thrashing > 0) {
+    const names = allocations.filter(({ counters }) => counters.thrashing > 0).map(({ name }) => `"${name}"`)
+    const delay = formatTime(totals.throttlingDelay, header.timeUnit)
+    const whose = names.length === 0 ? 'Pages' : `Pages of ${names.slice(0, 3).join(', ')}`
+    slow(`${whose} went back and forth between CPU and device; touches were held back for ${delay} in all.`)
+  }
+  if (totals.pagesSwappedOut > 0) {
+    slow(`System memory was full: ${formatSize(totals.bytesSwappedOut)} went to the swap file.`)
+  }
+  if (totals.stalls > 0) {
+    const waited = formatTime(totals.stallDuration, header.timeUnit)
+    slow(`${counted(totals.stalls, 'touch', 'touches')} waited for more than 50 ms, ${waited} in all.`)
+  }
+  return findings
+}
+
+/** Where the time of launches went, if not into kernels. */
+function slowness({ totals }: ReportModel): Finding[] {
+  const { launches, launchDuration, launchService, launchQueued } = totals
+  if (launches === 0 || launchDuration === 0) return []
+  const brought = sumByCause(totals.bytesHostToDevice)
+  const [service, queued] = [launchService / launchDuration, launchQueued / launchDuration]
+  if (service >= LARGE_PART) {
+    const text = `Launches spent ${formatPart(service)} of their time on bringing in ${formatSize(brought)}: prefetch, or use what is there more often.`
+    return [{ kind: 'slow', text }]
+  }
+  if (queued >= LARGE_PART) {
+    return [{ kind: 'slow', text: `Launches spent ${formatPart(queued)} of their time waiting for those before them.` }]
+  }
+  return []
+}
