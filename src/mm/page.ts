@@ -36,6 +36,9 @@ export const PG_AGED = 1 << 20
 /** Added to a page's refcount by each FOLL_PIN pin; a count of at least this much means "maybe pinned for DMA". */
 export const GUP_PIN_COUNTING_BIAS = 1024
 
+/** Of all fields together. */
+const BYTES_PER_FRAME = 38
+
 /** State of a compound page, kept for its head frame. */
 export class Compound {
   /** The page has 2^order frames. */
@@ -75,15 +78,16 @@ export class Pages {
   /** `capacity`: frames that there may be later without a copy of everything that is known by then. */
   constructor(nframes: number, capacity = nframes) {
     this.nframes = nframes
-    this.refcount = new Int32Array(capacity)
-    this.mapcount = new Int32Array(capacity)
-    this.flags = new Uint32Array(capacity)
-    this.mapping = new Int32Array(capacity)
-    this.index = new Float64Array(capacity)
-    this.swap = new Uint32Array(capacity)
-    this.lruNext = new Int32Array(capacity)
-    this.lruPrev = new Int32Array(capacity)
-    this.pagemap = new Uint16Array(capacity)
+    const fields = allocateFields(capacity)
+    this.refcount = fields.refcount
+    this.mapcount = fields.mapcount
+    this.flags = fields.flags
+    this.mapping = fields.mapping
+    this.index = fields.index
+    this.swap = fields.swap
+    this.lruNext = fields.lruNext
+    this.lruPrev = fields.lruPrev
+    this.pagemap = fields.pagemap
   }
 
   /** Makes room for device frames. The arrays are replaced: nobody keeps one across memremap. */
@@ -92,16 +96,16 @@ export class Pages {
       this.nframes = Math.max(this.nframes, nframes)
       return
     }
-    const capacity = Math.max(nframes, Math.ceil(this.refcount.length * 1.25))
-    this.refcount = copyInto(new Int32Array(capacity), this.refcount)
-    this.mapcount = copyInto(new Int32Array(capacity), this.mapcount)
-    this.flags = copyInto(new Uint32Array(capacity), this.flags)
-    this.mapping = copyInto(new Int32Array(capacity), this.mapping)
-    this.index = copyInto(new Float64Array(capacity), this.index)
-    this.swap = copyInto(new Uint32Array(capacity), this.swap)
-    this.lruNext = copyInto(new Int32Array(capacity), this.lruNext)
-    this.lruPrev = copyInto(new Int32Array(capacity), this.lruPrev)
-    this.pagemap = copyInto(new Uint16Array(capacity), this.pagemap)
+    const fields = allocateFields(Math.max(nframes, Math.ceil(this.refcount.length * 1.25)))
+    this.refcount = copyInto(fields.refcount, this.refcount)
+    this.mapcount = copyInto(fields.mapcount, this.mapcount)
+    this.flags = copyInto(fields.flags, this.flags)
+    this.mapping = copyInto(fields.mapping, this.mapping)
+    this.index = copyInto(fields.index, this.index)
+    this.swap = copyInto(fields.swap, this.swap)
+    this.lruNext = copyInto(fields.lruNext, this.lruNext)
+    this.lruPrev = copyInto(fields.lruPrev, this.lruPrev)
+    this.pagemap = copyInto(fields.pagemap, this.pagemap)
     this.nframes = nframes
   }
 
@@ -189,6 +193,26 @@ export class Pages {
  */
 export function badFrame(pfn: Pfn, how: string): never {
   throw new AssertionError(`frame ${pfn} ${how}`)
+}
+
+/**
+ * All arrays in one buffer, the widest fields first. A large one comes from the system page by page as it is used; small ones
+ * would be cleared here, which for a heap of 16 GiB takes tens of milliseconds and as many MiB.
+ */
+function allocateFields(capacity: number) {
+  const buffer = new ArrayBuffer(BYTES_PER_FRAME * capacity)
+  const at = (offset: number): number => offset * capacity
+  return {
+    index: new Float64Array(buffer, at(0), capacity),
+    refcount: new Int32Array(buffer, at(8), capacity),
+    mapcount: new Int32Array(buffer, at(12), capacity),
+    flags: new Uint32Array(buffer, at(16), capacity),
+    mapping: new Int32Array(buffer, at(20), capacity),
+    swap: new Uint32Array(buffer, at(24), capacity),
+    lruNext: new Int32Array(buffer, at(28), capacity),
+    lruPrev: new Int32Array(buffer, at(32), capacity),
+    pagemap: new Uint16Array(buffer, at(36), capacity),
+  }
 }
 
 function copyInto<T extends { set(source: T): void }>(target: T, source: T): T {
