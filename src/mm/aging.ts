@@ -47,6 +47,8 @@ function agePages(sys: System, npages: number): void {
   for (let i = 0; i < npages; i++) {
     const pfn = sys.lru.age()
     if (pfn < 0) break
+    // Whoever pinned it relies on its translations: system calls of a program may not be able to bring them back.
+    if (sys.pages.maybeDmaPinned(pfn)) continue
     rmapWalk(sys, pfn, false, (vma, addr) => {
       if (!clearYoung(vma.mm, addr, pfn)) return true
       if (vma.mm !== mm || addr !== end) {
@@ -63,7 +65,7 @@ function agePages(sys: System, npages: number): void {
 
 /** Whether any mapping of the page was used since it was aged; if so that is forgotten. */
 function isTouched(sys: System, pfn: Pfn): boolean {
-  let touched = false
+  let touched = sys.pages.maybeDmaPinned(pfn)
   rmapWalk(sys, pfn, false, ({ mm }, addr) => {
     if (clearYoung(mm, addr, pfn)) touched = true
     return true

@@ -58,6 +58,7 @@ function allocFrame(sys: System, space: number, addr: Addr, fromReserve: boolean
   if (pfn >= 0) {
     sys.pages.refcount[pfn] = 1
     sys.pages.flags[pfn] = PG_ALLOCATED
+    if (sys.nfree < sys.lowPages) sys.onLow()
   } else if (space >= 0 && !sys.mmu.capabilities.anyFrame && sys.swap !== null) {
     // What was at this address before may still be on its way to or from swap.
     const home = addrToVpn(addr)

@@ -22,6 +22,8 @@ export interface SwapDevice {
   readonly isSynchronous: boolean
   /** Slot n + 1 is that of frame n and of no other: for backends where a page has one home frame. */
   readonly hasHomeSlots: boolean
+  /** False for a device that can only be read: pages that it does not have stay in memory. */
+  readonly isWritable: boolean
   /** Writes pages to their slots. `end` is called once for each, from anywhere but inside a call into mm unless synchronous. */
   write(pages: readonly SwapPage[], end: SwapIoEnd): void
   /** Reads pages from slots that were written. */
@@ -34,6 +36,7 @@ export interface SwapDevice {
 export class MemorySwapDevice implements SwapDevice {
   readonly isSynchronous = true
   readonly hasHomeSlots = false
+  readonly isWritable = true
   /** What is in each slot that was written. */
   readonly contents = new Map<number, Uint8Array>()
   readonly #mmu: Mmu

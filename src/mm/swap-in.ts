@@ -1,10 +1,13 @@
 // Bringing a page back from swap (`swapin_readahead` and the synchronous path of `do_swap_page`, Linux 6.1).
 
-import type { Addr, Pfn } from '../base/addr.ts'
-import { assert } from '../base/assert.ts'
+import { type Addr, addrToVpn, PAGE_SIZE, type Pfn, pteIndex } from '../base/addr.ts'
+import { assert, formatAddr } from '../base/assert.ts'
 import { EAGAIN, EIO, ENOMEM } from '../base/errno.ts'
+import { anonVmaPrepare } from './anon-vma.ts'
+import { MM_SWAPENTS } from './mm.ts'
 import { PG_READAHEAD, PG_SWAPBACKED, PG_UPTODATE } from './page.ts'
 import { allocPage, getPage, waitForPage } from './page-alloc.ts'
+import { PTE_EXCLUSIVE, PTE_KIND_SWAP } from './pte.ts'
 import { addToSwapCache, type SwapArea } from './swap.ts'
 import { swapReadPages, waitForSwapIo } from './swap-io.ts'
 import { swapReadAhead } from './swap-readahead.ts'
@@ -71,4 +74,27 @@ export function readSwapSlot(swap: SwapArea, pfn: Pfn, slot: number): void {
   })
   assert(result === 0, () => `reading swap slot ${slot} from memory returned ${result}`)
   swap.stats.pagesIn++
+}
+
+/**
+ * Makes the empty pages `[start, end)` of a private mapping those whose contents are in their home slots: they are in swap from now
+ * on, without having been anywhere else. For files that can be read by page, as if somebody had swapped them out.
+ *
+ * Preconditions: mmapLock is held for writing.
+ */
+export function adoptSwapped(vma: Vma, start: Addr, end: Addr): void {
+  const { mm } = vma
+  const { swap } = mm.sys
+  assert(swap !== null && start >= vma.start && end <= vma.end, 'there is swap, and the pages are of the mapping')
+  anonVmaPrepare(vma)
+  for (let addr = start; addr < end; addr += PAGE_SIZE) {
+    const { words } = mm.pageTable.allocPte(addr)
+    const i = pteIndex(addr)
+    assert(words[2 * i + 1] === 0, () => `page ${formatAddr(addr)} is empty`)
+    const slot = addrToVpn(addr) + 1
+    swap.adopt(slot)
+    words[2 * i] = slot
+    words[2 * i + 1] = PTE_KIND_SWAP | PTE_EXCLUSIVE
+  }
+  mm.rss[MM_SWAPENTS] += (end - start) / PAGE_SIZE
 }

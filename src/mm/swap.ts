@@ -70,14 +70,21 @@ export class SwapArea {
     this.nfree = npages
   }
 
-  /** A free slot for a page, with one user, or -1 when swap is full. */
+  /** A free slot for a page, with one user, or -1 when swap is full or only for reading. */
   alloc(pfn: Pfn): number {
-    if (this.nfree === 0) return -1
+    if (this.nfree === 0 || !this.device.isWritable) return -1
     const slot = this.device.hasHomeSlots ? pfn + 1 : this.findFree()
     assert(this.counts[slot] === 0, () => `swap slot ${slot} is free for frame ${pfn}`)
     this.counts[slot] = 1
     this.nfree--
     return slot
+  }
+
+  /** A slot of home that has contents already gets its first user. */
+  adopt(slot: number): void {
+    assert(this.device.hasHomeSlots && this.counts[slot] === 0, () => `swap slot ${slot} is free and a home`)
+    this.counts[slot] = 1
+    this.nfree--
   }
 
   private findFree(): number {

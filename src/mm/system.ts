@@ -34,6 +34,9 @@ export interface SystemOptions {
    * reclaim cannot help. Default: all there are.
    */
   readonly memoryPages?: number
+  /** With fewer frames than this left `onLow` is called, so that somebody makes room before it is needed. Default 0: never. */
+  readonly lowPages?: number
+  readonly onLow?: () => void
   /** Frames that only eviction may use: pages that come back from a device need a place. Default 0. */
   readonly reservePages?: number
   /** Pages of the page cache that a read fault on a file maps at once; a power of two. Default 16 (64 KiB). */
@@ -57,6 +60,8 @@ export class System {
   readonly faultAroundPages: number
   readonly reservePages: number
   readonly memoryPages: number
+  readonly lowPages: number
+  readonly onLow: () => void
   /** Frames that were taken beyond `memoryPages`, since the machine was made. */
   pagesOverLimit = 0
   readonly swap: SwapArea | null
@@ -91,6 +96,8 @@ export class System {
     this.reservePages = options.reservePages ?? 0
     this.lru = new Lru(this.pages)
     this.memoryPages = options.memoryPages ?? mmu.nframes
+    this.lowPages = options.lowPages ?? 0
+    this.onLow = options.onLow ?? (() => {})
     const { swapPages = 0, swapDevice = new MemorySwapDevice(mmu) } = options
     this.swap = swapPages > 0 ? new SwapArea(swapPages, swapDevice) : null
     this.zeroPfn = -1

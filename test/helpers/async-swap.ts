@@ -17,6 +17,7 @@ interface Pending {
 export class AsyncSwap implements SwapDevice {
   readonly isSynchronous = false
   readonly hasHomeSlots: boolean
+  readonly isWritable = true
   readonly contents = new Map<number, Uint8Array>()
   readonly pending: Pending[] = []
   /** Pages of each call, in order. */

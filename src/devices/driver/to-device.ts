@@ -169,8 +169,8 @@ function place(op: Operation, use: RangeUse, block: Block): Placement {
   const placement = policy.place({
     access: use.access,
     npages: block.npages,
-    systemPages: sys.mmu.nframes,
-    systemFree: sys.mmu.nfree,
+    systemPages: sys.memoryPages,
+    systemFree: sys.nfree,
     systemReserve: sys.reservePages,
     npinned: pool.npinned,
     hint: op.hint,
