@@ -32,12 +32,17 @@ export class PageFixture {
     })
   }
 
+  /** The browser itself. Skips the test where there is none. */
+  browser({ skip }: TestContext): Browser {
+    return this.#browser ?? skip(this.#missing)
+  }
+
   /** Bundles a page, which must go without warnings, and returns what it reports. */
-  async visit({ skip }: TestContext, name: string, { bundler, isolated }: PageSetup): Promise<PageReport> {
-    if (this.#browser === null) return skip(this.#missing)
+  async visit(context: TestContext, name: string, { bundler, isolated }: PageSetup): Promise<PageReport> {
+    const browser = this.browser(context)
     const { files, warnings } = await bundlePage(bundler, name)
     expect(warnings).toEqual([])
-    return await visit(this.#browser, { files, isolated })
+    return await visit(browser, { files, isolated })
   }
 
   /** What a page returned that nothing went wrong in. */
