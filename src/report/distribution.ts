@@ -2,6 +2,8 @@
 
 /** Bars per factor of ten. */
 const BARS_PER_DECADE = 5
+/** What is shorter counts for the first bar: no clock measures that. */
+const SHORTEST = 0.1
 
 export interface HistogramBar {
   /** Durations from here on, up to `to`. */
@@ -17,7 +19,7 @@ export interface Distribution {
   readonly p50: number
   readonly p99: number
   readonly max: number
-  /** Without gaps, from the shortest to the longest. What took no time at all counts for the first. */
+  /** Without gaps, from the shortest to the longest. */
   readonly bars: readonly HistogramBar[]
 }
 
@@ -59,21 +61,19 @@ export function percentile(sorted: ArrayLike<number>, part: number): number {
 }
 
 function barsOf(sorted: Float64Array): HistogramBar[] {
-  const shortest = sorted.find((value) => value > 0)
-  const longest = sorted[sorted.length - 1]
-  if (shortest === undefined) return [{ from: 0, to: 1, count: sorted.length }]
-  const first = stepOf(shortest)
-  const bars = Array.from({ length: stepOf(longest) - first + 1 }, (_, i) => ({
+  const first = stepOf(sorted[0])
+  const bars = Array.from({ length: stepOf(sorted[sorted.length - 1]) - first + 1 }, (_, i) => ({
     from: edgeOf(first + i),
     to: edgeOf(first + i + 1),
     count: 0,
   }))
-  for (const value of sorted) bars[value > 0 ? stepOf(value) - first : 0].count++
+  for (const value of sorted) bars[stepOf(value) - first].count++
   return bars
 }
 
-/** Number of the bar that a duration above 0 lies in; 0 begins at 1. */
-function stepOf(duration: number): number {
+/** Number of the bar that a duration lies in; bar 0 begins at 1. */
+function stepOf(measured: number): number {
+  const duration = Math.max(measured, SHORTEST)
   const step = Math.floor(Math.log10(duration) * BARS_PER_DECADE)
   // Edges are rounded, and so is the logarithm.
   if (duration < edgeOf(step)) return step - 1

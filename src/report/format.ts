@@ -11,6 +11,7 @@ const UNITS = [
 /** Three digits and the unit that fits: '1.25 ms', '840 µs', '2 min 5 s'; of a trace without a clock '12 steps'. */
 export function formatTime(time: number, unit: TimeUnit): string {
   if (unit === 'step') return `${formatCount(time)} ${time === 1 ? 'step' : 'steps'}`
+  if (time === 0) return '0'
   if (time >= 60e6) {
     const seconds = Math.round(time / 1e6)
     return `${Math.floor(seconds / 60)} min ${seconds % 60} s`

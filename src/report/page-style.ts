@@ -62,6 +62,7 @@ caption { text-align: left; font-weight: 600; padding: .25rem 0 }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap }
 thead th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; vertical-align: bottom }
 .n { text-align: right }
+th[scope=row] { max-width: 18rem; overflow: hidden; text-overflow: ellipsis }
 tbody tr:hover { background: var(--card) }
 th button { all: unset; cursor: pointer; color: inherit; font: inherit }
 th button:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px }
@@ -70,7 +71,7 @@ th[aria-sort=descending] button::after { content: " \\25bc" }
 footer { padding-top: 2rem; padding-bottom: 3rem }
 @media (max-width: 40rem) {
   .axis span:nth-child(2):not(:last-child), .axis span:nth-child(4) { display: none }
-  .heat { grid-template-columns: minmax(0, 1fr); gap: .15rem } .heat-label { text-align: left }
+  .heat { grid-template-columns: minmax(0, 1fr); gap: .15rem } .heat-label { text-align: left; white-space: normal }
   .heat-label small { display: inline; margin-left: .5rem } .heat > div:empty { display: none }
 }
 @media print { body { font-size: 11pt } .table { overflow: visible } }

@@ -92,8 +92,8 @@ function summary(model: ReportModel): Html {
 function residency(model: ReportModel): Html | null {
   if (model.residency.length === 0) return null
   return html`<section><h2>Where arrays were</h2>
-    <p class="note">Each row is an array, its first elements above, time from left to right. The darker, the more of it was on a
-    device.</p>${heatMap(model)}</section>`
+    <p class="note">Each row is an array, its first elements above, time from left to right. The stronger the colour, the more of
+    it was on a device.</p>${heatMap(model)}</section>`
 }
 
 function traffic(model: ReportModel): Html {

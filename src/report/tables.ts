@@ -143,7 +143,7 @@ function table<Row>(caption: string, rows: readonly Row[], columns: readonly Col
 
 function cell<Row>({ value, show }: Column<Row>, row: Row, isFirst: boolean): Html {
   const content = value(row)
-  if (isFirst && typeof content === 'string') return html`<th scope="row">${content}</th>`
+  if (isFirst && typeof content === 'string') return html`<th scope="row" title="${content}">${content}</th>`
   if (typeof content === 'string') return html`<td>${content}</td>`
   return html`<td class="n" data-value="${content}">${show?.(row) ?? formatCount(content)}</td>`
 }

@@ -88,9 +88,11 @@ describe.each(LOOKS)('the report, $width wide, $colorScheme', (size) => {
       const dark = await page.evaluate('getComputedStyle(document.body).backgroundColor')
       expect(dark).toBe(size.colorScheme === 'dark' ? 'rgb(20, 22, 26)' : 'rgb(255, 255, 255)')
       // Every picture is there, and says what it shows.
-      const pictures = await page.locator('svg[role=img]').evaluateAll((all) =>
-        all.map((each) => ({ name: each.getAttribute('aria-label'), box: each.getBoundingClientRect() })),
-      )
+      const pictures = await page
+        .locator('svg[role=img]')
+        .evaluateAll((all) =>
+          all.map((each) => ({ name: each.getAttribute('aria-label'), box: each.getBoundingClientRect() })),
+        )
       expect(pictures.length).toBe(3 + 2 + 3)
       for (const { name, box } of pictures) {
         expect(name).not.toBe('')
@@ -107,7 +109,9 @@ describe('the report', () => {
     await look(context, desk, async (page) => {
       const tiles = await page
         .locator('.tiles div')
-        .evaluateAll((all) => all.map((each) => [each.children[0].textContent, each.children[1].getAttribute('data-value')]))
+        .evaluateAll((all) =>
+          all.map((each) => [each.children[0].textContent, each.children[1].getAttribute('data-value')]),
+        )
       const { total, byAllocation } = counters
       expect(Object.fromEntries(tiles)).toEqual({
         launches: `${total.launches}`,
@@ -151,7 +155,11 @@ describe('the report', () => {
 
       await table.getByRole('columnheader', { name: 'array', exact: true }).getByRole('button').click()
       expect(await head.getAttribute('aria-sort')).toBeNull()
-      expect(await names()).toEqual(['levels <of "all" & more>', 'edges', 'a rather long name for the frontier of the search'])
+      expect(await names()).toEqual([
+        'levels <of "all" & more>',
+        'edges',
+        'a rather long name for the frontier of the search',
+      ])
     })
   })
 
