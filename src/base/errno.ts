@@ -29,6 +29,7 @@ export const ENFILE = 23
 export const EMFILE = 24
 export const ENOTTY = 25
 export const ENOSPC = 28
+export const EROFS = 30
 export const ENOSYS = 38
 export const EBADMSG = 74
 export const EOVERFLOW = 75
@@ -57,6 +58,7 @@ const ERRORS = {
   EMFILE: { errno: EMFILE, text: 'too many open files' },
   ENOTTY: { errno: ENOTTY, text: 'no such operation on this file' },
   ENOSPC: { errno: ENOSPC, text: 'no space left' },
+  EROFS: { errno: EROFS, text: 'can only be read' },
   ENOSYS: { errno: ENOSYS, text: 'not implemented' },
   EBADMSG: { errno: EBADMSG, text: 'damaged contents' },
   EOVERFLOW: { errno: EOVERFLOW, text: 'value too large' },

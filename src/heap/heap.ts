@@ -310,7 +310,7 @@ export class Heap {
   async stats(): Promise<HeapStats> {
     this.#checkOpen()
     const live = [...this.#allocations.live]
-    const { devices, waiting, counters, byArray } = await this.#send('stats', {})
+    const { devices, waiting, memory, counters, byArray } = await this.#send('stats', {})
     return new HeapStats({
       mode: this.mode,
       arrays: live.length,
@@ -318,6 +318,7 @@ export class Heap {
       reserved: this.#arena.segments.reduce((sum, { buffer }) => sum + buffer.byteLength, 0),
       devices,
       waiting,
+      memory,
       counters,
       byArray,
     })

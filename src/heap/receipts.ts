@@ -5,7 +5,7 @@
 import { PAGE_SIZE } from '../base/addr.ts'
 import { formatSize } from '../base/size.ts'
 import type { Counters } from '../trace/counters.ts'
-import type { DeviceStats, Outcome, Place, PlaceRun, Skipped, WaitingTouch } from './engine/protocol.ts'
+import type { DeviceStats, MemoryStats, Outcome, Place, PlaceRun, Skipped, WaitingTouch } from './engine/protocol.ts'
 import type { HeapMode } from './heap-options.ts'
 
 /** What sync, prefetch, pin, discard and advise did. */
@@ -105,6 +105,8 @@ export class HeapStats {
   readonly devices: readonly DeviceStats[]
   /** Live mode: touches that wait now, for a launch that writes the page or for a page on its way. */
   readonly waiting: readonly WaitingTouch[]
+  /** System memory, its limit, and what went to swap. In explicit mode what the engine knows of: pages that devices have used. */
+  readonly memory: MemoryStats
   /** Sums over all events since the heap was opened. */
   readonly counters: Counters
   /** The same by name of the array. */
@@ -118,6 +120,7 @@ export class HeapStats {
     this.reserved = stats.reserved
     this.devices = stats.devices
     this.waiting = stats.waiting
+    this.memory = stats.memory
     this.counters = stats.counters
     this.byArray = stats.byArray
   }
@@ -174,6 +177,8 @@ function phrase(place: string): string {
       return 'shared for reading'
     case 'system':
       return 'in system memory'
+    case 'swap':
+      return 'in swap'
     case 'moving':
       return 'on the way'
     default:

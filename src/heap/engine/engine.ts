@@ -19,7 +19,7 @@ import { pagemapOf } from '../../mm/memremap.ts'
 import { Mm } from '../../mm/mm.ts'
 import { mmMmap, mmMunmap, mmput } from '../../mm/mmap.ts'
 import { PTE_KIND_DEVICE_PRIVATE, PTE_KIND_MIGRATION, pteKind, ptePresent } from '../../mm/pte.ts'
-import { System } from '../../mm/system.ts'
+import { System, type SystemOptions } from '../../mm/system.ts'
 import type { Access } from '../../trace/events.ts'
 import { EventTracer, type Sink } from '../../trace/tracer.ts'
 import {
@@ -49,6 +49,7 @@ import type {
   EngineCalls,
   EnginePort,
   EngineStats,
+  MemoryStats,
   NewArray,
   Outcome,
   Place,
@@ -56,6 +57,7 @@ import type {
   Reply,
   WaitingTouch,
 } from './protocol.ts'
+import { isSwapCached, isSwapped, lostInSwap, whenSwapIdle } from './swapped.ts'
 
 export interface EngineOptions {
   readonly backend: HeapBackend
@@ -63,6 +65,11 @@ export interface EngineOptions {
   readonly arrays: ArrayTable
   /** Pages of device memory that are going to be added. */
   readonly devicePages: number
+  /** Limits of memory, and where pages go beyond them. Default: none. */
+  readonly system?: Pick<
+    SystemOptions,
+    'memoryPages' | 'reservePages' | 'lowPages' | 'onLow' | 'swapPages' | 'swapDevice'
+  >
   /** Steps behind events are recorded too. */
   readonly verbose: boolean
   readonly sinks: readonly Sink[]
@@ -129,7 +136,7 @@ export class Engine implements EnginePort {
       clock: () => performance.now() * 1000,
       allocationAt: (addr) => arrays.nameAt(addr),
     })
-    this.sys = new System(backend.mmu, { devicePages })
+    this.sys = new System(backend.mmu, { devicePages, ...options.system })
     this.mm = new Mm(this.sys)
     this.#holds = new Holds(this.mm)
     this.#waiting = options.waiting ?? (() => [])
@@ -209,6 +216,10 @@ export class Engine implements EnginePort {
     discard: ({ ranges }) => this.#discard(ranges),
     advise: ({ ranges, advice }) => this.#advise(ranges, advice),
     where: ({ range }) => this.#where(range),
+    fence: ({ word }) => {
+      Atomics.store(word, 0, 1)
+      return null
+    },
     extension: ({ name, data }) => {
       const extension = this.extensions[name]
       if (extension === undefined) throw new Refusal('FAILED', `the engine has no extension ${JSON.stringify(name)}`)
@@ -249,9 +260,12 @@ export class Engine implements EnginePort {
       this.arrays.remove(array)
     }
     const unused = this.#whenUnused(array)
-    if (unused !== null) return unused.then(() => this.#whenWritable(unmap)).then(() => null)
-    const unmapping = this.#whenWritable(unmap)
-    return unmapping === null ? null : unmapping.then(() => null)
+    const unmapping = unused === null ? this.#whenWritable(unmap) : unused.then(() => this.#whenWritable(unmap))
+    if (unmapping === null && whenSwapIdle(this.sys, start, end) === null) return null
+    // The place is used again after the answer.
+    return Promise.resolve(unmapping)
+      .then(() => whenSwapIdle(this.sys, start, end))
+      .then(() => null)
   }
 
   #sync(ranges: readonly ByteRange[], write: boolean): Promise<Outcome> {
@@ -399,9 +413,20 @@ export class Engine implements EnginePort {
     const { counters } = this.tracer
     return {
       waiting: this.#waiting(),
+      memory: this.#memory(),
       devices: this.devices.map(({ name, nbytes, nbytesUsed }) => ({ name, memory: nbytes, used: nbytesUsed })),
       counters: structuredClone(counters.total),
       byArray: structuredClone(Object.fromEntries(counters.byAllocation)),
+    }
+  }
+
+  #memory(): MemoryStats {
+    const { mmu, memoryPages, pagesOverLimit, swap } = this.sys
+    return {
+      resident: (mmu.nframes - mmu.nfree) * PAGE_SIZE,
+      limit: memoryPages === mmu.nframes ? null : memoryPages * PAGE_SIZE,
+      pagesOverLimit,
+      swap: swap === null ? null : { ...swap.stats },
     }
   }
 
@@ -574,6 +599,11 @@ export class Engine implements EnginePort {
       const lost = device.lostIn({ start, end })
       if (lost !== null) return new Refusal('LOST', lost)
     }
+    const lost = lostInSwap(this.mm, pageAlignDown(start), end)
+    if (lost !== null) {
+      const { first } = elementsOf(array, { start: Math.max(start, lost.addr), end: lost.addr + PAGE_SIZE })
+      return new Refusal('LOST', `"${array.name}"[${first}] and the rest of its page are lost: ${lost.why}`)
+    }
     if (err === -EFAULT && this.arrays.at(start) !== array) {
       return new Refusal('USE_AFTER_FREE', `"${array.name}" was freed meanwhile`)
     }
@@ -598,6 +628,7 @@ export class Engine implements EnginePort {
     const flags = entryFlags(this.mm, addr)
     if (ptePresent(flags)) return { place: 'system' }
     if (pteKind(flags) === PTE_KIND_MIGRATION) return { place: 'moving' }
+    if (isSwapped(this.mm, addr)) return { place: isSwapCached(this.mm, addr) ? 'system' : 'swap' }
     const device = this.#deviceAt(addr)
     return device === undefined ? { place: 'system' } : { place: 'device', device: device.name }
   }

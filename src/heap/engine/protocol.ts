@@ -4,6 +4,7 @@
 // Calls are begun in the order in which they are sent. The answer may come at once, before the call returns, when there is
 // nobody to wait for and no thread in between.
 
+import type { SwapStats } from '../../mm/swap.ts'
 import type { Counters } from '../../trace/counters.ts'
 import type { Access } from '../../trace/events.ts'
 import type { ArrayTypeName } from '../array-types.ts'
@@ -71,6 +72,7 @@ export const PLACES = [
   'cpu', // the CPU may read and write them
   'shared', // the CPU may read them, and devices may have copies
   'system', // in system memory, but nobody's: the CPU gets them with sync
+  'swap', // in the swap file, or in the file that the array shows
   'device', // on a device
   'moving', // on the way
 ] as const
@@ -105,9 +107,22 @@ export interface WaitingTouch {
   readonly reason: string
 }
 
+/** System memory behind the arrays. */
+export interface MemoryStats {
+  /** Bytes of pages that have contents in system memory now. */
+  readonly resident: number
+  /** Bytes that they may have; null for no limit. */
+  readonly limit: number | null
+  /** Pages that were taken beyond the limit, as nothing could be written out at the time. */
+  readonly pagesOverLimit: number
+  /** What went to swap and came back, in pages; null where there is none. */
+  readonly swap: Readonly<SwapStats> | null
+}
+
 export interface EngineStats {
   /** Live mode: touches that wait. */
   readonly waiting: readonly WaitingTouch[]
+  readonly memory: MemoryStats
   readonly devices: readonly DeviceStats[]
   /** What happened since the heap was opened; all zero while tracing is off. */
   readonly counters: Counters
@@ -134,6 +149,8 @@ export interface EngineCalls {
   discard: { args: { ranges: readonly ByteRange[] }; answer: Outcome }
   advise: { args: { ranges: readonly ByteRange[]; advice: Advice }; answer: Outcome }
   where: { args: { range: ByteRange }; answer: readonly PlaceRun[] }
+  /** Sets a word to 1 when the calls before have begun, for a thread that cannot await. */
+  fence: { args: { word: Int32Array<SharedArrayBuffer> }; answer: null }
   /** Calls one of the engine's `extensions`, for what is no business of programs: tests and measurements. */
   extension: { args: { name: string; data: unknown }; answer: unknown }
   stats: { args: Record<string, never>; answer: EngineStats }

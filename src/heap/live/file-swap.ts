@@ -1,64 +1,126 @@
 // The swap device of a live heap (mm/swap-device.ts): a file with a block for each page of the heap, which the thread of page-io.ts
 // writes and reads. Pages are handed over in ascending order, so neighbours travel together whatever order they got cold in.
+//
+// Arrays that show files are in swap from the beginning, with their file in the place of the swap file. Clean pages of theirs are
+// dropped like those that have a block already. A page that was written all the same is the program's own copy: it goes to its
+// block of the swap file, and where there is none it stays in memory.
 
 import { type Pfn, vpnToAddr } from '../../base/addr.ts'
+import { EROFS } from '../../base/errno.ts'
 import type { SwapDevice, SwapIoEnd, SwapPage } from '../../mm/swap-device.ts'
 import type { HomeFrames } from '../../mmu/userfaultfd/home-frames.ts'
 import type { Tracer } from '../../trace/tracer.ts'
-import type { PageIo } from './page-io.ts'
+import type { PageIo, PageIoWork } from './page-io.ts'
 import { forEachRun } from './page-runs.ts'
+import type { FileSource } from './page-store.ts'
 
 /** Pages of one request: what is read comes back no sooner than all of it. */
 const REQUEST_MAX = 512 // 2 MiB
 
+/** An array that shows a file. */
+export interface MappedFile extends FileSource {
+  /** As the program named it. */
+  readonly path: string
+  readonly npages: number
+}
+
 export class FileSwap implements SwapDevice {
   readonly isSynchronous = false
   readonly hasHomeSlots = true
+  readonly isWritable: boolean
   /** Where events go, when there is somebody to take them. */
   tracer: Tracer | null = null
-  readonly #io: PageIo
+  readonly #startIo: () => PageIo
   readonly #frames: HomeFrames
+  #io: PageIo | null = null
+  readonly #files = new Set<MappedFile>()
+  /** Slots of mapped files whose contents are in the swap file by now. */
+  readonly #ownCopies = new Set<number>()
 
-  constructor(io: PageIo, frames: HomeFrames) {
-    this.#io = io
+  /** `startIo` starts the thread when there is something to do for it. `isWritable`: there is a swap file. */
+  constructor(startIo: () => PageIo, frames: HomeFrames, isWritable: boolean) {
+    this.#startIo = startIo
     this.#frames = frames
+    this.isWritable = isWritable
+  }
+
+  /** From now on pages are read from a file. */
+  addFile(file: MappedFile): void {
+    this.#files.add(file)
+  }
+
+  /** The array is gone, and nothing is under way for it. */
+  removeFile(file: MappedFile): void {
+    this.#files.delete(file)
   }
 
   write(pages: readonly SwapPage[], end: SwapIoEnd): void {
-    this.#request('write', pages, end)
+    if (!this.isWritable) {
+      // mm gives up its pages only where they could go, so these are copies of a file's that were written.
+      queueMicrotask(() => {
+        for (const page of pages) end(page, -EROFS)
+      })
+      return
+    }
+    for (const { slot, pfn } of pages) if (this.#fileOf(pfn) !== undefined) this.#ownCopies.add(slot)
+    this.#request({ op: 'write' }, pages, end)
   }
 
   read(pages: readonly SwapPage[], end: SwapIoEnd): void {
-    this.#request('read', pages, end)
+    const swapped: SwapPage[] = []
+    const byFile = new Map<MappedFile, SwapPage[]>()
+    for (const page of pages) {
+      const file = this.#ownCopies.has(page.slot) ? undefined : this.#fileOf(page.pfn)
+      if (file === undefined) swapped.push(page)
+      else byFile.set(file, [...(byFile.get(file) ?? []), page])
+    }
+    if (swapped.length > 0) this.#request({ op: 'read' }, swapped, end)
+    for (const [file, its] of byFile) this.#request({ op: 'load', source: file }, its, end, file)
   }
 
   /** The block stays reserved for the page until its array is freed. */
-  discard(): void {}
+  discard(slot: number): void {
+    this.#ownCopies.delete(slot)
+  }
 
-  #request(op: 'write' | 'read', pages: readonly SwapPage[], end: SwapIoEnd): void {
+  /** Ends the thread when it has done what it was asked for. */
+  async close(): Promise<void> {
+    await this.#io?.close()
+  }
+
+  #fileOf(pfn: Pfn): MappedFile | undefined {
+    for (const file of this.#files) if (pfn >= file.pfn && pfn < file.pfn + file.npages) return file
+    return undefined
+  }
+
+  #request(work: PageIoWork, pages: readonly SwapPage[], end: SwapIoEnd, file: MappedFile | null = null): void {
+    this.#io ??= this.#startIo()
     const sorted = pages.toSorted((a, b) => a.pfn - b.pfn)
     for (let first = 0; first < sorted.length; first += REQUEST_MAX) {
       const part = sorted.slice(first, first + REQUEST_MAX)
       const pfns = Uint32Array.from(part, ({ pfn }) => pfn)
-      this.#io.request({ op }, pfns, (errors) => {
-        const done = errors === null ? part : part.filter((_, i) => errors[i] === 0)
-        this.#trace(op, done)
+      this.#io.request(work, pfns, (errors) => {
+        this.#trace(work.op, file, errors === null ? part : part.filter((_, i) => errors[i] === 0))
         part.forEach((page, i) => {
           const err = errors === null ? 0 : errors[i]
-          if (op === 'read' && err === 0) this.#frames.noteBacked(page.pfn)
+          if (work.op !== 'write' && err === 0) this.#frames.noteBacked(page.pfn)
           end(page, err)
         })
       })
     }
   }
 
-  #trace(op: 'write' | 'read', pages: readonly SwapPage[]): void {
+  #trace(op: PageIoWork['op'], file: MappedFile | null, pages: readonly SwapPage[]): void {
     const { tracer } = this
     if (tracer === null || !tracer.on) return
-    forEachRun(pages, (first: Pfn, npages) => {
+    forEachRun(pages, (first, npages) => {
       const range = { start: vpnToAddr(first), end: vpnToAddr(first + npages), npages }
-      if (op === 'read') tracer.emit({ kind: 'swap-in', ...range })
-      else tracer.emit({ kind: 'swap-out', ...range, nbytes: range.end - range.start })
+      const nbytes = range.end - range.start
+      if (file !== null) {
+        const left = file.nbytes - vpnToAddr(first - file.pfn)
+        tracer.emit({ kind: 'file-read', ...range, nbytes: Math.min(nbytes, left), file: file.path })
+      } else if (op === 'write') tracer.emit({ kind: 'swap-out', ...range, nbytes })
+      else tracer.emit({ kind: 'swap-in', ...range })
     })
   }
 }

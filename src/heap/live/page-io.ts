@@ -24,7 +24,8 @@ interface PageIoAnswer {
   readonly errors: PageErrors
 }
 
-type Work = { readonly op: 'write' | 'read' } | { readonly op: 'load'; readonly source: FileSource }
+/** What is done with pages. */
+export type PageIoWork = { readonly op: 'write' | 'read' } | { readonly op: 'load'; readonly source: FileSource }
 
 /** The program of the thread. It is a source file where this one is. */
 const PROGRAM = new URL(
@@ -71,7 +72,7 @@ export class PageIo {
   }
 
   /** Hands pages in ascending order to the thread. `done` gets the errors by place in the list, null if there is none. */
-  request(work: Work, pfns: Uint32Array, done: (errors: PageErrors) => void): void {
+  request(work: PageIoWork, pfns: Uint32Array, done: (errors: PageErrors) => void): void {
     this.#lastId++
     this.#waiting.set(this.#lastId, done)
     this.#port.postMessage({ id: this.#lastId, ...work, pfns }, [pfns.buffer as ArrayBuffer])

@@ -1,0 +1,46 @@
+// The system memory of a live heap on the engine's side: how much of it there may be, and who sees to it. Every heap has a swap
+// device, as arrays may show files; whether pages can be written to it depends on whether there is a swap file.
+
+import { PAGE_SIZE } from '../../base/addr.ts'
+import type { System, SystemOptions } from '../../mm/system.ts'
+import type { HomeFrames } from '../../mmu/userfaultfd/home-frames.ts'
+import type { Tracer } from '../../trace/tracer.ts'
+import { RESERVE_BYTES } from '../memory-options.ts'
+import { FileSwap } from './file-swap.ts'
+import { PageIo } from './page-io.ts'
+import { Reclaimer, watermarksOf } from './reclaimer.ts'
+
+/** As the program's side says it. */
+export interface EngineMemory {
+  /** Pages; null for no limit. */
+  readonly limit: number | null
+  /** The swap file, for all threads of the process; -1 for none. */
+  readonly swapFd: number
+}
+
+export class MemoryLimit {
+  readonly swap: FileSwap
+  /** For the System that `attach` is called with. */
+  readonly options: Pick<
+    SystemOptions,
+    'memoryPages' | 'reservePages' | 'lowPages' | 'onLow' | 'swapPages' | 'swapDevice'
+  >
+  readonly #high: number
+  #reclaimer: Reclaimer | null = null
+
+  /** `onDeath` is called if the thread of the page I/O ends. */
+  constructor({ limit, swapFd }: EngineMemory, frames: HomeFrames, onDeath: (message: string) => void) {
+    this.swap = new FileSwap(() => new PageIo(frames.memory, swapFd, onDeath), frames, swapFd >= 0)
+    const swapPages = { swapPages: frames.nframes, swapDevice: this.swap }
+    const memoryPages = limit === null ? frames.nframes : Math.min(limit, frames.nframes)
+    const reservePages = limit === null || swapFd < 0 ? 0 : RESERVE_BYTES / PAGE_SIZE
+    const { low, high } = limit === null ? { low: 0, high: 0 } : watermarksOf(memoryPages, reservePages)
+    this.#high = high
+    this.options = { ...swapPages, memoryPages, reservePages, lowPages: low, onLow: () => this.#reclaimer?.wake() }
+  }
+
+  attach(sys: System, tracer: Tracer): void {
+    this.swap.tracer = tracer
+    this.#reclaimer = new Reclaimer(sys, this.#high)
+  }
+}
