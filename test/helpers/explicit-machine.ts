@@ -3,11 +3,19 @@
 
 import { type Addr, PAGE_SIZE, pteIndex } from '../../src/base/addr.ts'
 import { assert } from '../../src/base/assert.ts'
-import { mmapWriteLock } from '../../src/devices/edge.ts'
+import { MmError } from '../../src/base/errno.ts'
+import { whenUnclaimed } from '../../src/devices/claims.ts'
+import { deviceTranslations, type LaunchReceipt, validateDevice } from '../../src/devices/driver/index.ts'
+import { mmapWriteLock, touchPages } from '../../src/devices/edge.ts'
 import type { DirectCall, DirectKernel } from '../../src/devices/webgpu/direct-kernel.ts'
+import { type DirectOptions, runDirect } from '../../src/devices/webgpu/direct-program.ts'
 import { sliceWgsl } from '../../src/devices/webgpu/direct-slice.wgsl.ts'
-import { WebGpuDevice, type WebGpuDeviceOptions, type WebGpuHandle } from '../../src/devices/webgpu/webgpu-driver.ts'
-import { hmmMirrorTranslations, validateHmmMirror } from '../../src/hmm/mirror/index.ts'
+import {
+  WebGpuDevice,
+  type WebGpuDeviceHandle,
+  type WebGpuDeviceOptions,
+} from '../../src/devices/webgpu/webgpu-device.ts'
+import type { DevicePolicy } from '../../src/hmm/policy.ts'
 import { dumpPte } from '../../src/mm/dump.ts'
 import { Mm } from '../../src/mm/mm.ts'
 import { mmMmap, mmMunmap, mmput } from '../../src/mm/mmap.ts'
@@ -15,10 +23,11 @@ import { PTE_KIND_DEVICE_PRIVATE, PTE_KIND_MIGRATION, pteKind, ptePresent } from
 import { System } from '../../src/mm/system.ts'
 import { validateSystem } from '../../src/mm/validate.ts'
 import { ExplicitMmu } from '../../src/mmu/explicit/explicit-mmu.ts'
+import { DEFAULT_POLICY } from '../../src/policies/index.ts'
 import { type Counters, EventTracer } from '../../src/trace/index.ts'
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_POPULATE, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../../src/uapi/mman.ts'
 
-export interface ExplicitMachineOptions extends Omit<WebGpuDeviceOptions, 'memory' | 'tracer'> {
+export interface ExplicitMachineOptions extends Partial<Omit<WebGpuDeviceOptions, 'memory' | 'tracer'>> {
   /** Pages of the heap. */
   readonly heapPages: number
   /** Pages of device memory. */
@@ -27,35 +36,61 @@ export interface ExplicitMachineOptions extends Omit<WebGpuDeviceOptions, 'memor
   readonly shared?: boolean
 }
 
+/** What an explicit heap wants: the CPU goes on reading what a launch reads, and every page has one place. */
+export const PINNING: DevicePolicy = {
+  ...DEFAULT_POLICY,
+  place: ({ access }) => (access === 'read' ? 'duplicate' : 'pin'),
+}
+
+/** Everything moves, and system frames are freed. */
+export const MIGRATING: DevicePolicy = { ...DEFAULT_POLICY, place: () => 'migrate' }
+
 export class ExplicitMachine {
   readonly mmu: ExplicitMmu
   readonly sys: System
   readonly mm: Mm
-  readonly gpu: GPUDevice
   readonly device: WebGpuDevice
-  readonly handle: WebGpuHandle
+  readonly handle: WebGpuDeviceHandle
   readonly tracer: EventTracer
 
   static async create(gpu: GPUDevice, options: ExplicitMachineOptions): Promise<ExplicitMachine> {
-    const { heapPages, devicePages, shared = false } = options
+    const { heapPages, devicePages, shared = false, ...rest } = options
     const nbytes = heapPages * PAGE_SIZE
     const mmu = new ExplicitMmu(shared ? new SharedArrayBuffer(nbytes) : new ArrayBuffer(nbytes))
     const sys = new System(mmu)
     const tracer = new EventTracer()
-    const device = await WebGpuDevice.create(sys, gpu, { ...options, memory: devicePages * PAGE_SIZE, tracer })
-    return new ExplicitMachine(mmu, sys, gpu, device, tracer)
+    const memory = devicePages * PAGE_SIZE
+    const device = await WebGpuDevice.create(sys, gpu, { policy: PINNING, ...rest, memory, tracer })
+    return new ExplicitMachine(mmu, sys, device, tracer)
   }
 
-  private constructor(mmu: ExplicitMmu, sys: System, gpu: GPUDevice, device: WebGpuDevice, tracer: EventTracer) {
+  private constructor(mmu: ExplicitMmu, sys: System, device: WebGpuDevice, tracer: EventTracer) {
     this.mmu = mmu
     this.sys = sys
-    this.gpu = gpu
     this.device = device
     this.tracer = tracer
     this.mm = new Mm(sys)
     const handle = device.open(this.mm)
     assert(typeof handle !== 'number', () => `open returned ${handle}`)
     this.handle = handle
+  }
+
+  /** Runs a kernel that is bound directly. */
+  launch(kernel: DirectKernel, call: DirectCall, options: DirectOptions = {}): Promise<LaunchReceipt> {
+    return runDirect(this.device, this.handle, kernel, call, options)
+  }
+
+  prefetch(start: Addr, end: Addr, access: 'read' | 'write' = 'write'): Promise<unknown> {
+    return this.handle.prefetch({ start, end }, access)
+  }
+
+  /** Gives `[start, end)` to the CPU after the launches that use it, as the heap's `sync` does. Returns what that moved. */
+  async sync(start: Addr, end: Addr, access: 'read' | 'write' = 'write'): Promise<Counters> {
+    await whenUnclaimed(this.mm, { start, end })
+    const counters = await this.handle.bringBack({ start, end })
+    const err = await touchPages(this.mm, start, end, access === 'write')
+    if (err !== 0) throw new MmError(err, 'sync', { addr: start })
+    return counters
   }
 
   get counters(): Counters {
@@ -119,17 +154,14 @@ export class ExplicitMachine {
     }
   }
 
-  /** All invariants. With `idle` nothing is in progress, and references are exact. */
-  check(idle = true): void {
-    const { sys, handle, device } = this
-    const translations = handle.mirror.registered ? hmmMirrorTranslations(handle.mirror) : []
-    const heldReferences = idle ? device.heldReferences() : undefined
-    validateSystem(sys, { level: 'full', translations, ...(heldReferences && { heldReferences }) })
-    if (handle.mirror.registered) validateHmmMirror(handle.mirror)
-    assert(device.context.uncaptured.length === 0, () => `GPU errors: ${device.context.uncaptured.join('; ')}`)
-    assert(device.mirrorDevice.warnings.length === 0, () => `warnings: ${device.mirrorDevice.warnings[0]?.message}`)
-    if (!idle) return
-    assert(!this.mm.mmapLock.isHeld && this.mm.mmapLock.waitingWriters === 0, 'nobody holds or wants mmapLock')
+  /** All invariants, with exact references. */
+  check(): void {
+    const { sys, device } = this
+    const heldReferences = device.heldReferences()
+    validateSystem(sys, { level: 'full', translations: deviceTranslations(device), heldReferences })
+    validateDevice(device, null)
+    const { uncaptured } = device.hardware.context
+    assert(uncaptured.length === 0, () => `GPU errors: ${uncaptured.join('; ')}`)
   }
 
   /** Takes everything down, and holds that nothing is left. */
@@ -137,6 +169,7 @@ export class ExplicitMachine {
     const closed = await this.handle.close()
     assert(closed === 0, () => `close of the handle returned ${closed}`)
     this.check()
+    assert(!this.mm.mmapLock.isHeld && this.mm.mmapLock.waitingWriters === 0, 'nobody holds or wants mmapLock')
     mmput(this.mm)
     const removed = await this.device.close()
     assert(removed === 0, () => `close of the device returned ${removed}`)

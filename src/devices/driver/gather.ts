@@ -6,7 +6,7 @@
 // A page goes through a migration like any other (it may be touched, unmapped, held by somebody); a duplicate is the driver's own
 // and moves at once.
 
-import { type Addr, addrToVpn, vpnToAddr } from '../../base/addr.ts'
+import { type Addr, addrToVpn, PAGE_SIZE, vpnToAddr } from '../../base/addr.ts'
 import { MmError } from '../../base/errno.ts'
 import { HMM_PFN_VALID_HI } from '../../hmm/hmm-pfn.ts'
 import { HMM_COPY_TO_DEVICE, HmmEvent, hmmMirrorRangeCopied } from '../../hmm/mirror/index.ts'
@@ -60,9 +60,15 @@ export function gatherPages(
   end: Addr,
   block: Block,
 ): void {
-  if (!hasPagesElsewhere(op, start, end, block)) return
+  // Nothing but what moves, as the events of a migration end the duplicates beside it.
+  for (const [from, to] of runsElsewhere(op, start, end, block)) gatherRun(open, op, vma, from, to, block)
+  // Before anybody else gets a turn: a captured page stays.
+  op.look(use)
+}
+
+function gatherRun(open: OpenMigrations, op: Operation, vma: Vma, start: Addr, end: Addr, block: Block): void {
   const { pool, hardware, owner, traffic } = op.parts
-  const first = block.first + (addrToVpn(start) - block.vpn)
+  const { mm, mirror } = op.space
   const args = makeMigrateVma(vma, start, end, owner, MIGRATE_VMA_SELECT_DEVICE_PRIVATE)
   const err = migrateVmaSetup(args)
   if (err !== 0) throw new MmError(err, op.parts.name, { addr: start, detail: 'the mapping cannot move on the device' })
@@ -73,9 +79,8 @@ export function gatherPages(
   const to: number[] = []
   for (let i = 0; i < args.npages; i++) {
     const page = migratePfnAt(src, i)
-    if (page < 0 || (src[2 * i] & MIGRATE_PFN_MIGRATE) === 0) continue
-    const target = first + i
-    if (pool.frameOf(page) === target || !pool.isReserved(target)) continue
+    const target = block.first + (addrToVpn(start) + i - block.vpn)
+    if (page < 0 || (src[2 * i] & MIGRATE_PFN_MIGRATE) === 0 || !pool.isReserved(target)) continue
     from.push(pool.frameOf(page))
     to.push(target)
     setMigratePfn(dst, i, pool.takePage(target), MIGRATE_PFN_VALID | (src[2 * i] & MIGRATE_PFN_WRITE))
@@ -92,21 +97,23 @@ export function gatherPages(
   }
   migrateVmaFinalize(args)
   open.delete(args)
-  hmmMirrorRangeCopied(op.space.mirror, new HmmEvent(start, end, HMM_COPY_TO_DEVICE))
-  // Before anybody else gets a turn: a captured page stays.
-  op.look(use)
-  traffic.copied({ mm: op.space.mm, start, end }, 'device-to-device', to.length, op.purpose)
+  hmmMirrorRangeCopied(mirror, new HmmEvent(start, end, HMM_COPY_TO_DEVICE))
+  traffic.copied({ mm, start, end }, 'device-to-device', to.length, op.purpose)
 }
 
-/** Some page of the device in a range is not in its place in the block: only then is it worth an event. */
-function hasPagesElsewhere(op: Operation, start: Addr, end: Addr, block: Block): boolean {
+/** Runs `[from, to)` of pages that are on the device and not in their place in the block. */
+function runsElsewhere(op: Operation, start: Addr, end: Addr, block: Block): [from: Addr, to: Addr][] {
   const { pool, owner, sys } = op.parts
   const words = op.space.snapshot(start, end)
-  const first = block.first + (addrToVpn(start) - block.vpn)
-  for (let i = 0; 2 * i < words.length; i++) {
-    if ((words[2 * i + 1] & HMM_PFN_VALID_HI) === 0) continue
-    const pfn = words[2 * i]
-    if (sys.pagemaps[sys.pages.pagemap[pfn]]?.owner === owner && pool.frameOf(pfn) !== first + i) return true
+  const runs: [from: Addr, to: Addr][] = []
+  for (let addr = start; addr < end; addr += PAGE_SIZE) {
+    const i = 2 * addrToVpn(addr - start)
+    const isPage = (words[i + 1] & HMM_PFN_VALID_HI) !== 0
+    if (!isPage || sys.pagemaps[sys.pages.pagemap[words[i]]]?.owner !== owner) continue
+    if (pool.frameOf(words[i]) === block.first + (addrToVpn(addr) - block.vpn)) continue
+    const last = runs[runs.length - 1]
+    if (last !== undefined && last[1] === addr) last[1] += PAGE_SIZE
+    else runs.push([addr, addr + PAGE_SIZE])
   }
-  return false
+  return runs
 }

@@ -89,6 +89,9 @@ export interface LaunchSite {
 /** Slices that are brought in or that the hardware works on: it has one to work on while the next one comes. */
 const SLICES_IN_FLIGHT_MAX = 2
 
+/** Attempts to bring a slice in. Each after the first has nothing of its own in its way; only others can be. */
+const ATTEMPTS_MAX = 8
+
 /** Throws a TypeError or RangeError for ranges that are none. */
 export function checkRanges(mm: Mm, ranges: readonly AddrRange[], name: string): void {
   for (const { start, end } of ranges) {
@@ -183,8 +186,8 @@ export function pagesOf({ nresident, placed }: Operation): PageCounts {
 }
 
 /**
- * Brings the ranges of a slice to the device. Where free frames lie in pieces between those of the slice itself, it begins again
- * on an empty device.
+ * Brings the ranges of a slice to the device. It begins again when its own frames are in its way: those of pages that left while
+ * it held them, or, where a range has to lie in one piece, those between which the free ones lie.
  */
 async function bringIn(
   site: LaunchSite,
@@ -192,21 +195,21 @@ async function bringIn(
   slice: LaunchSlice,
   inOnePiece: boolean,
 ): Promise<readonly DeclaredRange[]> {
-  const declared = declare(op, slice, inOnePiece)
-  const uses = [...op.uses].sort((a, b) => Number(b.access === 'write') - Number(a.access === 'write'))
-  for (const use of uses) if (use.access === 'read') op.warm(use)
-  try {
-    // Those that are written come first: a page that is both is one page.
-    for (const use of uses) await site.toDevice.bringIn(op, use)
-    return declared
-  } catch (error) {
-    if (!(error instanceof MmError) || error.code !== 'ENOMEM' || !inOnePiece || !op.holdsFrames) throw error
+  for (let attempt = 1; ; attempt++) {
+    const declared = declare(op, slice, inOnePiece)
+    for (const use of op.uses) if (use.access === 'read') op.warm(use)
+    try {
+      // Those that are written come first: a page that is both is one page.
+      for (const use of op.uses) if (use.access === 'write') await site.toDevice.bringIn(op, use)
+      for (const use of op.uses) if (use.access === 'read') await site.toDevice.bringIn(op, use)
+      return declared
+    } catch (error) {
+      const isOwnFault = error instanceof MmError && error.code === 'ENOMEM' && op.holdsFrames
+      if (!isOwnFault || attempt === ATTEMPTS_MAX) throw error
+    }
+    op.release()
+    if (inOnePiece) await site.room.evictAll({ ...op.purpose, cause: 'eviction' })
   }
-  op.release()
-  await site.room.evictAll({ ...op.purpose, cause: 'eviction' })
-  const again = declare(op, slice, inOnePiece)
-  for (const use of op.uses) await site.toDevice.bringIn(op, use)
-  return again
 }
 
 /**

@@ -5,7 +5,14 @@
 import { PAGE_SIZE } from '../../base/addr.ts'
 import { parseSize, type Size } from '../../base/size.ts'
 import type { System } from '../../mm/system.ts'
-import { type DeviceClock, DeviceDriver, type DriverHandle, type DriverOptions, SYSTEM_CLOCK } from '../driver/index.ts'
+import {
+  type DeviceClock,
+  DeviceDriver,
+  type DriverHandle,
+  type DriverOptions,
+  type Program,
+  SYSTEM_CLOCK,
+} from '../driver/index.ts'
 import type { LaunchMemory } from './launch-memory.ts'
 import { MemoryHardware } from './memory-hardware.ts'
 
@@ -22,8 +29,8 @@ export interface MemoryDeviceOptions extends DriverOptions {
   readonly clock?: DeviceClock
 }
 
-/** Works on the ranges of a launch. Throwing, or rejecting, ends the launch; what was written stays written. */
-export type Kernel = (memory: LaunchMemory) => void | Promise<void>
+/** Works on the ranges of a launch, or of a slice of one. It has done its work when it returns, or when its promise resolves. */
+export type Kernel = Program<LaunchMemory>
 
 export type MemoryDeviceHandle = DriverHandle<LaunchMemory>
 

@@ -4,6 +4,7 @@
 import { BINDING_ALIGN, type DirectKernel, type Slice } from './direct-kernel.ts'
 import { packSlice, SLICE_BYTES } from './direct-slice.wgsl.ts'
 import { type GpuContext, GpuError } from './gpu-context.ts'
+import type { GpuBinding } from './gpu-launch.ts'
 import { BUFFER_COPY_DST, BUFFER_UNIFORM, STAGE_COMPUTE } from './webgpu-flags.ts'
 
 /** A kernel that was compiled for a device. */
@@ -15,15 +16,13 @@ export interface CompiledKernel {
 
 export class DirectDispatcher {
   private readonly context: GpuContext
-  private readonly pool: GPUBuffer
   private readonly compiled = new WeakMap<DirectKernel, Promise<CompiledKernel>>()
   /** Slices run in order, and so do the writes to their parameters: one place is enough for all. */
   private readonly sliceBuffer: GPUBuffer
   private uniformBuffer: GPUBuffer | null = null
 
-  constructor(context: GpuContext, pool: GPUBuffer) {
+  constructor(context: GpuContext) {
     this.context = context
-    this.pool = pool
     this.sliceBuffer = this.makeUniformBuffer('hetmem slice', SLICE_BYTES)
   }
 
@@ -36,22 +35,21 @@ export class DirectDispatcher {
     return compiling
   }
 
-  /** Submits a slice. `offsets` says where in the pool each argument of it lies, in bytes. */
+  /** Submits a slice. `places` says where each argument of it lies. */
   submit(
     compiled: CompiledKernel,
     slice: Slice,
-    offsets: readonly number[],
+    places: readonly GpuBinding[],
     uniforms: Uint8Array<ArrayBuffer> | null,
   ): void {
     const { kernel, pipeline, layout } = compiled
     const { device } = this.context
     const entries: GPUBindGroupEntry[] = []
     const skips: number[] = []
-    slice.args.forEach(({ start, end }, binding) => {
-      const skip = offsets[binding] % BINDING_ALIGN
+    places.forEach(({ buffer, offset, size }, binding) => {
+      const skip = offset % BINDING_ALIGN
       skips.push(skip / 4)
-      const resource = { buffer: this.pool, offset: offsets[binding] - skip, size: end - start + skip }
-      entries.push({ binding, resource })
+      entries.push({ binding, resource: { buffer, offset: offset - skip, size: size + skip } })
     })
     device.queue.writeBuffer(this.sliceBuffer, 0, packSlice(slice.first, slice.count, skips))
     entries.push({ binding: entries.length, resource: { buffer: this.sliceBuffer } })

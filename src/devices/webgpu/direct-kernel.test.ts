@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { PAGE_SIZE } from '../../base/addr.ts'
 import { MmError } from '../../base/errno.ts'
-import { type DirectKernel, type DirectLimits, pagesOfCall, planSlices } from './direct-kernel.ts'
+import { type DirectKernel, type DirectLimits, planSlices, rangesOfCall, type Slice } from './direct-kernel.ts'
 
-const LIMITS: DirectLimits = { npages: 64, bindingBytes: 2 ** 27, workgroups: 65535 }
+const LIMITS: DirectLimits = { npages: 64, bankPages: 64, pieceBytesMax: 2 ** 27, workgroups: 65535 }
 
 function kernel(...strides: number[]): DirectKernel {
   const args = strides.map((stride, k) => {
@@ -14,11 +14,12 @@ function kernel(...strides: number[]): DirectKernel {
 }
 
 const range = (page: number, nbytes: number, offset = 0) => ({ addr: page * PAGE_SIZE + offset, nbytes })
-const pages = (start: number, end: number, write: boolean) => ({
-  start: start * PAGE_SIZE,
-  end: end * PAGE_SIZE,
-  write,
-})
+const whole = (start: number, end: number) => ({ start: start * PAGE_SIZE, end: end * PAGE_SIZE })
+
+/** Pages of all ranges together; they have none in common. */
+function countPages({ args }: Slice): number {
+  return args.reduce((sum, { start, end }) => sum + Math.ceil(end / PAGE_SIZE) - Math.floor(start / PAGE_SIZE), 0)
+}
 
 describe('planSlices()', () => {
   it('makes one slice of what fits', () => {
@@ -28,10 +29,11 @@ describe('planSlices()', () => {
         first: 0,
         count: 1024,
         args: [
-          { start: PAGE_SIZE, end: 3 * PAGE_SIZE, write: true },
-          { start: 20 * PAGE_SIZE, end: 21 * PAGE_SIZE, write: false },
+          { ...whole(1, 3), access: 'write' },
+          { ...whole(20, 21), access: 'read' },
         ],
-        pages: [pages(1, 3, true), pages(20, 21, false)],
+        write: [{ ...whole(1, 3), access: 'write' }],
+        read: [{ ...whole(20, 21), access: 'read' }],
       },
     ])
   })
@@ -45,8 +47,7 @@ describe('planSlices()', () => {
     for (const slice of slices) {
       expect(slice.first).toBe(first)
       first += slice.count
-      const npages = slice.pages.reduce((sum, { start, end }) => sum + (end - start) / PAGE_SIZE, 0)
-      expect(npages).toBeLessThanOrEqual(32)
+      expect(countPages(slice)).toBeLessThanOrEqual(32)
       expect(slice.args.map(({ start }) => start)).toEqual([
         PAGE_SIZE + 4 + 4 * slice.first,
         200 * PAGE_SIZE + 4 * slice.first,
@@ -57,48 +58,47 @@ describe('planSlices()', () => {
 
   it('makes do with a page per argument, and cuts where pages end', () => {
     const call = { ranges: [range(1, 6 * PAGE_SIZE, 1000), range(20, 6 * PAGE_SIZE)], count: 3000 }
-    const slices = planSlices(kernel(4, 4), call, { ...LIMITS, npages: 2 })
+    const slices = planSlices(kernel(4, 4), call, { ...LIMITS, npages: 2, bankPages: 2 })
     expect(slices.map(({ count }) => count)).toEqual([774, 250, 774, 250, 774, 178])
-    expect(slices.every(({ pages: [x, y] }) => x.end - x.start === PAGE_SIZE && y.end - y.start === PAGE_SIZE)).toBe(
-      true,
-    )
+    expect(slices.map(countPages)).toEqual([2, 2, 2, 2, 2, 2])
     const aligned = { ranges: [range(1, 6 * PAGE_SIZE), range(20, 6 * PAGE_SIZE)], count: 6000 }
-    expect(planSlices(kernel(4, 4), aligned, { ...LIMITS, npages: 9 }).map(({ count }) => count)).toEqual([
-      2048, 2048, 1904,
-    ])
+    expect(planSlices(kernel(4, 4), aligned, { ...LIMITS, npages: 9, bankPages: 9 }).map(({ count }) => count)).toEqual(
+      [2048, 2048, 1904],
+    )
   })
 
   it('takes all of an argument into each slice that every invocation may use', () => {
     const count = 64 * 1024
     const call = { ranges: [range(1, 4 * count), range(100, 10 * PAGE_SIZE)], count }
     for (const slice of planSlices(kernel(4, 0), call, LIMITS)) {
-      expect(slice.pages).toContainEqual(pages(100, 110, false))
-      expect(slice.args[1]).toEqual({ start: 100 * PAGE_SIZE, end: 110 * PAGE_SIZE, write: false })
+      expect(slice.args[1]).toEqual({ ...whole(100, 110), access: 'read' })
     }
   })
 
-  it('lets arguments that share a page share a range of pages', () => {
+  it('counts a page that two arguments share once, and refuses arguments that overlap', () => {
     const call = {
-      ranges: [range(5, 3 * PAGE_SIZE), range(8, PAGE_SIZE, 512), range(3, 2 * PAGE_SIZE + 256, 0)],
+      ranges: [range(5, 3 * PAGE_SIZE), range(8, PAGE_SIZE, 512), range(3, 2 * PAGE_SIZE + 256)],
       count: 1,
     }
     expect(() => planSlices(kernel(4, 4, 0), call, LIMITS)).toThrow(/c and a of test overlap/)
-    call.ranges[2] = range(3, 2 * PAGE_SIZE, 0)
-    expect(planSlices(kernel(0, 4, 0), call, LIMITS)[0].pages).toEqual([
-      pages(3, 5, false),
-      pages(5, 8, true),
-      pages(8, 9, false),
-    ])
-    call.ranges[1] = range(7, 64, 256)
-    call.ranges[0] = range(5, 2 * PAGE_SIZE + 128)
-    expect(planSlices(kernel(0, 4, 0), call, LIMITS)[0].pages).toEqual([pages(3, 5, false), pages(5, 8, true)])
+    const shared = { ranges: [range(5, 2 * PAGE_SIZE + 128), range(7, 64, 256)], count: 1 }
+    const small = { ...LIMITS, npages: 3, bankPages: 3 }
+    expect(planSlices(kernel(0, 4), shared, small)).toHaveLength(1)
+    expect(() => planSlices(kernel(0, 4), shared, { ...small, npages: 2, bankPages: 2 })).toThrow('needs 3 pages')
+  })
+
+  it('takes no piece of more than half of a bank where there are several', () => {
+    const count = 64 * 1024
+    const call = { ranges: [range(1, 4 * count), range(100, 4 * count)], count }
+    const slices = planSlices(kernel(4, 4), call, { ...LIMITS, npages: 40, bankPages: 10 })
+    expect(slices.every((slice) => slice.args.every(({ start, end }) => end - start <= 5 * PAGE_SIZE))).toBe(true)
   })
 
   it('keeps slices below what one binding and one dispatch can take', () => {
     const count = 8 * 1024
     const call = { ranges: [range(1, 4 * count)], count }
-    const bound = planSlices(kernel(4), call, { ...LIMITS, bindingBytes: 5000 })
-    expect(bound.every(({ args }) => args[0].end - args[0].start <= 5000 - 256)).toBe(true)
+    const bound = planSlices(kernel(4), call, { ...LIMITS, pieceBytesMax: 9000 })
+    expect(bound.map(({ count }) => count)).toEqual([2048, 2048, 2048, 2048])
     const narrow = planSlices(kernel(4), call, { ...LIMITS, workgroups: 2 })
     expect(narrow.map((slice) => slice.count)).toEqual(new Array(64).fill(128))
   })
@@ -146,8 +146,11 @@ describe('planSlices()', () => {
     expect(() => planSlices(kernel(2), { ranges: [range(1, 64)], count: 1 }, LIMITS)).toThrow(RangeError)
   })
 
-  it('pagesOfCall() is what all slices use together', () => {
+  it('rangesOfCall() is what all slices use together', () => {
     const call = { ranges: [range(1, 8 * PAGE_SIZE), range(20, 4 * PAGE_SIZE)], count: 1025 }
-    expect(pagesOfCall(kernel(4, 0), call)).toEqual([pages(1, 3, true), pages(20, 24, false)])
+    const { read, write } = rangesOfCall(kernel(4, 0), call)
+    expect(read).toMatchObject([whole(20, 24)])
+    expect(write).toMatchObject([{ start: PAGE_SIZE, end: PAGE_SIZE + 4 * 1025 }])
+    expect(rangesOfCall(kernel(4, 0), { ...call, count: 0 })).toMatchObject({ write: [], read: [whole(20, 24)] })
   })
 })

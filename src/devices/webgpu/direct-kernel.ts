@@ -5,6 +5,9 @@
 import { type Addr, PAGE_SIZE, pageAlignDown, pageAlignUp } from '../../base/addr.ts'
 import { formatAddr } from '../../base/assert.ts'
 import { ENOMEM, MmError } from '../../base/errno.ts'
+import type { Access } from '../../trace/events.ts'
+import type { AddrRange } from '../claims.ts'
+import type { DeviceLimits, LaunchSlice } from '../driver/index.ts'
 import { ARGUMENTS_MAX } from './direct-slice.wgsl.ts'
 
 export const ARGUMENT_ACCESS = ['read', 'readWrite'] as const
@@ -43,33 +46,23 @@ export interface DirectCall {
   readonly uniforms?: Uint8Array<ArrayBuffer>
 }
 
-/** What the device can bind at once. */
-export interface DirectLimits {
-  /** Pages of device memory. */
-  readonly npages: number
-  /** Bytes of one binding. */
-  readonly bindingBytes: number
+/** What the device can do at once. */
+export interface DirectLimits extends DeviceLimits {
   /** Workgroups of one dispatch. */
   readonly workgroups: number
 }
 
-/** Pages that have to lie on the device in one piece. */
-export interface PageRange {
-  readonly start: Addr
-  readonly end: Addr
-  /** Some argument in it is written. */
-  readonly write: boolean
-}
-
 /** One dispatch. */
-export interface Slice {
+export interface Slice extends LaunchSlice {
   /** Number of its first invocation. */
   readonly first: number
   readonly count: number
   /** The part of each argument that it uses. */
-  readonly args: readonly { readonly start: Addr; readonly end: Addr; readonly write: boolean }[]
-  /** Their pages; arguments that share a page share a range. */
-  readonly pages: readonly PageRange[]
+  readonly args: readonly SliceArgument[]
+}
+
+export interface SliceArgument extends AddrRange {
+  readonly access: Access
 }
 
 /** Bindings begin at multiples of this, in bytes: what every device accepts. */
@@ -86,7 +79,7 @@ export function planSlices(kernel: DirectKernel, call: DirectCall, limits: Direc
   const { count } = call
   if (count === 0) return []
   const whole = makeSlice(kernel, call, 0, count)
-  if (fits(kernel, whole, limits, limits.npages)) return [whole]
+  if (fits(kernel, whole, limits, 1)) return [whole]
   const slices: Slice[] = []
   for (let first = 0; first < count; ) {
     const slice = largestSlice(kernel, call, first, limits)
@@ -96,58 +89,83 @@ export function planSlices(kernel: DirectKernel, call: DirectCall, limits: Direc
   return slices
 }
 
-/** All pages that a launch uses. */
-export function pagesOfCall(kernel: DirectKernel, call: DirectCall): readonly PageRange[] {
-  return makeSlice(kernel, call, 0, call.count).pages
+/** All that a launch uses. */
+export function rangesOfCall(kernel: DirectKernel, call: DirectCall): LaunchSlice {
+  const { read = [], write = [] } = makeSlice(kernel, call, 0, call.count)
+  const isUsed = ({ start, end }: AddrRange): boolean => start < end
+  return { read: read.filter(isUsed), write: write.filter(isUsed) }
 }
 
 /**
  * The largest slice from an invocation on: of half of the memory, so that the next one is brought in while it is computed, or
- * of all of it where half is too little for one invocation.
+ * of all of it where half is too little for one invocation. It ends where pages end, if it can.
  */
 function largestSlice(kernel: DirectKernel, call: DirectCall, first: number, limits: DirectLimits): Slice {
-  for (const npages of [Math.floor(limits.npages / 2), limits.npages]) {
+  for (const parts of [2, 1]) {
     // Invocations that fit, and that do not.
     let enough = 0
     let tooMany = call.count - first + 1
     while (tooMany - enough > 1) {
       const middle = Math.floor((enough + tooMany) / 2)
-      if (fits(kernel, makeSlice(kernel, call, first, middle), limits, npages)) enough = middle
+      if (fits(kernel, makeSlice(kernel, call, first, middle), limits, parts)) enough = middle
       else tooMany = middle
     }
-    if (enough > 0) return makeSlice(kernel, call, first, enough)
+    if (enough === 0) continue
+    const perPage = invocationsPerPage(kernel)
+    const whole = Math.floor((first + enough) / perPage) * perPage - first
+    return makeSlice(kernel, call, first, whole > 0 && first + enough < call.count ? whole : enough)
   }
   const needed = countPages(makeSlice(kernel, call, first, 1))
   const detail = `invocation ${first} of ${kernel.name} needs ${needed} pages, the device has ${limits.npages}`
   throw new MmError(-ENOMEM, 'launch', { detail })
 }
 
-function fits(kernel: DirectKernel, slice: Slice, limits: DirectLimits, npages: number): boolean {
-  if (slice.count > limits.workgroups * kernel.workgroupSize || countPages(slice) > npages) return false
-  return slice.args.every(({ start, end }) => end - start + BINDING_ALIGN <= limits.bindingBytes)
+/** Invocations after which all arguments are as far into a page as before. */
+function invocationsPerPage({ args }: DirectKernel): number {
+  return args.reduce((most, { stride }) => {
+    let step = 1
+    while (step < PAGE_SIZE && (step * stride) % PAGE_SIZE !== 0) step *= 2
+    return Math.max(most, step)
+  }, 1)
+}
+
+/** The slice fits into one of `parts` equal parts of the device. */
+function fits(kernel: DirectKernel, slice: Slice, limits: DirectLimits, parts: number): boolean {
+  const { npages, bankPages, pieceBytesMax, workgroups } = limits
+  if (slice.count > workgroups * kernel.workgroupSize || countPages(slice) > npages / parts) return false
+  // Half of a bank at most, where there are several: then there is a place for each piece however the others lie.
+  const pieceMax = Math.min(pieceBytesMax, (bankPages * PAGE_SIZE) / (bankPages < npages ? parts : 1))
+  return pagesOf(slice).every(({ start, end }) => end - start <= pieceMax)
 }
 
 function countPages(slice: Slice): number {
-  return slice.pages.reduce((sum, { start, end }) => sum + (end - start) / PAGE_SIZE, 0)
+  return pagesOf(slice).reduce((sum, { start, end }) => sum + (end - start) / PAGE_SIZE, 0)
+}
+
+/** The pages of a slice, as ranges that have none in common. */
+function pagesOf({ args }: Slice): readonly AddrRange[] {
+  const pages: { start: Addr; end: Addr }[] = []
+  for (const { start, end } of [...args].sort((a, b) => a.start - b.start)) {
+    const last = pages.at(-1)
+    const from = pageAlignDown(start)
+    if (last !== undefined && from < last.end) last.end = Math.max(last.end, pageAlignUp(end))
+    else pages.push({ start: from, end: pageAlignUp(end) })
+  }
+  return pages
 }
 
 function makeSlice(kernel: DirectKernel, call: DirectCall, first: number, count: number): Slice {
-  const args = kernel.args.map(({ stride, access }, k) => {
+  const args = kernel.args.map(({ stride, access }, k): SliceArgument => {
     const { addr, nbytes } = call.ranges[k]
-    const write = access === 'readWrite'
-    if (stride === 0) return { start: addr, end: addr + nbytes, write }
-    return { start: addr + first * stride, end: addr + (first + count) * stride, write }
+    const range =
+      stride === 0
+        ? { start: addr, end: addr + nbytes }
+        : { start: addr + first * stride, end: addr + (first + count) * stride }
+    return { ...range, access: access === 'read' ? 'read' : 'write' }
   })
-  const pages: { start: Addr; end: Addr; write: boolean }[] = []
-  for (const { start, end, write } of [...args].sort((a, b) => a.start - b.start)) {
-    const last = pages.at(-1)
-    const from = pageAlignDown(start)
-    if (last !== undefined && from < last.end) {
-      last.end = Math.max(last.end, pageAlignUp(end))
-      last.write ||= write
-    } else pages.push({ start: from, end: pageAlignUp(end), write })
-  }
-  return { first, count, args, pages }
+  const read = args.filter(({ access }) => access === 'read')
+  const write = args.filter(({ access }) => access === 'write')
+  return { first, count, args, read, write }
 }
 
 function checkCall(kernel: DirectKernel, call: DirectCall): void {

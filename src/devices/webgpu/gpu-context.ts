@@ -1,10 +1,8 @@
 // One GPUDevice and its queue. The queue works in order: what is submitted or written later happens later. So a frame can be
 // given to a new owner as soon as the old one's translations are gone; no dispatch that still runs can see what comes after.
-// A lost device does not throw by itself (`submit` does nothing, a fence resolves), so whoever awaited asks `isLost`.
+// A lost device does not throw by itself (`submit` does nothing, a fence resolves), so whoever awaited asks `lostBecause`.
 
-import { BUFFER_COPY_DST, BUFFER_COPY_SRC, BUFFER_STORAGE } from './webgpu-flags.ts'
-
-/** The device is gone, or refused what it was given. What it was to do did not happen. */
+/** The device refused what it was given. What it was to do did not happen. */
 export class GpuError extends Error {
   override readonly name = 'GpuError'
 }
@@ -19,10 +17,12 @@ export class GpuContext {
     this.uncaptured.push(event.error.message)
   }
 
-  constructor(device: GPUDevice) {
+  /** `onLost` is called once, with a phrase. */
+  constructor(device: GPUDevice, onLost: (reason: string) => void) {
     this.device = device
     void device.lost.then((info) => {
-      this.lostBecause = info.message || info.reason || 'no reason given'
+      this.lostBecause ??= info.message || info.reason || 'no reason given'
+      onLost(this.lostBecause)
     })
     device.addEventListener('uncapturederror', this.onUncaptured)
   }
@@ -32,15 +32,6 @@ export class GpuContext {
     this.device.removeEventListener('uncapturederror', this.onUncaptured)
   }
 
-  get isLost(): boolean {
-    return this.lostBecause !== null
-  }
-
-  /** Throws a GpuError if the device is lost. */
-  checkAlive(): void {
-    if (this.lostBecause !== null) throw new GpuError(`the device is lost: ${this.lostBecause}`)
-  }
-
   /** Records commands and submits them. */
   submit(record: (encoder: GPUCommandEncoder) => void): void {
     const encoder = this.device.createCommandEncoder()
@@ -48,24 +39,23 @@ export class GpuContext {
     this.device.queue.submit([encoder.finish()])
   }
 
-  /** Resolves when everything submitted so far is done. Rejects with a GpuError if the device was lost meanwhile. */
-  async fence(): Promise<void> {
-    await this.device.queue.onSubmittedWorkDone()
-    this.checkAlive()
-  }
-
-  /** A buffer for device memory. Rejects with a GpuError if the device has no room for it. */
-  async createPool(nbytes: number): Promise<GPUBuffer> {
+  /** Makes buffers. If the device has no room for one of them all are gone again, and the answer says why; null if all are there. */
+  async tryAllocate(make: () => readonly GPUBuffer[]): Promise<string | null> {
     const { device } = this
     device.pushErrorScope('validation')
     device.pushErrorScope('out-of-memory')
-    const usage = BUFFER_STORAGE | BUFFER_COPY_SRC | BUFFER_COPY_DST
-    const pool = device.createBuffer({ label: 'hetmem pool', size: nbytes, usage })
+    let buffers: readonly GPUBuffer[] = []
+    let refused: string | null = null
+    try {
+      buffers = make()
+    } catch (error) {
+      // A buffer that is mapped from the beginning is refused at once.
+      refused = error instanceof Error ? error.message : String(error)
+    }
     const errors = await Promise.all([device.popErrorScope(), device.popErrorScope()])
-    const error = errors.find((found) => found !== null)
-    if (error === undefined || error === null) return pool
-    pool.destroy()
-    throw new GpuError(`a pool of ${nbytes} bytes: ${error.message}`)
+    const failure = refused ?? errors.find((found) => found !== null)?.message ?? this.lostBecause
+    if (failure !== null) for (const buffer of buffers) buffer.destroy()
+    return failure
   }
 }
 

@@ -1,4 +1,4 @@
-// The WebGPU driver: start with webgpu-driver.ts, or with README.md.
+// The WebGPU device: start with webgpu-device.ts, or with README.md.
 
 export {
   ADAPTER_SOURCES,
@@ -17,7 +17,9 @@ export {
   type DirectCall,
   type DirectKernel,
 } from './direct-kernel.ts'
+export { runDirect } from './direct-program.ts'
 export { ARGUMENTS_MAX, sliceWgsl } from './direct-slice.wgsl.ts'
 export { GpuError, requestGpuDevice } from './gpu-context.ts'
-export type { MoveCounts } from './migration.ts'
-export { type LaunchReceipt, WebGpuDevice, type WebGpuDeviceOptions, WebGpuHandle } from './webgpu-driver.ts'
+export type { GpuBinding, GpuLaunch, GpuPiece } from './gpu-launch.ts'
+export { WebGpuDevice, type WebGpuDeviceHandle, type WebGpuDeviceOptions } from './webgpu-device.ts'
+export { type BufferRange, withBuffer } from './with-buffer.ts'

@@ -1,12 +1,14 @@
 // What a launch does to pages, on every backend without hardware: where they are, what is copied, and what the CPU sees.
 
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import {
-  BACKENDS,
-  type Backend,
-  MemoryMachine,
-  type MemoryMachineOptions,
-} from '../../../test/helpers/memory-machine.ts'
+  DriverMachine,
+  type DriverMachineOptions,
+  SETUPS,
+  type Setup,
+  skipWithout,
+  whyNot,
+} from '../../../test/helpers/driver-machine.ts'
 import { PAGE_SIZE } from '../../base/addr.ts'
 import { MmError } from '../../base/errno.ts'
 import { mmMadvise } from '../../mm/madvise.ts'
@@ -14,19 +16,21 @@ import { DEFAULT_POLICY } from '../../policies/index.ts'
 import { sumByCause } from '../../trace/index.ts'
 import { MADV_DONTNEED } from '../../uapi/mman.ts'
 import { whenUnclaimed } from '../claims.ts'
-import type { Kernel } from './index.ts'
+import type { Kernel } from '../memory/memory-device.ts'
 
-let machine: MemoryMachine
+let machine: DriverMachine
 
-function start(backend: Backend, options: MemoryMachineOptions = {}): MemoryMachine {
-  machine = new MemoryMachine(backend, options)
+async function start(setup: Setup, options: DriverMachineOptions = {}): Promise<DriverMachine> {
+  machine = await DriverMachine.open(setup, options)
   return machine
 }
 
-afterEach(async () => {
+/** Every test ends with nothing left. */
+async function end(setup: Setup): Promise<void> {
+  if (whyNot(setup) !== null) return
   machine.check()
   await machine.close()
-})
+}
 
 const pages = (addr: number, npages: number) => ({ start: addr, end: addr + npages * PAGE_SIZE })
 const at = (addr: number, page: number) => addr + page * PAGE_SIZE
@@ -45,18 +49,21 @@ function pausing(first: Kernel, second: Kernel): { kernel: Kernel; goOn: () => v
   const pause = new Promise<void>((resolve) => {
     goOn = resolve
   })
-  const kernel: Kernel = async (memory) => {
+  const kernel: Kernel = async (...args) => {
     begun = true
-    await first(memory)
+    await first(...args)
     await pause
-    await second(memory)
+    await second(...args)
   }
   return { kernel, goOn, hasBegun: () => begun }
 }
 
-describe.each(BACKENDS)('memory device on the %s backend', (backend) => {
+describe.each(SETUPS)('the driver of a $hardware device on the $backend backend', (setup) => {
+  beforeEach((test) => skipWithout(setup, test))
+  afterEach(() => end(setup))
+
   it('works on copies of what it reads and on the pages that it writes', async () => {
-    const { handle, device } = start(backend)
+    const { handle, device } = await start(setup)
     const x = await machine.alloc(1, 4, (i) => i + 1)
     const y = await machine.alloc(8, 4, (i) => 10 * i)
     machine.check()
@@ -70,7 +77,7 @@ describe.each(BACKENDS)('memory device on the %s backend', (backend) => {
   })
 
   it('finds on the device what earlier launches left there, and copies nothing again', async () => {
-    const { handle } = start(backend)
+    const { handle } = await start(setup)
     const x = await machine.alloc(1, 4, () => 1)
     const y = await machine.alloc(8, 4, () => 0)
     const request = { read: [pages(x, 4)], write: [pages(y, 4)] }
@@ -82,7 +89,7 @@ describe.each(BACKENDS)('memory device on the %s backend', (backend) => {
   })
 
   it('copies back only what the device has written', async () => {
-    const { handle, device } = start(backend)
+    const { handle, device } = await start(setup)
     const y = await machine.alloc(1, 8, (i) => i)
     await handle.run({ write: [pages(y, 8)] }, add(100, at(y, 2), at(y, 5)))
     const counters = await handle.bringBack(pages(y, 8))
@@ -92,7 +99,7 @@ describe.each(BACKENDS)('memory device on the %s backend', (backend) => {
   })
 
   it('copies nothing back a second time: a page that was flushed or came back is clean again', async () => {
-    const { handle } = start(backend)
+    const { handle } = await start(setup)
     const y = await machine.alloc(1, 2, () => 7)
     for (let round = 0; round < 3; round++) {
       await handle.run({ write: [pages(y, 2)] }, () => {})
@@ -104,7 +111,7 @@ describe.each(BACKENDS)('memory device on the %s backend', (backend) => {
   })
 
   it('lets the CPU read beside a duplicate, and copies only the pages again that the CPU has written', async () => {
-    const { handle, device } = start(backend)
+    const { handle, device } = await start(setup)
     const x = await machine.alloc(1, 6, (i) => i)
     const sum: number[] = []
     const kernel: Kernel = (memory) => {
@@ -124,7 +131,7 @@ describe.each(BACKENDS)('memory device on the %s backend', (backend) => {
   })
 
   it('writes a page that it has read before, and reads one that it has written', async () => {
-    const { handle } = start(backend)
+    const { handle } = await start(setup)
     const x = await machine.alloc(1, 2, () => 5)
     const range = pages(x, 2)
     const seen: number[] = []
@@ -142,7 +149,7 @@ describe.each(BACKENDS)('memory device on the %s backend', (backend) => {
   })
 
   it('takes memory that nobody has touched without a copy, and gives back what was not written without one', async () => {
-    const { handle, mmu } = start(backend)
+    const { handle, mmu } = await start(setup)
     const y = machine.map(1, 4)
     const { nfree } = mmu
     const { pages: found, counters } = await handle.run({ write: [pages(y, 4)] }, add(3, y))
@@ -153,7 +160,7 @@ describe.each(BACKENDS)('memory device on the %s backend', (backend) => {
   })
 
   it('keeps the system frame of a page that is pinned, and frees that of one that migrates', async () => {
-    const { handle, mmu } = start(backend)
+    const { handle, mmu } = await start(setup)
     const y = await machine.alloc(1, 4, (i) => i)
     const { nfree } = mmu
     const range = pages(y, 4)
@@ -168,7 +175,7 @@ describe.each(BACKENDS)('memory device on the %s backend', (backend) => {
   })
 
   it('a read range can move too, where the policy finds memory too scarce for two copies', async () => {
-    const { handle } = start(backend)
+    const { handle } = await start(setup)
     const x = await machine.alloc(1, 3, (i) => i)
     const seen: number[] = []
     const { pages: found } = await handle.run({ read: [pages(x, 3)], placement: 'migrate' }, (memory) => {
@@ -181,7 +188,7 @@ describe.each(BACKENDS)('memory device on the %s backend', (backend) => {
   // ---- the CPU during a launch ----
 
   it('makes a touch of a written page wait for the end of the launch, and shows it the result', async () => {
-    const { handle } = start(backend)
+    const { handle } = await start(setup)
     const y = await machine.alloc(1, 2, () => 1)
     const { kernel, goOn } = pausing(add(1, y), add(1, y))
     const launch = handle.run({ write: [pages(y, 2)] }, kernel)
@@ -201,7 +208,7 @@ describe.each(BACKENDS)('memory device on the %s backend', (backend) => {
   })
 
   it('does not make anybody wait for a page that it only reads; the launch goes on with what it has', async () => {
-    const { handle } = start(backend)
+    const { handle } = await start(setup)
     const x = await machine.alloc(1, 2, () => 5)
     const y = await machine.alloc(4, 1, () => 0)
     await handle.run({ write: [pages(at(x, 1), 1)] }, add(1, at(x, 1)))
@@ -220,7 +227,7 @@ describe.each(BACKENDS)('memory device on the %s backend', (backend) => {
   })
 
   it('a touch brings neighbours along, but none that a launch may write', async () => {
-    const { handle } = start(backend)
+    const { handle } = await start(setup)
     const y = await machine.alloc(1, 6, () => 0)
     await handle.run({ write: [pages(y, 6)] }, add(1, ...[0, 1, 2, 3, 4, 5].map((i) => at(y, i))))
     const { kernel, goOn } = pausing(add(1, at(y, 2)), add(1, at(y, 2)))
@@ -235,7 +242,7 @@ describe.each(BACKENDS)('memory device on the %s backend', (backend) => {
   })
 
   it('brings back more and more with touches that follow one another', async () => {
-    const { handle, device } = start(backend, { devices: [{ policy: { ...DEFAULT_POLICY, moveWindow: -1 } }] })
+    const { handle, device } = await start(setup, { devices: [{ policy: { ...DEFAULT_POLICY, moveWindow: -1 } }] })
     const y = await machine.alloc(0, 48, (i) => i)
     await handle.run({ write: [pages(y, 48)] }, () => {})
     expect(await machine.loadAll(y, 48)).toEqual(Array.from({ length: 48 }, (_, i) => i))
@@ -245,7 +252,7 @@ describe.each(BACKENDS)('memory device on the %s backend', (backend) => {
   })
 
   it('a kernel that fails ends the launch; what it wrote is written, and the pages are free', async () => {
-    const { handle } = start(backend)
+    const { handle } = await start(setup)
     const y = await machine.alloc(1, 2, () => 1)
     const failing: Kernel = (memory) => {
       memory.store32(y, 7)
@@ -259,7 +266,7 @@ describe.each(BACKENDS)('memory device on the %s backend', (backend) => {
   // ---- room ----
 
   it('evicts the block that was not used for the longest time, and copies only what is dirty', async () => {
-    const { handle, device } = start(backend, { devices: [{ memory: 12 * PAGE_SIZE }] })
+    const { handle, device } = await start(setup, { devices: [{ memory: 12 * PAGE_SIZE }] })
     const [a, b, c] = [
       await machine.alloc(1, 4, () => 1),
       await machine.alloc(6, 4, () => 2),
@@ -287,7 +294,7 @@ describe.each(BACKENDS)('memory device on the %s backend', (backend) => {
   })
 
   it('a launch that needs more than the device has says how much, and changes nothing', async () => {
-    const { handle, device } = start(backend, { devices: [{ memory: 8 * PAGE_SIZE }] })
+    const { handle, device } = await start(setup, { devices: [{ memory: 8 * PAGE_SIZE }] })
     const y = await machine.alloc(1, 9, (i) => i)
     const launch = handle.run({ name: 'huge', write: [pages(y, 9)], read: [pages(y, 4)] }, () => {})
     await expect(launch).rejects.toThrow('ENOMEM: out of memory, huge: needs 9 pages at once, mem0 has 8')
@@ -295,7 +302,7 @@ describe.each(BACKENDS)('memory device on the %s backend', (backend) => {
   })
 
   it('works in pieces where the free frames lie apart', async () => {
-    const { handle } = start(backend, { devices: [{ memory: 8 * PAGE_SIZE }] })
+    const { handle } = await start(setup, { devices: [{ memory: 8 * PAGE_SIZE }] })
     const y = await machine.alloc(1, 8, (i) => i)
     await handle.run({ write: [pages(y, 8)] }, () => {})
     for (const i of [1, 3, 5]) await handle.bringBack(pages(at(y, i), 1))
@@ -315,7 +322,7 @@ describe.each(BACKENDS)('memory device on the %s backend', (backend) => {
   })
 
   it('prefetches what there is room for, and says what not', async () => {
-    const { handle, device } = start(backend, { nframes: 1024, devices: [{ memory: 8 * PAGE_SIZE }] })
+    const { handle, device } = await start(setup, { nframes: 1024, devices: [{ memory: 8 * PAGE_SIZE }] })
     const y = await machine.alloc(508, 12, (i) => i) // the first four pages are the end of a block
     const receipt = await handle.prefetch(pages(y, 12), 'write')
     expect(receipt).toMatchObject({ nskipped: 8, pages: { pinned: 4 } })
@@ -328,7 +335,7 @@ describe.each(BACKENDS)('memory device on the %s backend', (backend) => {
   // ---- mappings that change ----
 
   it('a free takes effect after the launches that were handed in before it', async () => {
-    const { handle } = start(backend)
+    const { handle } = await start(setup)
     const y = await machine.alloc(1, 3, () => 1)
     let seen = 0
     const { kernel, goOn } = pausing(add(1, y), (memory) => {
@@ -345,7 +352,7 @@ describe.each(BACKENDS)('memory device on the %s backend', (backend) => {
   })
 
   it('a munmap in the middle of a launch harms nobody: the launch keeps its frames to the end', async () => {
-    const { handle, device, mmu } = start(backend)
+    const { handle, device, mmu } = await start(setup)
     const y = await machine.alloc(1, 3, () => 1)
     const { nfree } = mmu
     const { kernel, goOn } = pausing(add(1, y), add(1, y))
@@ -365,7 +372,7 @@ describe.each(BACKENDS)('memory device on the %s backend', (backend) => {
   })
 
   it('pages that are dropped on the device are fresh afterwards, and their frames free', async () => {
-    const { handle, device } = start(backend)
+    const { handle, device } = await start(setup)
     const y = await machine.alloc(1, 3, () => 1)
     await handle.run({ write: [pages(y, 3)] }, add(1, y))
     expect(mmMadvise(machine.mm, y, 2 * PAGE_SIZE, MADV_DONTNEED)).toBe(0)
@@ -375,7 +382,7 @@ describe.each(BACKENDS)('memory device on the %s backend', (backend) => {
   })
 
   it('refuses ranges without a mapping, by address', async () => {
-    const { handle } = start(backend)
+    const { handle } = await start(setup)
     const y = await machine.alloc(1, 2, () => 1)
     const launch = handle.run({ name: 'wide', write: [pages(y, 3)] }, () => {})
     await expect(launch).rejects.toThrow('EFAULT: bad address, wide 0x3000: no mapping')
@@ -386,7 +393,7 @@ describe.each(BACKENDS)('memory device on the %s backend', (backend) => {
   // ---- two devices ----
 
   it('hands a page from one device to the other, through system memory', async () => {
-    const { handles, devices } = start(backend, { devices: [{}, {}] })
+    const { handles, devices } = await start(setup, { devices: [{}, {}] })
     const y = await machine.alloc(1, 2, () => 1)
     const range = pages(y, 2)
     for (let round = 0; round < 3; round++) {
@@ -399,7 +406,7 @@ describe.each(BACKENDS)('memory device on the %s backend', (backend) => {
   })
 
   it('keeps a duplicate on each of two devices, and ends both with one store', async () => {
-    const { handles, devices } = start(backend, { devices: [{}, {}] })
+    const { handles, devices } = await start(setup, { devices: [{}, {}] })
     const x = await machine.alloc(1, 2, () => 1)
     const seen: number[] = []
     const read: Kernel = (memory) => void seen.push(memory.load32(x))
@@ -412,7 +419,7 @@ describe.each(BACKENDS)('memory device on the %s backend', (backend) => {
   })
 
   it('runs launches that share data in order, on two devices, and others side by side', async () => {
-    const { handles } = start(backend, { devices: [{}, {}] })
+    const { handles } = await start(setup, { devices: [{}, {}] })
     const [x, y] = [await machine.alloc(1, 1, () => 1), await machine.alloc(3, 1, () => 1)]
     const { kernel, goOn } = pausing(add(1, x), add(1, x))
     const order: string[] = []

@@ -1,29 +1,34 @@
 // Too little of everything: system memory, swap, and the patience of the CPU.
 
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import {
-  BACKENDS,
-  type Backend,
-  MemoryMachine,
-  type MemoryMachineOptions,
-} from '../../../test/helpers/memory-machine.ts'
+  DriverMachine,
+  type DriverMachineOptions,
+  ON_HARDWARES,
+  SETUPS,
+  type Setup,
+  skipWithout,
+  whyNot,
+} from '../../../test/helpers/driver-machine.ts'
 import { PAGE_SIZE, type Pfn } from '../../base/addr.ts'
 import type { DevicePolicy, TouchCounters } from '../../hmm/policy.ts'
 import { DEFAULT_POLICY } from '../../policies/index.ts'
 import type { EventOf } from '../../trace/index.ts'
-import type { Kernel } from './index.ts'
+import type { Kernel } from '../memory/memory-device.ts'
 
-let machine: MemoryMachine
+let machine: DriverMachine
 
-function start(backend: Backend, options: MemoryMachineOptions = {}): MemoryMachine {
-  machine = new MemoryMachine(backend, options)
+async function start(setup: Setup, options: DriverMachineOptions = {}): Promise<DriverMachine> {
+  machine = await DriverMachine.open(setup, options)
   return machine
 }
 
-afterEach(async () => {
+/** Every test ends with nothing left. */
+async function end(setup: Setup): Promise<void> {
+  if (whyNot(setup) !== null) return
   machine.check()
   await machine.close()
-})
+}
 
 const pages = (addr: number, npages: number) => ({ start: addr, end: addr + npages * PAGE_SIZE })
 const at = (addr: number, page: number) => addr + page * PAGE_SIZE
@@ -46,9 +51,13 @@ const addToAll = (addr: number, npages: number, n: number): Kernel => {
   }
 }
 
-describe.each(BACKENDS)('memory is short on the %s backend', (backend) => {
+describe.each(SETUPS)('memory is short: a $hardware device on the $backend backend', (setup) => {
+  const { backend } = setup
+  beforeEach((test) => skipWithout(setup, test))
+  afterEach(() => end(setup))
+
   it('pages in swap are fetched for a launch, for reading and for writing', async () => {
-    const { handle, sys } = start(backend, { nframes: 64, swapPages: 32 })
+    const { handle, sys } = await start(setup, { nframes: 64, swapPages: 32 })
     const y = await machine.alloc(1, 8, (i) => i)
     expect(sys.reclaim(8)).toBe(8)
     machine.check()
@@ -62,7 +71,7 @@ describe.each(BACKENDS)('memory is short on the %s backend', (backend) => {
   })
 
   it('a duplicate ends when its page goes to swap, and the launch that uses it does not notice', async () => {
-    const { handle, sys, device } = start(backend, { nframes: 64, swapPages: 32 })
+    const { handle, sys, device } = await start(setup, { nframes: 64, swapPages: 32 })
     const x = await machine.alloc(1, 4, (i) => i)
     let sum = 0
     await handle.run({ read: [pages(x, 4)] }, (memory) => {
@@ -76,7 +85,7 @@ describe.each(BACKENDS)('memory is short on the %s backend', (backend) => {
   it('pins turn into migrations when memory gets scarce: data of twice the memory goes round', async () => {
     const NPAGES = 48
     // The explicit backend has a place for each page, so there it is swap that makes the difference.
-    const { handle, device } = start(backend, {
+    const { handle, device } = await start(setup, {
       nframes: backend === 'simulated' ? 28 : 64,
       reservePages: 4,
       swapPages: 64,
@@ -95,7 +104,7 @@ describe.each(BACKENDS)('memory is short on the %s backend', (backend) => {
   })
 
   it('a page comes back although memory is full: another one gives up the frame that is kept for it', async () => {
-    const { handle, device, mmu } = start(backend, { nframes: 16 })
+    const { handle, device, mmu } = await start(setup, { nframes: 16 })
     const y = await machine.alloc(0, 8, (i) => i)
     await handle.run({ write: [pages(y, 4)], placement: 'migrate' }, addToAll(y, 4, 10))
     await handle.run({ write: [pages(at(y, 4), 4)], placement: 'pin' }, addToAll(at(y, 4), 4, 10))
@@ -115,7 +124,7 @@ describe.each(BACKENDS)('memory is short on the %s backend', (backend) => {
   })
 
   it('a launch that finds no room on the device for pages that cannot leave says so', async () => {
-    const { handle, device, mmu } = start(backend, { nframes: 16, devices: [{ memory: 4 * PAGE_SIZE }] })
+    const { handle, device, mmu } = await start(setup, { nframes: 16, devices: [{ memory: 4 * PAGE_SIZE }] })
     const y = await machine.alloc(0, 4, (i) => i)
     await handle.run({ write: [pages(y, 4)], placement: 'migrate' }, NOTHING)
     const z = machine.map(8, 2)
@@ -128,7 +137,10 @@ describe.each(BACKENDS)('memory is short on the %s backend', (backend) => {
   })
 })
 
-describe('pages that go back and forth', () => {
+describe.each(ON_HARDWARES)('pages that go back and forth: a $hardware device', (setup) => {
+  beforeEach((test) => skipWithout(setup, test))
+  afterEach(() => end(setup))
+
   /** The default, with what it was asked. */
   function listening(asked: TouchCounters[]): DevicePolicy {
     return {
@@ -145,7 +157,7 @@ describe('pages that go back and forth', () => {
 
   it('are called thrashing from the third move on, and come back alone', async () => {
     const asked: TouchCounters[] = []
-    const { handle } = start('simulated', { devices: [{ policy: listening(asked) }] })
+    const { handle } = await start(setup, { devices: [{ policy: listening(asked) }] })
     const y = await machine.alloc(1, 4, () => 0, 'y')
     for (let round = 0; round < 3; round++) {
       await handle.run({ write: [pages(y, 4)] }, addToAll(y, 4, 1))
@@ -162,7 +174,7 @@ describe('pages that go back and forth', () => {
 
   it('are forgotten with time', async () => {
     const asked: TouchCounters[] = []
-    const { handle, clock } = start('simulated', { devices: [{ policy: listening(asked) }] })
+    const { handle, clock } = await start(setup, { devices: [{ policy: listening(asked) }] })
     const y = await machine.alloc(1, 4, () => 0)
     for (let round = 0; round < 3; round++) {
       await handle.run({ write: [pages(y, 4)] }, NOTHING)
@@ -178,7 +190,7 @@ describe('pages that go back and forth', () => {
       ...DEFAULT_POLICY,
       touch: (counters) => ({ npages: 1, isThrashing: false, delay: counters.nqueued > 0 ? 25 : 0 }),
     }
-    const { handle, clock } = start('simulated', { devices: [{ policy }] })
+    const { handle, clock } = await start(setup, { devices: [{ policy }] })
     const [x, y] = [await machine.alloc(1, 2, () => 7, 'x'), await machine.alloc(4, 1, () => 0)]
     await handle.run({ write: [pages(x, 2)] }, addToAll(x, 2, 1))
     let end = (): void => {}
@@ -207,9 +219,12 @@ describe('pages that go back and forth', () => {
   })
 })
 
-describe('the trace', () => {
+describe.each(ON_HARDWARES)('the trace of a $hardware device', (setup) => {
+  beforeEach((test) => skipWithout(setup, test))
+  afterEach(() => end(setup))
+
   it('has everything with its cause, its allocation and its device, and adds up to the counters', async () => {
-    const { handle, device, tracer } = start('simulated', { devices: [{ memory: 8 * PAGE_SIZE }] })
+    const { handle, device, tracer } = await start(setup, { devices: [{ memory: 8 * PAGE_SIZE }] })
     const x = await machine.alloc(1, 4, () => 1, 'x')
     const y = await machine.alloc(8, 4, () => 1, 'y')
     const z = await machine.alloc(16, 4, () => 1, 'z')

@@ -4,7 +4,7 @@
 
 import fc from 'fast-check'
 import { beforeAll, beforeEach, expect, it } from 'vitest'
-import { ExplicitMachine, SAXPY, saxpyCall } from '../../../test/helpers/explicit-machine.ts'
+import { ExplicitMachine, MIGRATING, PINNING, SAXPY, saxpyCall } from '../../../test/helpers/explicit-machine.ts'
 import { openGpu, whyNoGpu } from '../../../test/helpers/gpu.ts'
 import { PAGE_SIZE } from '../../base/addr.ts'
 import { mmMprotect } from '../../mm/mprotect.ts'
@@ -31,10 +31,10 @@ interface Setup {
   readonly parts: number
   readonly partPages: number
   readonly devicePages: number
-  readonly pinsSystemPages: boolean
+  readonly pins: boolean
   readonly shared: boolean
-  readonly stagingPages: number
-  readonly stagingBuffers: number
+  /** Pages of a bank. */
+  readonly bankPages: number
 }
 
 class World {
@@ -96,7 +96,7 @@ function launchOf(a: number, from: number, length: number): Command {
     async run(world, part) {
       const [first, end] = world.stretch(part, from, length)
       const call = saxpyCall(a, world.x + 4 * first, world.y + 4 * first, end - first)
-      await world.machine.handle.launch(SAXPY, call)
+      await world.machine.launch(SAXPY, call)
       for (let i = first; i < end; i++) world.yModel[i] += a * world.xModel[i]
     },
     toString: () => `launch(a ${a}, from ${from}, length ${length})`,
@@ -109,7 +109,7 @@ function writeXOf(value: number, from: number, length: number): Command {
   return {
     async run(world, part) {
       const [first, end] = world.stretch(part, from, length)
-      await world.machine.handle.sync(...world.part('x', part))
+      await world.machine.sync(...world.part('x', part))
       world.floats('x').fill(value, first, end)
       world.xModel.fill(value, first, end)
     },
@@ -119,10 +119,10 @@ function writeXOf(value: number, from: number, length: number): Command {
 
 const writeX = fc.tuple(fc.nat(50), number, number).map(([value, from, length]) => writeXOf(value, from, length))
 
-const readY = fc.constantFrom('read' as const, 'readWrite' as const).map(
+const readY = fc.constantFrom('read' as const, 'write' as const).map(
   (access): Command => ({
     async run(world, part) {
-      await world.machine.handle.sync(...world.part('y', part), access)
+      await world.machine.sync(...world.part('y', part), access)
       const [first, end] = world.part('y', part).map((addr) => (addr - world.y) / 4)
       world.expectY(first, end)
     },
@@ -169,7 +169,7 @@ const prefetchX = fc.nat(30).map(
       const { partPages, devicePages } = world.setup
       const [start] = world.part('x', part)
       const wanted = 1 + (npages % Math.min(partPages, devicePages))
-      await world.machine.handle.prefetch(start, start + wanted * PAGE_SIZE, 'read')
+      await world.machine.prefetch(start, start + wanted * PAGE_SIZE, 'read')
     },
     toString: () => `prefetch(x, ${npages})`,
   }),
@@ -195,34 +195,33 @@ const setup = fc
     partPages: fc.integer({ min: 1, max: 20 }),
     // From two pages, one for each argument, to more than is needed.
     devicePages: fc.integer({ min: 2, max: 250 }),
-    pinsSystemPages: fc.boolean(),
+    pins: fc.boolean(),
     shared: fc.boolean(),
-    stagingPages: fc.integer({ min: 1, max: 8 }),
-    stagingBuffers: fc.integer({ min: 1, max: 3 }),
+    bankPages: fc.constantFrom(7, 64, 250),
   })
   .map((made): Setup => ({ ...made, devicePages: Math.min(made.devicePages, 2 * made.parts * made.partPages + 2) }))
 
-const SMALL = { pinsSystemPages: true, shared: false, stagingPages: 3, stagingBuffers: 3 }
+const SMALL = { pins: true, shared: false, bankPages: 250 }
 
 it('random programs compute what they should, whatever is in whose way', {
   timeout: Math.max(20_000, 1000 * RUNS),
 }, async () => {
   await fc.assert(
     fc.asyncProperty(setup, fc.array(round, { maxLength: 10 }), async (made, rounds) => {
-      const { parts, partPages, devicePages, pinsSystemPages, shared, stagingPages, stagingBuffers } = made
+      const { parts, partPages, devicePages, pins, shared, bankPages } = made
       const machine = await ExplicitMachine.create(gpu, {
         heapPages: 2 * parts * partPages + 4,
         devicePages,
-        pinsSystemPages,
+        policy: pins ? PINNING : MIGRATING,
         shared,
-        staging: { npages: stagingPages, count: stagingBuffers },
+        bank: bankPages * PAGE_SIZE,
       })
       const world = new World(machine, made)
       for (const commands of rounds) {
         await settled(commands.slice(0, parts).map((each, part) => each.run(world, part)))
         machine.check()
       }
-      await machine.handle.sync(world.y, world.part('y', parts - 1)[1])
+      await machine.sync(world.y, world.part('y', parts - 1)[1])
       world.expectY(0, world.yModel.length)
       await machine.close()
     }),

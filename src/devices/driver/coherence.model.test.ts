@@ -9,8 +9,8 @@
 // After each step all invariants hold, with exact references; in the end everything has ended and every counter is exact.
 
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
-import { BACKENDS, type Backend, MemoryMachine } from '../../../test/helpers/memory-machine.ts'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { DriverMachine, SETUPS, type Setup, skipWithout } from '../../../test/helpers/driver-machine.ts'
 import { PAGE_SIZE } from '../../base/addr.ts'
 import type { DevicePolicy, Placement } from '../../hmm/policy.ts'
 import { mmMprotect } from '../../mm/mprotect.ts'
@@ -19,7 +19,8 @@ import { CAUSES, type Counters, makeCounters } from '../../trace/index.ts'
 import { PROT_READ, PROT_WRITE } from '../../uapi/mman.ts'
 import { whenUnclaimed } from '../claims.ts'
 import { withMmapWriteLock } from '../edge.ts'
-import type { LaunchMemory, MemoryDeviceOptions } from './index.ts'
+import type { LaunchMemory, MemoryDeviceOptions } from '../memory/index.ts'
+import type { LaunchSlice } from './index.ts'
 
 const RUNS = Number(process.env['HETMEM_MODEL_RUNS'] ?? 80)
 const STEPS = Number(process.env['HETMEM_MODEL_STEPS'] ?? 40)
@@ -54,7 +55,7 @@ interface Model {
 }
 
 interface Real {
-  readonly machine: MemoryMachine
+  readonly machine: DriverMachine
   /** Operations in progress. */
   readonly pending: Set<Promise<void>>
   readonly errors: unknown[]
@@ -93,7 +94,7 @@ async function validate({ machine, errors }: Real): Promise<void> {
 
 const pageAt = (arr: Arr, i: number) => arr.addr + i * PAGE_SIZE
 
-function makeArray(machine: MemoryMachine, i: number): Arr {
+function makeArray(machine: DriverMachine, i: number): Arr {
   const addr = machine.map(1 + i * (ARRAY_PAGES + 1), ARRAY_PAGES, `array ${i}`)
   const pages = Array.from({ length: ARRAY_PAGES }, () => ({ done: 0, begun: 0 }))
   return { addr, pages, naccesses: 0, isFreed: false }
@@ -151,6 +152,9 @@ interface LaunchPlan {
   readonly takes: number
   readonly durable: boolean
   readonly placement: Placement | undefined
+  readonly inOnePiece: boolean
+  /** One slice for each part instead of one for all. */
+  readonly isSliced: boolean
 }
 
 const rangeOf = (model: Model, { a, from, to }: Part) => ({
@@ -182,23 +186,31 @@ function abortedLaunch(plan: LaunchPlan, delay: number): Command {
 }
 
 async function runPlan(plan: LaunchPlan, model: Model, { machine }: Real, signal?: AbortSignal): Promise<void> {
-  const { device, takes, durable, placement } = plan
+  const { device, takes, durable, placement, inOnePiece, isSliced } = plan
   if ([...plan.reads, ...plan.writes].some(({ a }) => model.arrays[a].isFreed)) return
   const reads = pagesOf(model, plan.reads)
-  const writes = pagesOf(model, plan.writes)
-  const used = new Map([...reads, ...writes])
-  if (used.size > machine.devices[device].parts.pool.npages) return
-  const least = new Map([...used].map(([addr, page]) => [addr, page.done]))
-  for (const page of writes.values()) page.begun++
+  const allWrites = pagesOf(model, plan.writes)
+  const allUsed = new Map([...reads, ...allWrites])
+  if (allUsed.size > machine.devices[device].parts.pool.npages) return
+  const least = new Map([...allUsed].map(([addr, page]) => [addr, page.done]))
+  for (const page of allWrites.values()) page.begun++
   const added = new Set<Page>()
   const options = {
     ...(placement !== undefined && { placement }),
     ...(signal !== undefined && { signal }),
     durable,
+    inOnePiece,
+    ...(isSliced && { slices: () => slicesOf(plan, model) }),
     read: plan.reads.map((part) => rangeOf(model, part)),
     write: plan.writes.map((part) => rangeOf(model, part)),
   }
-  const kernel = (memory: LaunchMemory): Promise<void> | undefined => {
+  /** Pages that an earlier slice has done. */
+  const done = new Set<number>()
+  const kernel = (memory: LaunchMemory, slice: LaunchSlice): Promise<void> | undefined => {
+    const isMine = ([addr]: [addr: number, page: Page]): boolean => !done.has(addr) && isIn(slice, addr)
+    const used = new Map([...allUsed].filter(isMine))
+    const writes = new Map([...allWrites].filter(isMine))
+    for (const addr of used.keys()) done.add(addr)
     const both = (addr: number) => [memory.load32(addr), memory.load32(addr + SECOND)]
     const first = new Map(
       [...used].map(([addr, page]) => {
@@ -208,7 +220,7 @@ async function runPlan(plan: LaunchPlan, model: Model, { machine }: Real, signal
     )
     for (const addr of writes.keys()) memory.store32(addr, memory.load32(addr) + 1)
     const end = (): void => {
-      for (const addr of reads.keys())
+      for (const addr of used.keys())
         if (!writes.has(addr)) expect(both(addr)).toEqual([first.get(addr), first.get(addr)])
       for (const [addr, page] of writes) {
         memory.store32(addr + SECOND, memory.load32(addr + SECOND) + 1)
@@ -232,12 +244,24 @@ async function runPlan(plan: LaunchPlan, model: Model, { machine }: Real, signal
   }
   try {
     await machine.handles[device].run(options, kernel)
-    expect(added.size).toBe(writes.size)
+    expect(added.size).toBe(allWrites.size)
   } catch (error) {
     if (!signal?.aborted || error !== signal.reason) throw error
   } finally {
     for (const page of added) page.done++
   }
+}
+
+/** Those that write first: a page that is read and written is done with the part that writes it. */
+function slicesOf({ reads, writes }: LaunchPlan, model: Model): LaunchSlice[] {
+  return [
+    ...writes.map((each) => ({ write: [rangeOf(model, each)] })),
+    ...reads.map((each) => ({ read: [rangeOf(model, each)] })),
+  ]
+}
+
+function isIn({ read = [], write = [] }: LaunchSlice, addr: number): boolean {
+  return [...read, ...write].some(({ start, end }) => start <= addr && addr < end)
 }
 
 // ---- what else happens to pages ----
@@ -319,6 +343,8 @@ const plan: fc.Arbitrary<LaunchPlan> = fc.record({
   takes: fc.constantFrom(0, 5, 40),
   durable: fc.boolean(),
   placement: fc.constantFrom<Placement | undefined>(undefined, 'duplicate', 'pin', 'migrate'),
+  inOnePiece: fc.boolean(),
+  isSliced: fc.boolean(),
 })
 
 const commands = fc.commands(
@@ -355,17 +381,17 @@ const link = fc.constantFrom(
 /** As it is, and one that never calls anything thrashing, so that touches bring their neighbours along. */
 const policy = fc.constantFrom(DEFAULT_POLICY, { ...DEFAULT_POLICY, moveWindow: -1 })
 
-interface SetUp {
-  readonly backend: Backend
+interface Options {
+  readonly setup: Setup
   readonly links: readonly Partial<MemoryDeviceOptions>[]
   readonly policy: DevicePolicy
   readonly nframes: number
 }
 
-function setUp({ backend, links, policy, nframes }: SetUp): { model: Model; real: Real } {
+async function open({ setup, links, policy, nframes }: Options): Promise<{ model: Model; real: Real }> {
   const memory = [10 * PAGE_SIZE, 6 * PAGE_SIZE]
   const devices = links.map((each, i) => ({ memory: memory[i], policy, ...each }))
-  const machine = new MemoryMachine(backend, { nframes, swapPages: 64, devices })
+  const machine = await DriverMachine.open(setup, { nframes, swapPages: 64, devices })
   const arrays = Array.from({ length: NARRAYS }, (_, i) => makeArray(machine, i))
   return { model: { arrays }, real: { machine, pending: new Set(), errors: [] } }
 }
@@ -391,8 +417,7 @@ function addSeen(seen: Seen, { machine }: Real): void {
 async function finish({ arrays }: Model, real: Real): Promise<void> {
   const { machine, pending, errors } = real
   while (pending.size > 0) {
-    await machine.settle()
-    if (pending.size > 0) expect(machine.clock.step(), `${pending.size} operations hang`).toBe(true)
+    await machine.finish(Promise.race(pending))
     machine.check()
   }
   expect(errors).toEqual([])
@@ -407,13 +432,15 @@ async function finish({ arrays }: Model, real: Real): Promise<void> {
   await machine.close()
 }
 
-describe.each(BACKENDS)('coherence on the %s backend', (backend) => {
+describe.each(SETUPS)('coherence of $hardware devices on the $backend backend', (setup) => {
+  beforeEach((test) => skipWithout(setup, test))
+
   it('no load is stale and no store is lost, whatever happens at the same time', { timeout: 0 }, async () => {
     const seen: Seen = { ...makeCounters(), nswapped: 0 }
     const options = fc.record({ links: fc.tuple(link, link), policy, nframes: fc.constantFrom(28, 64) })
     await fc.assert(
       fc.asyncProperty(commands, options, async (program, rest) => {
-        const { model, real } = setUp({ backend, ...rest })
+        const { model, real } = await open({ setup, ...rest })
         await fc.asyncModelRun(() => ({ model, real }), program)
         addSeen(seen, real)
         await finish(model, real)

@@ -1,0 +1,405 @@
+// What is special about a GPU under the driver: kernels that are bound directly, banks, its own ways to fail. That pages move as they
+// should is tested for all hardware in ../driver; that everything fits together is in test/slice/thin-slice.test.ts.
+
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import {
+  ExplicitMachine,
+  type ExplicitMachineOptions,
+  PINNING,
+  SAXPY,
+  saxpyCall,
+} from '../../../test/helpers/explicit-machine.ts'
+import { openGpu, whyNoGpu } from '../../../test/helpers/gpu.ts'
+import { PAGE_SIZE } from '../../base/addr.ts'
+import { mmMadvise } from '../../mm/madvise.ts'
+import { mmMprotect } from '../../mm/mprotect.ts'
+import { sumByCause } from '../../trace/index.ts'
+import { MADV_DONTNEED, PROT_READ, PROT_WRITE } from '../../uapi/mman.ts'
+import { DeviceLostError } from '../driver/index.ts'
+import { touchPages, withMmapWriteLock } from '../edge.ts'
+import type { DirectKernel } from './direct-kernel.ts'
+import { sliceWgsl } from './direct-slice.wgsl.ts'
+import { GpuError } from './gpu-context.ts'
+import { WebGpuDevice } from './webgpu-device.ts'
+import { withBuffer } from './with-buffer.ts'
+
+const RW = PROT_READ | PROT_WRITE
+const page = (vpn: number) => vpn * PAGE_SIZE
+const FLOATS = PAGE_SIZE / 4
+
+let missing: string | null
+let gpu: GPUDevice
+let machine: ExplicitMachine | null = null
+
+beforeAll(async () => {
+  missing = await whyNoGpu()
+  if (missing === null) gpu = await openGpu()
+})
+
+beforeEach((test) => {
+  if (missing !== null) test.skip(missing)
+})
+
+afterEach(async () => {
+  const open = machine
+  machine = null
+  await open?.close()
+})
+
+async function start(options: Partial<ExplicitMachineOptions> = {}, device = gpu): Promise<ExplicitMachine> {
+  machine = await ExplicitMachine.create(device, { heapPages: 256, devicePages: 32, ...options })
+  return machine
+}
+
+/** `x[i] = first + i` on CPU pages [vpn, vpn + npages). Returns the address. */
+function filled(m: ExplicitMachine, vpn: number, npages: number, first = 0): number {
+  const addr = m.alloc(vpn, npages)
+  m.floats(addr, npages * FLOATS).forEach((_, i, all) => {
+    all[i] = first + i
+  })
+  return addr
+}
+
+/** Drops what is lost, as a program does in the end, so that nothing is left of the device. */
+function discardLost(m: ExplicitMachine): void {
+  for (const { start, end } of m.device.lostRanges()) expect(mmMadvise(m.mm, start, end - start, MADV_DONTNEED)).toBe(0)
+}
+
+/** Runs for a long time, and has no effect. */
+const SLOW: DirectKernel = {
+  name: 'slow',
+  workgroupSize: 64,
+  uniformBytes: 0,
+  args: [{ name: 'y', access: 'readWrite', stride: 4 }],
+  code: /* wgsl */ `
+    @group(0) @binding(0) var<storage, read_write> y: array<f32>;
+    ${sliceWgsl(1)}
+    @compute @workgroup_size(64)
+    fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+      if (id.x >= hm.count) { return; }
+      var sum = 0.0;
+      for (var i = 0u; i < 20000000u; i++) { sum = fract(sum * 1.5 + 0.25); }
+      if (sum > 2.0) { y[id.x + hm_skip(0u)] = sum; }
+    }`,
+}
+
+describe('a kernel that is bound directly', () => {
+  it('makes pages on the device that nobody has touched, and they are zero', async () => {
+    const m = await start()
+    const x = m.reserve(1, 8)
+    const y = m.reserve(20, 8)
+    const receipt = await m.launch(SAXPY, saxpyCall(2, x, y, 8 * FLOATS))
+    m.check()
+    expect(sumByCause(receipt.counters.bytesHostToDevice)).toBe(page(8)) // x, which was faulted in to be copied
+    await m.sync(x, page(9))
+    await m.sync(y, page(28))
+    m.check()
+    expect(sumByCause(m.counters.bytesDeviceToHost)).toBe(page(8))
+    expect(m.floats(x, 8 * FLOATS).every((value) => value === 0)).toBe(true)
+    expect(m.floats(y, 8 * FLOATS).every((value) => value === 0)).toBe(true)
+  })
+
+  it('begins with arguments anywhere, also two in one page', async () => {
+    const m = await start()
+    const x = filled(m, 3, 4)
+    const [at, count] = [x + 20, 900]
+    const y = x + PAGE_SIZE + 12
+    const expected = [...m.floats(x, 4 * FLOATS)].map((value, i) => {
+      const j = i - (y - x) / 4
+      return j >= 0 && j < count ? value + 2 * (j + 5) : value
+    })
+    await m.launch(SAXPY, saxpyCall(2, at, y, count))
+    m.check()
+    await m.sync(x, page(7))
+    expect([...m.floats(x, 4 * FLOATS)]).toEqual(expected)
+    await expect(m.launch(SAXPY, saxpyCall(2, x, x + 4, 10))).rejects.toThrow(RangeError)
+  })
+
+  it('tells each invocation its number, over all slices', async () => {
+    const m = await start({ devicePages: 8 })
+    const addr = m.reserve(1, 40)
+    const kernel: DirectKernel = {
+      name: 'number',
+      workgroupSize: 32,
+      uniformBytes: 0,
+      args: [{ name: 'out', access: 'readWrite', stride: 4 }],
+      code: /* wgsl */ `
+        @group(0) @binding(0) var<storage, read_write> out: array<u32>;
+        ${sliceWgsl(1)}
+        @compute @workgroup_size(32)
+        fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+          if (id.x < hm.count) { out[hm_skip(0u) + id.x] = hm.first + id.x; }
+        }`,
+    }
+    const count = 40 * FLOATS - 7
+    const receipt = await m.launch(kernel, { ranges: [{ addr, nbytes: 4 * count }], count })
+    expect(receipt.nslices).toBeGreaterThan(9)
+    await m.sync(addr, page(41))
+    m.check()
+    const numbers = new Uint32Array(m.mmu.buffer, addr, 40 * FLOATS)
+    expect(numbers.findIndex((value, i) => value !== (i < count ? i : 0))).toBe(-1)
+  })
+
+  it('on a page that lost its write permission on the device faults it anew', async () => {
+    const m = await start()
+    const x = filled(m, 1, 4)
+    const y = filled(m, 10, 4)
+    await m.launch(SAXPY, saxpyCall(1, x, y, 4 * FLOATS))
+    await withMmapWriteLock(m.mm, () => mmMprotect(m.mm, y, page(4), PROT_READ))
+    await expect(m.launch(SAXPY, saxpyCall(1, x, y, 4 * FLOATS))).rejects.toMatchObject({ code: 'EACCES' })
+    m.check()
+    await withMmapWriteLock(m.mm, () => mmMprotect(m.mm, y, page(4), RW))
+    expect(m.pages(y, 4)).toBe('dddd')
+    await m.launch(SAXPY, saxpyCall(1, x, y, 4 * FLOATS))
+    m.check()
+    await m.sync(y, page(14))
+    expect([...m.floats(y, 4 * FLOATS)]).toEqual(Array.from({ length: 4 * FLOATS }, (_, i) => 3 * i))
+  })
+
+  it('rejects by name what cannot run, and leaves everything as it was', async () => {
+    const m = await start()
+    const x = filled(m, 1, 4)
+    const y = filled(m, 10, 4)
+    const before = m.pages(x, 20)
+    await expect(m.launch(SAXPY, saxpyCall(1, x, page(100), 4))).rejects.toMatchObject({ code: 'EFAULT' })
+    const wide = { ...SAXPY, args: SAXPY.args.map((arg) => ({ ...arg, stride: 0 })) }
+    m.reserve(40, 100)
+    const ranges = [
+      { addr: page(40), nbytes: page(60) },
+      { addr: y, nbytes: 4 },
+    ]
+    const uniforms = new Uint8Array(4)
+    await expect(m.launch(wide, { ranges, count: 1, uniforms })).rejects.toMatchObject({ code: 'ENOMEM' })
+    const broken = { ...SAXPY, name: 'broken', code: SAXPY.code.replace('return', 'retrun') }
+    await expect(m.launch(broken, saxpyCall(1, x, y, 4))).rejects.toThrow(/kernel broken does not compile: .*retrun/s)
+    await expect(m.launch(SAXPY, { ...saxpyCall(1, x, y, 4), uniforms: new Uint8Array(8) })).rejects.toThrow(RangeError)
+    await m.sync(x, page(5))
+    await m.sync(y, page(14))
+    expect([m.pages(x, 20), m.device.npagesUsed]).toEqual([before, 0])
+    m.check()
+  })
+
+  it('goes on when pages in its way are moved by somebody else', async () => {
+    const m = await start()
+    const x = filled(m, 1, 8)
+    const y = filled(m, 20, 8)
+    for (let round = 1; round <= 5; round++) {
+      const launched = m.launch(SAXPY, saxpyCall(1, x, y, 8 * FLOATS))
+      const evicted = m.device.evictAll()
+      const touched = touchPages(m.mm, x, page(9), false)
+      await Promise.all([launched, evicted, touched])
+      m.check()
+    }
+    await m.sync(y, page(28))
+    expect([...m.floats(y, 8 * FLOATS)]).toEqual(Array.from({ length: 8 * FLOATS }, (_, i) => 6 * i))
+  })
+
+  it('survives collections of garbage while the device works', async () => {
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    const m = await start()
+    const x = filled(m, 1, 16)
+    const y = filled(m, 30, 16)
+    for (let round = 0; round < 10; round++) {
+      const launched = m.launch(SAXPY, saxpyCall(1, x, y, 16 * FLOATS))
+      collect()
+      await Promise.resolve()
+      collect()
+      await launched
+      collect()
+      await m.sync(y, page(46))
+    }
+    expect([...m.floats(y, 4)]).toEqual([0, 11, 22, 33])
+  })
+})
+
+describe('device memory', () => {
+  it('in several banks holds what it should, and no argument lies in two of them', async () => {
+    const m = await start({ devicePages: 30, bank: page(10) })
+    expect(m.device.hardware.banks.buffers.map(({ size }) => size)).toEqual([page(10), page(10), page(10)])
+    const [x, y] = [filled(m, 1, 64), filled(m, 100, 64)]
+    const receipt = await m.launch(SAXPY, saxpyCall(1, x, y, 64 * FLOATS))
+    expect([receipt.mode, receipt.nslices > 8]).toEqual(['direct', true])
+    m.check()
+    await m.sync(y, page(164))
+    expect(m.floats(y, 64 * FLOATS).findIndex((value, i) => value !== 2 * i)).toBe(-1)
+    const wide = { ...SAXPY, args: SAXPY.args.map((arg) => ({ ...arg, stride: 0 })) }
+    const ranges = [
+      { addr: x, nbytes: page(11) },
+      { addr: y, nbytes: 4 },
+    ]
+    const call = { ranges, count: 1, uniforms: new Uint8Array(4) }
+    await expect(m.launch(wide, call)).rejects.toMatchObject({ code: 'ENOMEM' })
+  })
+
+  it('is refused in sizes that are none', async () => {
+    const m = await start()
+    for (const memory of [0, 100, Number.NaN, '1 page']) {
+      const creating = WebGpuDevice.create(m.sys, gpu, { memory: memory as number, policy: PINNING })
+      await expect(creating).rejects.toThrow(/memory/)
+    }
+    m.check()
+  })
+
+  it('belongs to a GPUDevice that is not destroyed with it, unless that was asked for', async () => {
+    const m = await start()
+    await m.close()
+    machine = null
+    const buffer = gpu.createBuffer({ size: 16, usage: 8 })
+    await gpu.queue.onSubmittedWorkDone()
+    buffer.destroy()
+    const own = await openGpu()
+    const other = await ExplicitMachine.create(own, { heapPages: 8, devicePages: 4, ownsDevice: true })
+    await other.close()
+    expect((await own.lost).reason).toBe('destroyed')
+  })
+})
+
+describe('withBuffer()', () => {
+  it('hands out a range of a buffer, and what is done with it counts', async () => {
+    const m = await start()
+    const y = filled(m, 3, 4)
+    const range = { start: y + 8, end: y + page(2) }
+    const receipt = await withBuffer(m.handle, range, 'write', ({ device, buffer, offset, size }) => {
+      expect([offset % PAGE_SIZE, size]).toEqual([8, page(2) - 8])
+      device.queue.writeBuffer(buffer, offset, new Float32Array([70, 80]))
+    })
+    expect(receipt).toMatchObject({ name: 'withBuffer', mode: 'direct' })
+    m.check()
+    await m.sync(y, page(7))
+    expect([...m.floats(y, 5)]).toEqual([0, 1, 70, 80, 4])
+  })
+
+  it('keeps the CPU out until the callback has ended, and rejects with what it threw', async () => {
+    const m = await start()
+    const y = filled(m, 3, 1)
+    let done = false
+    const used = withBuffer(m.handle, { start: y, end: page(4) }, 'write', async ({ device, buffer, offset }) => {
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      device.queue.writeBuffer(buffer, offset, new Float32Array([5]))
+      done = true
+    })
+    await m.sync(y, page(4))
+    expect([done, m.floats(y, 1)[0]]).toEqual([true, 5])
+    await used
+    const failing = withBuffer(m.handle, { start: y, end: page(4) }, 'read', () => {
+      throw new Error('no such texture')
+    })
+    await expect(failing).rejects.toThrow('no such texture')
+    m.check()
+  })
+})
+
+describe('a device that is lost', () => {
+  it('rejects launches; clean pages come back, the others are lost by name and range', async () => {
+    const lost = await openGpu()
+    const m = await start({ nameAt: (_, addr) => (addr >= page(20) ? 'y' : 'x') }, lost)
+    const x = filled(m, 1, 8)
+    const y = filled(m, 20, 8)
+    await m.prefetch(x, page(9))
+    await m.launch(SAXPY, saxpyCall(1, x, y, 4 * FLOATS))
+    lost.destroy()
+    await lost.lost
+    await expect(m.launch(SAXPY, saxpyCall(1, x, y, 8))).rejects.toMatchObject({
+      code: 'DEVICE_LOST',
+      lost: [{ name: 'y', start: y, end: y + page(4) }],
+    })
+    m.check()
+    expect(await touchPages(m.mm, x, page(9), false)).toBe(0)
+    expect([...m.floats(x, 3)]).toEqual([0, 1, 2])
+    expect(await touchPages(m.mm, y, y + 1, false)).toBeLessThan(0)
+    await expect(m.handle.bringBack({ start: y, end: page(28) })).rejects.toBeInstanceOf(DeviceLostError)
+    discardLost(m)
+    expect(await touchPages(m.mm, y, y + 1, false)).toBe(0)
+    m.check()
+  })
+
+  it.each([1, 3, 5, 8, 13, 21, 34])(
+    'in the middle of a launch ends it; no page is left in between (%i turns later)',
+    async (turns) => {
+      const lost = await openGpu()
+      const m = await start({ devicePages: 16 }, lost)
+      const x = filled(m, 1, 32)
+      const y = filled(m, 100, 32)
+      const launched = m.launch(SAXPY, saxpyCall(1, x, y, 32 * FLOATS))
+      const outcome = launched.then(
+        () => 'done',
+        (error: unknown) => error,
+      )
+      for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate)
+      lost.destroy()
+      const error = await outcome
+      if (error !== 'done') expect(error).toBeInstanceOf(DeviceLostError)
+      await lost.lost
+      m.check()
+      const census = [m.census(x, 32), m.census(y, 32)]
+      expect(census.map(({ migrating, empty }) => migrating + empty)).toEqual([0, 0])
+      // Whatever could come back holds the value before the launch or after it; what could not is on the list.
+      const isLost = (addr: number) => m.device.lostRanges().some(({ start, end }) => start <= addr && addr < end)
+      expect(await touchPages(m.mm, x, page(33), true)).toBe(0)
+      expect(m.floats(x, 32 * FLOATS).every((value, i) => value === i)).toBe(true)
+      for (let i = 0; i < 32; i++) {
+        const at = y + page(i)
+        const err = await touchPages(m.mm, at, at + 1, false)
+        expect(err !== 0).toBe(isLost(at))
+        if (err !== 0) continue
+        const first = i * FLOATS
+        expect([
+          [first, first + 1],
+          [2 * first, 2 * first + 2],
+        ]).toContainEqual([...m.floats(at, 2)])
+      }
+      discardLost(m)
+    },
+  )
+
+  it('loses nothing that a durable launch wrote', async () => {
+    const lost = await openGpu()
+    const m = await start({ devicePages: 16 }, lost)
+    const x = filled(m, 1, 32)
+    const y = filled(m, 100, 32)
+    await m.launch(SAXPY, saxpyCall(1, x, y, 32 * FLOATS), { durable: true })
+    lost.destroy()
+    await lost.lost
+    expect(m.device.lostRanges()).toEqual([])
+    expect(await touchPages(m.mm, y, page(132), false)).toBe(0)
+    expect(m.floats(y, 32 * FLOATS).findIndex((value, i) => value !== 2 * i)).toBe(-1)
+  })
+
+  it('fills what is lost where that is wanted', async () => {
+    const lost = await openGpu()
+    const m = await start({ onLost: 'fill' }, lost)
+    const [x, y] = [filled(m, 1, 1), filled(m, 20, 2)]
+    await m.launch(SAXPY, saxpyCall(1, x, y, FLOATS))
+    lost.destroy()
+    await lost.lost
+    expect(await touchPages(m.mm, y, page(22), true)).toBe(0)
+    expect([m.floats(y, 1)[0], m.floats(y + PAGE_SIZE, 1)[0]]).toEqual([Number.NaN, FLOATS])
+  })
+
+  it('before it was added is refused', async () => {
+    const lost = await openGpu()
+    lost.destroy()
+    await lost.lost
+    const m = await start()
+    const creating = WebGpuDevice.create(m.sys, lost, { memory: '64 KiB', policy: PINNING })
+    await expect(creating).rejects.toBeInstanceOf(GpuError)
+    m.check()
+  })
+
+  it('because a kernel hangs says so, and the program goes on with what it has', async () => {
+    const m = await start({ deadline: 100_000 }, await openGpu())
+    const y = filled(m, 1, 2)
+    const launched = m.launch(SLOW, { ranges: [{ addr: y, nbytes: page(2) }], count: 2 * FLOATS })
+    await expect(launched).rejects.toThrow(
+      /^webgpu is lost: kernel "slow" made no progress for 100 ms; lost: 2 pages at 0x1000/,
+    )
+    expect(m.device.lostRanges()).toMatchObject([{ start: y, end: page(3) }])
+    discardLost(m)
+    expect(await touchPages(m.mm, y, page(3), true)).toBe(0)
+    expect(m.floats(y, 1)[0]).toBe(0)
+    m.check()
+  })
+})

@@ -1,0 +1,65 @@
+// A WebGPU device as an HMM device: start here. The driver is that of src/devices/driver, on buffers of a GPU; kernels are programs
+// that dispatch (direct-program.ts), or whatever else is done with a buffer (with-buffer.ts).
+
+import { PAGE_SIZE } from '../../base/addr.ts'
+import { parseSize, type Size } from '../../base/size.ts'
+import type { System } from '../../mm/system.ts'
+import { DeviceDriver, type DriverHandle, type DriverOptions } from '../driver/index.ts'
+import { DirectDispatcher } from './direct-dispatch.ts'
+import type { GpuLaunch } from './gpu-launch.ts'
+import { WebGpuHardware } from './webgpu-hardware.ts'
+
+export interface WebGpuDeviceOptions extends DriverOptions {
+  /** In events, receipts and errors. Default `webgpu`. */
+  readonly name?: string
+  /** Device memory, a multiple of 4 KiB. A device that has less gives what it has. */
+  readonly memory: Size
+  /** The largest buffer. Default: what the device allows. */
+  readonly bank?: Size
+  /** The GPUDevice is destroyed with the device. Default false: it is the caller's. */
+  readonly ownsDevice?: boolean
+}
+
+export type WebGpuDeviceHandle = DriverHandle<GpuLaunch>
+
+/** Microseconds without progress after which a device counts as hung. A software driver may take long for one dispatch. */
+const DEADLINE = 120e6
+
+export class WebGpuDevice extends DeviceDriver<GpuLaunch> {
+  readonly hardware: WebGpuHardware
+  /** Runs kernels that are bound directly. */
+  readonly dispatcher: DirectDispatcher
+
+  /**
+   * Adds a device to the machine. Rejects with a TypeError or RangeError for options that make no sense, and with a GpuError if the
+   * GPUDevice is lost or has no memory at all.
+   */
+  static async create(sys: System, device: GPUDevice, options: WebGpuDeviceOptions): Promise<WebGpuDevice> {
+    const nbytes = parsePages(options.memory, 'memory')
+    const bankBytesMax = options.bank === undefined ? undefined : parsePages(options.bank, 'bank')
+    const { ownsDevice = false } = options
+    const hardware = await WebGpuHardware.create(sys.mmu, device, { nbytes, bankBytesMax, ownsDevice })
+    return new WebGpuDevice(sys, hardware, options)
+  }
+
+  /** Use `create`. */
+  private constructor(sys: System, hardware: WebGpuHardware, options: WebGpuDeviceOptions) {
+    super(sys, hardware, { deadline: DEADLINE, ...options, name: options.name ?? 'webgpu' })
+    this.hardware = hardware
+    this.dispatcher = new DirectDispatcher(hardware.context)
+  }
+
+  override async close(): Promise<number> {
+    const err = await super.close()
+    if (err === 0) this.dispatcher.destroy()
+    return err
+  }
+}
+
+function parsePages(size: Size, name: string): number {
+  const nbytes = parseSize(size, name)
+  if (nbytes === 0 || nbytes % PAGE_SIZE !== 0) {
+    throw new RangeError(`${name} of ${nbytes} bytes, wanted a positive multiple of ${PAGE_SIZE}`)
+  }
+  return nbytes
+}
