@@ -19,6 +19,15 @@ export interface LevelPlan {
   readonly runs: readonly StripRun[]
 }
 
+/** What a level came to. */
+export interface LevelReport {
+  /** Of the vertices that the level began with. */
+  readonly depth: number
+  readonly direction: Direction
+  /** Vertices that were found, on level depth + 1. */
+  readonly nfound: number
+}
+
 /**
  * From below if at least one in so many vertices was reached last. Measured on a software adapter, where a search from below then
  * takes half the time: most strips find a parent among their first neighbours, instead of telling it to all of them.

@@ -5,6 +5,7 @@ import { formatSize } from '../base/size.ts'
 import type { Terminal } from '../cli/terminal.ts'
 import { type ByCause, type Counters, sumByCause } from '../trace/counters.ts'
 import { CAUSES, type Cause } from '../trace/events.ts'
+import { count, fact } from './layout.ts'
 import type { SearchStatistics } from './statistics.ts'
 
 export interface JobSummary {
@@ -21,32 +22,30 @@ export interface JobSummary {
   readonly deviceBytes: number
 }
 
-const LABEL_WIDTH = 12
 const BAR_WIDTH = 40
 
 export function printSummary(out: Terminal, job: JobSummary): void {
   const { statistics, nsearches, counters } = job
-  const fact = (label: string, text: string) => out.line(`  ${out.paint('dim', label.padEnd(LABEL_WIDTH))}${text}`)
   const { teps, seconds } = statistics
   out.line()
   out.line(
     `  ${out.paint('bold', `validated: ${nsearches === 1 ? '1 search' : `${nsearches} searches`}, by the five rules of Graph500`)}`,
   )
   out.line()
-  fact('speed', `${out.paint('bold', `${millions(teps.mean)} edges/s`)}, the harmonic mean; ${spread(teps)}`)
+  fact(out, 'speed', `${out.paint('bold', `${millions(teps.mean)} edges/s`)}, the harmonic mean; ${spread(teps)}`)
   for (const [what, other] of [
     ['the same kernels with everything on the device', job.residentTeps],
     ['plain JavaScript', job.plainTeps],
   ] as const) {
-    if (other !== null) fact('', `${ratio(teps.mean / other)} of ${what}, ${millions(other)} edges/s`)
+    if (other !== null) fact(out, '', `${ratio(teps.mean / other)} of ${what}, ${millions(other)} edges/s`)
   }
-  fact('memory', `${formatSize(job.arrayBytes)} of arrays through ${formatSize(job.deviceBytes)} of device memory`)
+  fact(out, 'memory', `${formatSize(job.arrayBytes)} of arrays through ${formatSize(job.deviceBytes)} of device memory`)
   const total = seconds.mean * nsearches
-  fact('time', `${total.toFixed(2)} s in all, ${(1000 * seconds.median).toFixed(0)} ms for a search`)
-  for (const line of timeSplit(out, counters, total)) fact('', line)
-  fact('to device', byCause(counters.bytesHostToDevice))
-  fact('from device', byCause(counters.bytesDeviceToHost))
-  fact('pages', pages(counters))
+  fact(out, 'time', `${total.toFixed(2)} s in all, ${(1000 * seconds.median).toFixed(0)} ms for a search`)
+  for (const line of timeSplit(out, counters, total)) fact(out, '', line)
+  fact(out, 'to device', byCause(counters.bytesHostToDevice))
+  fact(out, 'from device', byCause(counters.bytesDeviceToHost))
+  fact(out, 'pages', pages(counters))
 }
 
 /** Where the time went: a bar of parts, and what they are. */
@@ -112,8 +111,4 @@ function millions(value: number): string {
 /** '38 %', '2.4 times the speed'. */
 function ratio(value: number): string {
   return value < 1.5 ? `${Math.round(100 * value)} %` : `${value.toFixed(1)} times the speed`
-}
-
-function count(value: number): string {
-  return value.toLocaleString('en-US')
 }
