@@ -14,6 +14,8 @@ export interface SliceLimits {
   readonly npages: number
   /** Bytes of one binding. */
   readonly bindingBytes: number
+  /** Workgroups along the dimension that is cut. Default: as many as fit. */
+  readonly workgroups?: number
 }
 
 /** Bytes that lie in one binding of a slice. */
@@ -53,9 +55,10 @@ export interface LaunchSlice {
 export function planSlices(launch: KernelLaunch, limits: SliceLimits): LaunchSlice[] {
   const { grid } = launch
   if (isEmpty(grid)) return []
-  const whole = makeSlice(launch, null, wholeBox(grid))
-  if (fits(whole, limits, limits.npages) && canRun(launch, whole)) return [whole]
   const dimension = dimensionToCut(launch)
+  const whole = makeSlice(launch, null, wholeBox(grid))
+  const isSmall = grid.workgroups[dimension] <= (limits.workgroups ?? Number.POSITIVE_INFINITY)
+  if (isSmall && fits(whole, limits, limits.npages) && canRun(launch, whole)) return [whole]
   const slices: LaunchSlice[] = []
   for (let first = 0; first < grid.workgroups[dimension]; ) {
     const slice = largestSlice(launch, dimension, first, limits)
@@ -85,8 +88,8 @@ export function launchBlockBytes(nargs: number): number {
   return 64 + 16 * Math.max(1, nargs)
 }
 
-/** Pages of device memory that a slice needs; what several ranges share counts once. */
-export function countPages({ ranges }: LaunchSlice): number {
+/** Pages that ranges need; one that several share counts once. */
+export function countPages(ranges: readonly { readonly start: number; readonly end: number }[]): number {
   let npages = 0
   let counted = 0
   for (const { start, end } of [...ranges].sort((a, b) => a.start - b.start)) {
@@ -117,7 +120,8 @@ function largestSlice(launch: KernelLaunch, dimension: Dimension, first: number,
   for (const npages of [Math.floor(limits.npages / 2), limits.npages]) {
     // Workgroups that fit, and that do not.
     let enough = 0
-    let tooMany = launch.grid.workgroups[dimension] - first + 1
+    const left = launch.grid.workgroups[dimension] - first
+    let tooMany = Math.min(left, limits.workgroups ?? left) + 1
     while (tooMany - enough > 1) {
       const middle = Math.floor((enough + tooMany) / 2)
       if (fits(slice(middle), limits, npages)) enough = middle
@@ -136,7 +140,7 @@ function boxAlong({ workgroups }: Grid, dimension: Dimension, first: number, siz
 }
 
 function fits(slice: LaunchSlice, { bindingBytes }: SliceLimits, npages: number): boolean {
-  return countPages(slice) <= npages && slice.ranges.every(({ start, end }) => end - start <= bindingBytes)
+  return countPages(slice.ranges) <= npages && slice.ranges.every(({ start, end }) => end - start <= bindingBytes)
 }
 
 /** There is code for it. */
@@ -145,8 +149,8 @@ function canRun({ program }: KernelLaunch, slice: LaunchSlice): boolean {
 }
 
 function doesNotFit({ program }: KernelLaunch, slice: LaunchSlice, limits: SliceLimits): MmError {
-  const needs = `one workgroup of ${program.name} needs ${countPages(slice)} pages, the device has ${limits.npages}`
-  if (countPages(slice) > limits.npages) return new MmError(-ENOMEM, 'launch', { detail: needs })
+  const needs = `one workgroup of ${program.name} needs ${countPages(slice.ranges)} pages, the device has ${limits.npages}`
+  if (countPages(slice.ranges) > limits.npages) return new MmError(-ENOMEM, 'launch', { detail: needs })
   const large = slice.ranges.findIndex(({ start, end }) => end - start > limits.bindingBytes)
   if (large >= 0) {
     const names = program.bindings[large].args.join(' and ')

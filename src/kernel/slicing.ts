@@ -11,7 +11,7 @@ export interface SlicingSite {
   readonly grid: Grid
   readonly workgroupSize: Triple
   /** The value of a uniform that is a number; throws a TypeError for any other. */
-  readonly valueOf: (uniform: string) => number
+  readonly uniform: (name: string) => number
 }
 
 /** Every invocation may use all of it. */
@@ -29,7 +29,7 @@ export function slicingOf(
     if (forms === null) return WHOLE
     return [0, 1, 2].map((d) => foundSlicing(forms, d, site)) as unknown as ArgumentSlicing
   }
-  const stride = typeof slice.stride === 'number' ? slice.stride : site.valueOf(slice.stride)
+  const stride = typeof slice.stride === 'number' ? slice.stride : site.uniform(slice.stride)
   if (!Number.isInteger(stride) || stride < 1) {
     throw new RangeError(
       `slice.stride of "${name}" is ${slice.stride}, which is ${stride}, wanted a whole number from 1`,
@@ -66,7 +66,7 @@ function formSlicing(form: IndexForm, dimension: number, site: SlicingSite): Lau
   let low = 0
   let high = 0
   for (const { factor, uniform, variable } of form) {
-    const value = factor * (uniform === null ? 1 : site.valueOf(uniform))
+    const value = factor * (uniform === null ? 1 : site.uniform(uniform))
     if (isAlong(variable, dimension)) {
       if (per !== null && per !== variable.per) return null
       per = variable.per
@@ -104,7 +104,7 @@ function boundsOf(variable: IndexVariable, site: SlicingSite): [number, number] 
       return [0, workgroupSize[0] * workgroupSize[1] * workgroupSize[2] - 1]
     case 'loop': {
       const max = variable.max.reduce(
-        (sum, { factor, uniform }) => sum + factor * (uniform === null ? 1 : site.valueOf(uniform)),
+        (sum, { factor, uniform }) => sum + factor * (uniform === null ? 1 : site.uniform(uniform)),
         0,
       )
       return [variable.min, Math.max(variable.min, max)]

@@ -6,6 +6,7 @@
 //   kernel({ args: { nodes: readWrite(Node) }, code: `... nodes[i].key ...` })
 
 import { describe } from '../base/describe.ts'
+import { KEYWORDS, RESERVED_WORDS } from '../wgsl/tokens.ts'
 import { type DataType, type InOf, type OutOf, roundUp, strideOf } from './data-type.ts'
 
 export type StructFields = Readonly<Record<string, DataType>>
@@ -50,6 +51,8 @@ export function struct<F extends StructFields>(nameOrFields: string | F, namedFi
 
 /** Throws a TypeError unless WGSL can use it as a name and it is none of the library's own. */
 export function checkIdentifier(name: string, what: string): void {
+  if (KEYWORDS.has(name) || RESERVED_WORDS.has(name))
+    throw new TypeError(`${what} is "${name}", a word that WGSL reserves`)
   if (/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) && name !== '_' && !/^(__|hm_)/.test(name)) return
   throw new TypeError(`${what} is ${describe(name)}, wanted letters, digits and _, not beginning with hm_ or __`)
 }

@@ -193,8 +193,6 @@ fn hm_put(p: u32, v: u32) {
 
 // Stores in loops, in the order in which they happened. Entry e of invocation i lies beside that of invocation i + 1.
 function log({ logEntryWords }: RuntimeOptions): string {
-  const entry = (e: string, word: number): string =>
-    `hm_launch.log_base + (${e} * ${logEntryWords}u + ${word}u) * hm_log_stride() + hm_index`
   const op = logEntryWords === 3
   return `
 var<private> hm_logged: u32;
@@ -211,7 +209,7 @@ fn hm_see(p: u32, w: u32) -> u32 {
     if (hm_scratch[hm_log_at(e - 1u, 0u)] == p${op ? ' && hm_scratch[hm_log_at(e - 1u, 2u)] == 0u' : ''}) { return hm_scratch[hm_log_at(e - 1u, 1u)]; }
   }
   return w;
-}`.replace(entry('e', 0), entry('e', 0))
+}`
 }
 
 // What an invocation learnt that it must not learn anew: results of atomics, which happen once, and what it read of memory that
@@ -255,7 +253,6 @@ export interface EntryOptions {
   readonly size: readonly [number, number, number]
   /** A call of the user's entry point. */
   readonly call: string
-  readonly logEntryWords: 0 | 2 | 3
   readonly hasJournal: boolean
 }
 
@@ -272,12 +269,8 @@ export function entryWgsl(o: EntryOptions): string {
   return o.scope === 'invocation' ? invocationEntry(o) : workgroupEntry(o)
 }
 
-function transaction({ call, logEntryWords, hasJournal }: EntryOptions): string {
-  return `
-  ${hasJournal ? 'hm_journal_open();' : ''}
-  ${call}
-  ${hasJournal ? 'hm_journal_close();' : ''}
-  ${logEntryWords > 0 ? '' : ''}`
+function transaction({ call, hasJournal }: EntryOptions): string {
+  return hasJournal ? `\n  hm_journal_open();\n  ${call}\n  hm_journal_close();` : `\n  ${call}`
 }
 
 function invocationEntry(o: EntryOptions): string {

@@ -1,0 +1,163 @@
+// Slices of kernels on the GPU: bindings, launch blocks, dispatches. Nothing here waits, so what is recorded can be submitted at the
+// very moment at which the pages are known to be in place.
+
+import { dispatchesOf } from '../../kernel/grid.ts'
+import { type KernelLaunch, UNIFORM_ALIGN } from '../../kernel/program.ts'
+import { STRAY_BYTES } from '../../kernel/program-code.ts'
+import { type LaunchSlice, launchBlock, launchBlockBytes } from '../../kernel/slices.ts'
+import type { GpuContext } from './gpu-context.ts'
+import type { GpuBinding } from './gpu-launch.ts'
+import type { KernelPipeline } from './kernel-pipelines.ts'
+import {
+  BUFFER_COPY_DST,
+  BUFFER_COPY_SRC,
+  BUFFER_MAP_READ,
+  BUFFER_STORAGE,
+  BUFFER_UNIFORM,
+  MAP_READ,
+} from './webgpu-flags.ts'
+
+/** A slice that is to run, and where its bindings lie. */
+export interface SliceCommand {
+  readonly launch: KernelLaunch
+  readonly slice: LaunchSlice
+  readonly pipeline: KernelPipeline
+  /** In the order of `program.bindings`. */
+  readonly places: readonly GpuBinding[]
+}
+
+/** Accesses of strict programs to elements that they were not given. */
+export interface Strays {
+  readonly count: number
+  /** The first one that was noted. */
+  readonly argument: number
+  readonly write: boolean
+  readonly index: number
+  readonly invocation: readonly [number, number, number]
+}
+
+export class KernelDispatcher {
+  private readonly context: GpuContext
+  /** Launch blocks and uniforms of one submission. The queue works in order, so each may write them anew. */
+  private blocks: GPUBuffer | null = null
+  /** Where strict programs count, and where that is read. */
+  private strays: { readonly counted: GPUBuffer; readonly read: GPUBuffer } | null = null
+
+  constructor(context: GpuContext) {
+    this.context = context
+  }
+
+  /** Submits slices, in order, as one submission. */
+  submit(commands: readonly SliceCommand[]): void {
+    const max = this.context.device.limits.maxComputeWorkgroupsPerDimension
+    const dispatches = commands.flatMap((command) =>
+      [...dispatchesOf(command.slice.box, max)].map((box) => ({ command, box })),
+    )
+    const bytes = new BlockBytes()
+    const offsets = dispatches.map(({ command: { launch, slice }, box }) => ({
+      block: bytes.add(new Uint8Array(launchBlock(launch, slice, box).buffer)),
+      uniforms: bytes.add(launch.uniforms),
+    }))
+    const blocks = this.writeBlocks(bytes)
+    this.context.submit((encoder) => {
+      const pass = encoder.beginComputePass()
+      dispatches.forEach(({ command, box }, i) => {
+        pass.setPipeline(command.pipeline.pipeline)
+        pass.setBindGroup(0, this.bind(command, blocks, offsets[i]))
+        pass.dispatchWorkgroups(...box.size)
+      })
+      pass.end()
+    })
+  }
+
+  /** Forgets strays that were counted before. */
+  clearStrays(): void {
+    const { counted } = this.stray()
+    this.context.submit((encoder) => encoder.clearBuffer(counted))
+  }
+
+  /** What strict programs have counted since; null if nothing. Rejects when the device is lost. */
+  async readStrays(): Promise<Strays | null> {
+    const { counted, read } = this.stray()
+    this.context.submit((encoder) => encoder.copyBufferToBuffer(counted, 0, read, 0, STRAY_BYTES))
+    await read.mapAsync(MAP_READ)
+    const [count, argument, write, index, x, y, z] = new Uint32Array(read.getMappedRange().slice(0))
+    read.unmap()
+    return count === 0 ? null : { count, argument, write: write === 1, index, invocation: [x, y, z] }
+  }
+
+  destroy(): void {
+    this.blocks?.destroy()
+    this.strays?.counted.destroy()
+    this.strays?.read.destroy()
+  }
+
+  private bind({ launch, pipeline, places }: SliceCommand, blocks: GPUBuffer, at: BlockOffsets): GPUBindGroup {
+    const { program } = launch
+    const entries: GPUBindGroupEntry[] = places.map((resource, i) => ({
+      binding: program.bindings[i].binding,
+      resource,
+    }))
+    if (program.faultBinding !== null) {
+      entries.push({ binding: program.faultBinding, resource: { buffer: this.stray().counted } })
+    }
+    const size = launchBlockBytes(program.args.length)
+    entries.push({ binding: program.launchBinding, resource: { buffer: blocks, offset: at.block, size } })
+    let offset = at.uniforms
+    for (const uniform of program.uniforms) {
+      const nbytes = Math.ceil(uniform.size / 16) * 16
+      entries.push({ binding: uniform.binding, resource: { buffer: blocks, offset, size: nbytes } })
+      offset += Math.ceil(uniform.size / UNIFORM_ALIGN) * UNIFORM_ALIGN
+    }
+    return this.context.device.createBindGroup({ label: program.name, layout: pipeline.layout, entries })
+  }
+
+  private writeBlocks(bytes: BlockBytes): GPUBuffer {
+    const data = bytes.concat()
+    if (this.blocks === null || this.blocks.size < data.byteLength) {
+      this.blocks?.destroy()
+      const size = Math.max(BLOCKS_BYTES_MIN, 2 ** Math.ceil(Math.log2(data.byteLength)))
+      const usage = BUFFER_UNIFORM | BUFFER_COPY_DST
+      this.blocks = this.context.device.createBuffer({ label: 'hetmem launch blocks', size, usage })
+    }
+    this.context.device.queue.writeBuffer(this.blocks, 0, data)
+    return this.blocks
+  }
+
+  private stray(): { readonly counted: GPUBuffer; readonly read: GPUBuffer } {
+    const buffer = (usage: number) =>
+      this.context.device.createBuffer({ label: 'hetmem strays', size: STRAY_BYTES, usage })
+    this.strays ??= {
+      counted: buffer(BUFFER_STORAGE | BUFFER_COPY_SRC | BUFFER_COPY_DST),
+      read: buffer(BUFFER_MAP_READ | BUFFER_COPY_DST),
+    }
+    return this.strays
+  }
+}
+
+const BLOCKS_BYTES_MIN = 64 * 1024
+
+interface BlockOffsets {
+  readonly block: number
+  readonly uniforms: number
+}
+
+/** Blocks one after the other, each where a uniform binding can begin. */
+class BlockBytes {
+  private readonly parts: { readonly bytes: Uint8Array; readonly offset: number }[] = []
+  private end = 0
+
+  /** Returns where it lies. */
+  add(bytes: Uint8Array): number {
+    const offset = this.end
+    this.parts.push({ bytes, offset })
+    this.end += Math.ceil(bytes.byteLength / UNIFORM_ALIGN) * UNIFORM_ALIGN
+    return offset
+  }
+
+  concat(): Uint8Array<ArrayBuffer> {
+    const all = new Uint8Array(this.end)
+    for (const { bytes, offset } of this.parts) all.set(bytes, offset)
+    return all
+  }
+}

@@ -1,0 +1,138 @@
+// Kernels as programs of the driver: launches of a batch run in order, each in slices that fit the device; what fits together is
+// brought in together and submitted at once.
+
+import { PAGE_SIZE } from '../../base/addr.ts'
+import type { KernelLaunch } from '../../kernel/program.ts'
+import { countPages, type LaunchSlice, planSlices } from '../../kernel/slices.ts'
+import type { AddrRange } from '../claims.ts'
+import type { DeviceLimits, DriverHandle, LaunchReceipt, LaunchRequest } from '../driver/index.ts'
+import type { GpuLaunch } from './gpu-launch.ts'
+import type { KernelDispatcher, Strays } from './kernel-dispatch.ts'
+import type { KernelPipeline, KernelPipelines } from './kernel-pipelines.ts'
+
+export interface KernelOptions extends Pick<LaunchRequest, 'durable' | 'signal'> {
+  /** In receipts and errors. */
+  readonly name: string
+  /** Workgroups of one slice along the dimension that is cut, at most. Default: as many as fit. */
+  readonly sliceMax?: number
+}
+
+export interface KernelReceipt extends LaunchReceipt {
+  /** Slices in the direct form, with the bodies as the user wrote them. The others are in the indexed form. */
+  readonly ndirect: number
+  /** What a strict launch did that it should not have; null if nothing. */
+  readonly strays: (Strays & { readonly launch: number }) | null
+}
+
+/** What runs kernels on a device. */
+export interface KernelSite {
+  readonly pipelines: KernelPipelines
+  readonly dispatcher: KernelDispatcher
+  readonly handle: DriverHandle<GpuLaunch>
+}
+
+/** Slices of launches that run together. */
+interface Step {
+  readonly read: readonly AddrRange[]
+  readonly write: readonly AddrRange[]
+  readonly parts: readonly StepPart[]
+}
+
+interface StepPart {
+  /** Index of the launch. */
+  readonly index: number
+  readonly launch: KernelLaunch
+  readonly slice: LaunchSlice
+}
+
+/**
+ * Runs launches one after the other, as one launch of the device.
+ *
+ * Rejects with a CompileError or RangeError for a kernel that the device does not take, with an MmError ENOMEM if one workgroup
+ * needs more than the device has, and as `DriverHandle.run`.
+ */
+export async function runKernels(
+  { pipelines, dispatcher, handle }: KernelSite,
+  launches: readonly KernelLaunch[],
+  options: KernelOptions,
+): Promise<KernelReceipt> {
+  const { sliceMax, ...rest } = options
+  const ranges = launches.flatMap(({ program, ranges }) =>
+    ranges.map((range, k) => ({ ...range, write: program.bindings[k].write })),
+  )
+  let strays: KernelReceipt['strays'] = null
+  let ndirect = 0
+  // Compiled while pages move. A mistake in a kernel is told when it would run.
+  const compiled = new Map<StepPart, Promise<KernelPipeline>>()
+  const compile = (part: StepPart): Promise<KernelPipeline> => {
+    const pipeline = pipelines.compile(part.launch.program, part.slice.direct ? 'direct' : 'indexed')
+    pipeline.catch(() => {})
+    return pipeline
+  }
+  const request: LaunchRequest<Step> = {
+    ...rest,
+    ...byAccess(ranges),
+    inOnePiece: true,
+    slices: (limits) => {
+      const steps = planSteps(launches, limits, sliceMax)
+      for (const { parts } of steps) for (const part of parts) compiled.set(part, compile(part))
+      return steps
+    },
+  }
+  const receipt = await handle.run(request, async (memory, { parts }) => {
+    const commands = []
+    for (const part of parts) {
+      const { launch, slice } = part
+      const pipeline = await compiled.get(part)!
+      const places = slice.ranges.map((range) => memory.binding(range, range.write ? 'write' : 'read'))
+      commands.push({ launch, slice, pipeline, places })
+      if (slice.direct) ndirect++
+    }
+    const isStrict = parts.some(({ launch }) => launch.program.faultBinding !== null)
+    if (isStrict) dispatcher.clearStrays()
+    dispatcher.submit(commands)
+    if (!isStrict || strays !== null) return
+    const found = await dispatcher.readStrays()
+    if (found !== null) strays = { ...found, launch: parts[0].index }
+  })
+  return { ...receipt, ndirect, strays }
+}
+
+/** Launches that fit as a whole share a step as long as they fit together; a strict one has a step of its own. */
+function planSteps(launches: readonly KernelLaunch[], device: DeviceLimits, sliceMax: number | undefined): Step[] {
+  const { npages } = device
+  const bindingBytes = Math.min(device.pieceBytesMax, device.bankPages * PAGE_SIZE)
+  const limits = { npages, bindingBytes, ...(sliceMax !== undefined && { workgroups: sliceMax }) }
+  const steps: StepPart[][] = []
+  let open: StepPart[] | null = null
+  launches.forEach((launch, index) => {
+    const slices = planSlices(launch, limits)
+    const parts = slices.map((slice) => ({ index, launch, slice }))
+    const joins = parts.length === 1 && launch.program.faultBinding === null
+    if (joins && open !== null && countPages([...open, ...parts].flatMap(({ slice }) => slice.ranges)) <= npages) {
+      open.push(...parts)
+      return
+    }
+    for (const part of parts) steps.push([part])
+    open = joins ? (steps.at(-1) ?? null) : null
+  })
+  return steps.map((parts) => ({ parts, ...byAccess(parts.flatMap(({ slice }) => slice.ranges)) }))
+}
+
+/** The ranges without overlaps: what is written somewhere counts as written. */
+function byAccess(ranges: readonly (AddrRange & { readonly write: boolean })[]): Pick<Step, 'read' | 'write'> {
+  const joined: { start: number; end: number; write: boolean }[] = []
+  for (const range of [...ranges].sort((a, b) => a.start - b.start)) {
+    const last = joined.at(-1)
+    if (last === undefined || range.start >= last.end) joined.push({ ...range })
+    else {
+      last.end = Math.max(last.end, range.end)
+      last.write ||= range.write
+    }
+  }
+  const plain = ({ start, end }: AddrRange): AddrRange => ({ start, end })
+  return {
+    read: joined.filter(({ write }) => !write).map(plain),
+    write: joined.filter(({ write }) => write).map(plain),
+  }
+}

@@ -1,0 +1,109 @@
+// Kernels compiled for a GPUDevice: a pipeline for each form of a program that was ever needed, kept by its code.
+
+import { ENTRY_POINT, type KernelProgram, type ProgramForm } from '../../kernel/program.ts'
+import { type GpuContext, GpuError } from './gpu-context.ts'
+import { STAGE_COMPUTE } from './webgpu-flags.ts'
+
+/** What the device's compiler refused, in the code of the program. */
+export class CompileError extends Error {
+  override readonly name = 'CompileError'
+  /** Name of the kernel. */
+  readonly kernel: string
+  readonly form: ProgramForm
+  /** Of the program's code, from 1; 0 if it is about no place. */
+  readonly line: number
+  readonly column: number
+
+  constructor(kernel: string, form: ProgramForm, message: string, line = 0, column = 0) {
+    super(message)
+    this.kernel = kernel
+    this.form = form
+    this.line = line
+    this.column = column
+  }
+}
+
+export interface KernelPipeline {
+  readonly pipeline: GPUComputePipeline
+  readonly layout: GPUBindGroupLayout
+}
+
+export class KernelPipelines {
+  private readonly context: GpuContext
+  private readonly known = new WeakMap<KernelProgram, Partial<Record<ProgramForm, Promise<KernelPipeline>>>>()
+  private readonly byCode = new Map<string, Promise<KernelPipeline>>()
+
+  constructor(context: GpuContext) {
+    this.context = context
+  }
+
+  /**
+   * The pipeline of a program. Rejects with a CompileError for code that the device does not take, and with a RangeError for a
+   * program that needs more bindings than the device has.
+   */
+  compile(program: KernelProgram, form: ProgramForm): Promise<KernelPipeline> {
+    const forms = this.known.get(program) ?? {}
+    this.known.set(program, forms)
+    forms[form] ??= this.compileCode(program, form)
+    return forms[form]
+  }
+
+  private compileCode(program: KernelProgram, form: ProgramForm): Promise<KernelPipeline> {
+    const code = program[form]
+    if (code === null) throw new RangeError(`${program.name} has no ${form} form`)
+    const key = JSON.stringify([code, program.constants])
+    let pipeline = this.byCode.get(key)
+    if (pipeline === undefined) {
+      pipeline = this.compileNew(program, form, code)
+      this.byCode.set(key, pipeline)
+    }
+    return pipeline
+  }
+
+  private async compileNew(program: KernelProgram, form: ProgramForm, code: string): Promise<KernelPipeline> {
+    const { device } = this.context
+    const { name: label, constants } = program
+    const entries = bindingsOf(program, device.limits)
+    device.pushErrorScope('validation')
+    const module = device.createShaderModule({ label, code })
+    const layout = device.createBindGroupLayout({ label, entries })
+    const creating = device.createComputePipelineAsync({
+      label,
+      layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+      compute: { module, entryPoint: ENTRY_POINT, constants },
+    })
+    const [info, pipeline] = await Promise.allSettled([module.getCompilationInfo(), creating, device.popErrorScope()])
+    const first = info.status === 'fulfilled' ? info.value.messages.find(({ type }) => type === 'error') : undefined
+    if (first !== undefined) throw new CompileError(label, form, first.message, first.lineNum, first.linePos)
+    if (pipeline.status === 'fulfilled') return { pipeline: pipeline.value, layout }
+    if (this.context.lostBecause !== null) throw new GpuError(`the device is lost: ${this.context.lostBecause}`)
+    throw new CompileError(label, form, firstLine(pipeline.reason))
+  }
+}
+
+/** Throws a RangeError if the device has fewer bindings. */
+function bindingsOf(program: KernelProgram, limits: GPUSupportedLimits): GPUBindGroupLayoutEntry[] {
+  const storage = program.bindings.map(({ binding }) => binding)
+  if (program.faultBinding !== null) storage.push(program.faultBinding)
+  const uniform = [program.launchBinding, ...program.uniforms.map(({ binding }) => binding)]
+  checkCount(program, storage.length, limits.maxStorageBuffersPerShaderStage, 'arrays')
+  checkCount(program, uniform.length, limits.maxUniformBuffersPerShaderStage, 'uniforms, its own included')
+  const entry = (binding: number, type: GPUBufferBindingType) => ({
+    binding,
+    visibility: STAGE_COMPUTE,
+    buffer: { type },
+  })
+  return [
+    ...storage.map((binding) => entry(binding, 'storage')),
+    ...uniform.map((binding) => entry(binding, 'uniform')),
+  ]
+}
+
+function checkCount({ name }: KernelProgram, count: number, max: number, what: string): void {
+  if (count > max) throw new RangeError(`${name} binds ${count} ${what}, the device has ${max}`)
+}
+
+function firstLine(error: unknown): string {
+  const [line] = (error instanceof Error ? error.message : String(error)).split('\n', 1)
+  return line
+}

@@ -1,0 +1,202 @@
+// From a kernel in ordinary WGSL to one that goes through a page table. Start here for the compiler; the rules of what can be paged
+// are in paging-rules.ts, how it is done in paged-plan.ts, the new code comes from rewriter.ts and runtime.wgsl.ts.
+
+import {
+  type Analysis,
+  alignOf,
+  type EntryPoint,
+  emitModule,
+  type Fragment,
+  generated,
+  join,
+  type Module,
+  type Node,
+  SourceMap,
+  sizeOf,
+  type Type,
+  typeText,
+  verbatim,
+  WgslError,
+} from '../../wgsl/index.ts'
+import { TooLargeError } from './execution.ts'
+import { HeapAccess } from './heap-access.ts'
+import { type PagedPlan, planPaging } from './paged-plan.ts'
+import type { PagedArgument, PagedProgram, PagedUniform } from './paged-program.ts'
+import { PAGED_BINDINGS } from './paged-program.ts'
+import { checkPaging } from './paging-rules.ts'
+import { pointerHelpers } from './pointer-helpers.ts'
+import { Rewriter } from './rewriter.ts'
+import { ENTRY_VALUES, entryWgsl, runtimeWgsl } from './runtime.wgsl.ts'
+import { strideWords } from './typed-access.ts'
+
+export interface PagedSource {
+  /** Name of the kernel, for messages. */
+  readonly name: string
+  /**
+   * Of the user's module; its prelude declares the arguments: `var<storage, read_write> x: array<f32>`, `var<uniform> a: f32`, structs,
+   * and for kernels that follow pointers the text of pointerHelpersWgsl().
+   */
+  readonly analysis: Analysis
+  readonly entry: EntryPoint
+  /** Values of overrides. */
+  readonly constants?: Readonly<Record<string, number>>
+}
+
+export interface CompiledPaged {
+  readonly program: PagedProgram
+  /** Leads from places in program.wgsl to the user's own. */
+  readonly map: SourceMap
+}
+
+/**
+ * Compiles a kernel to run through a page table. Throws a WgslError of kind `paging`, with the line, if it cannot.
+ *
+ *     const analysis = analyse(parseWgsl(code), { prelude: parseWgsl('var<storage, read_write> x: array<f32>;') })
+ *     const { program } = compilePaged({ name: 'double', analysis, entry: analysis.entryPoints[0] })
+ */
+export function compilePaged({ name, analysis, entry, constants = {} }: PagedSource): CompiledPaged {
+  const { args, uniforms } = resourcesOf(analysis)
+  const structs = [...analysis.globals.values()].flatMap((global) =>
+    global.kind === 'type' && global.type.kind === 'struct' ? [global.type] : [],
+  )
+  const argNames = args.map((arg) => arg.name)
+  const access = new HeapAccess(analysis, entry.function, argNames, pointerHelpers(structs))
+  const plan = planOrRefuse(analysis, access, entry)
+  checkPaging(access, entry, plan)
+  const rewriter = new Rewriter(access, plan, argNames)
+  const functions = rewriter.functions(entry.function)
+  const hasPointers = [...access.functions].some(({ calls }) =>
+    calls.some(({ call }) => access.helperOf(call) !== null),
+  )
+  const logEntryWords = rewriter.held.logEntryWords
+  const { hasJournal, isPoolAtomic } = plan
+  const usesScratch = logEntryWords > 0 || hasJournal
+  const runtime = runtimeWgsl({
+    argCount: args.length,
+    isPoolAtomic,
+    logEntryWords,
+    hasJournal,
+    hasPointers,
+    usesScratch,
+  })
+  const size = (entry.workgroupSize ?? [1, 1, 1]).map((n) => n ?? 1) as [number, number, number]
+  const main = entryWgsl({
+    scope: plan.scope,
+    workgroupSize: size.join(', '),
+    size,
+    call: `${entry.name}(${entryArguments(entry).join(', ')});`,
+    hasJournal,
+  })
+  const user = emitModule(analysis.module, (node) => {
+    if (!('kind' in node)) return null
+    if (node.kind === 'fn') return functions.get(analysis.globals.get(node.name.text) as never) ?? generated``
+    return replaceDeclaration(node, analysis)
+  })
+  const whole = join(
+    [
+      directives(analysis.module),
+      user,
+      preludeText(analysis, uniforms),
+      generated`${runtime}\n${rewriter.wgsl}\n${main}\n`,
+    ],
+    '\n',
+  )
+  const program: PagedProgram = {
+    name,
+    wgsl: whole.text,
+    scope: plan.scope,
+    workgroupSize: size,
+    args,
+    uniforms,
+    hasPointers,
+    logEntryWords,
+    hasJournal,
+    stateWords: 0,
+    sites: rewriter.sites,
+    constants,
+  }
+  return { program, map: new SourceMap(whole) }
+}
+
+function planOrRefuse(analysis: Analysis, access: HeapAccess, entry: EntryPoint): PagedPlan {
+  try {
+    return planPaging(access, entry.function)
+  } catch (error) {
+    if (!(error instanceof TooLargeError)) throw error
+    throw new WgslError(
+      'paging',
+      'its functions are called in too many ways',
+      analysis.module.source,
+      entry.function.node,
+    )
+  }
+}
+
+/** The variables of the prelude, in order. */
+function resourcesOf(analysis: Analysis): { args: PagedArgument[]; uniforms: PagedUniform[] } {
+  const args: PagedArgument[] = []
+  const uniforms: PagedUniform[] = []
+  for (const global of analysis.globals.values()) {
+    if (global.kind !== 'variable' || global.type.kind !== 'reference') continue
+    const { name, node, type, module } = global
+    const { space, store, access } = type
+    if (space !== 'storage' && space !== 'uniform' && space !== 'handle') continue
+    if (module !== analysis.prelude) {
+      throw new WgslError('paging', `"${name}" is a binding of its own, not an argument`, module.source, node)
+    }
+    if (space === 'uniform')
+      uniforms.push({ name, binding: PAGED_BINDINGS.uniforms + uniforms.length, size: sizeOf(store) })
+    else args.push(argument(name, store, access !== 'read'))
+  }
+  return { args, uniforms }
+}
+
+function argument(name: string, type: Type, write: boolean): PagedArgument {
+  if (type.kind !== 'array' || type.count !== 'runtime')
+    throw new TypeError(`argument ${name} is ${typeText(type)}, wanted an array`)
+  // Numbers of 16 bits are refused where the code uses them, with the line.
+  return { name, write, stride: 4 * strideWords(type.element), align: Math.max(4, alignOf(type.element)) }
+}
+
+/** Structs, constants and uniforms of the prelude; its arrays are memory of the heap, its functions stand for accesses to it. */
+function preludeText({ prelude }: Analysis, uniforms: readonly PagedUniform[]): Fragment {
+  if (prelude === null) return generated``
+  const kept = prelude.declarations.map((node) => {
+    if (node.kind === 'fn') return generated``
+    if (node.kind !== 'var') return verbatim(prelude.source, node)
+    const uniform = uniforms.find(({ name }) => name === node.name.text)
+    if (uniform === undefined || node.type === null) return generated``
+    return generated`@group(0) @binding(${uniform.binding}) var<uniform> ${uniform.name}: ${verbatim(prelude.source, node.type)};`
+  })
+  return join(
+    kept.filter(({ text }) => text !== ''),
+    '\n',
+  )
+}
+
+function directives({ source, directives: nodes }: Module): Fragment {
+  return join(
+    nodes.map((node) => verbatim(source, node)),
+    '\n',
+  )
+}
+
+/** Aliases of pointers into the heap go: pointers are addresses now, and where they are named they are replaced. */
+function replaceDeclaration(node: Node, analysis: Analysis): Fragment | null {
+  if (!('kind' in node) || node.kind !== 'alias') return null
+  const declaration = analysis.globals.get(node.name.text)
+  if (declaration?.kind !== 'type' || declaration.type.kind !== 'pointer' || declaration.type.space !== 'storage')
+    return null
+  const { store } = declaration.type
+  const isRange = store.kind === 'array' && store.count === 'runtime'
+  return generated`alias ${node.name.text} = ${isRange ? 'vec2<u32>' : 'u32'};`
+}
+
+/** The builtin values, as the entry point takes them. */
+function entryArguments({ function: fn, inputs }: EntryPoint): string[] {
+  return fn.params.map((param) => {
+    const own = inputs.filter((input) => input.param === param.name)
+    const values = own.map(({ builtin }) => ENTRY_VALUES[builtin])
+    return own.length === 1 && own[0].member === null ? values[0] : `${typeText(param.type)}(${values.join(', ')})`
+  })
+}

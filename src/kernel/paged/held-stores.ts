@@ -1,0 +1,155 @@
+// How the stores of a transaction wait for its commit, as generated code: in registers, a pair for each place in the code that
+// stores, or in a log. Registers are numbered in the order in which the places are reached, so that of two stores to the same
+// memory the later one wins, at the commit and for loads of the same transaction.
+
+import { type Type, typeText } from '../../wgsl/index.ts'
+import type { PagedPlan } from './paged-plan.ts'
+import { isLeaf, type TypedAccess, toWords } from './typed-access.ts'
+
+interface Register {
+  readonly type: Type
+  /** An atomic that waits; null for a store. */
+  readonly op: AtomicOp | null
+}
+
+/** Atomics by the name of their function; their numbers in the log begin at 1. */
+export const ATOMIC_OPS = ['Add', 'Sub', 'Max', 'Min', 'And', 'Or', 'Xor', 'Exchange'] as const
+export type AtomicOp = (typeof ATOMIC_OPS)[number]
+
+export class HeldStores {
+  private readonly plan: Pick<PagedPlan, 'hold' | 'defersAtomics' | 'seeing'>
+  private readonly typed: TypedAccess
+  private readonly registers: Register[] = []
+  // Functions that the code calls to hold something back, with their texts.
+  private readonly functions = new Map<string, string>()
+  /** Operations on the pool that the commit, or an immediate atomic, needs. */
+  private readonly operations = new Map<string, string>()
+
+  constructor(plan: Pick<PagedPlan, 'hold' | 'defersAtomics' | 'seeing'>, typed: TypedAccess) {
+    this.plan = plan
+    this.typed = typed
+  }
+
+  /** Words of an entry of the log. */
+  get logEntryWords(): 0 | 2 | 3 {
+    if (this.plan.hold === 'registers') return 0
+    return this.plan.defersAtomics ? 3 : 2
+  }
+
+  /** The function to call for a store here: `(address, value)`. */
+  store(type: Type): string {
+    if (this.plan.hold === 'log') return this.typed.log(type, this.plan.defersAtomics)
+    return this.register({ type, op: null })
+  }
+
+  /** The function to call for an atomic without result here: `(address, value)`. */
+  atomic(type: Type, op: AtomicOp): string {
+    const element = typeText(type)
+    if (this.plan.hold === 'registers') return this.register({ type, op })
+    const name = `hm_defer${op}_${element}`
+    this.functions.set(
+      name,
+      `fn ${name}(a: u32, v: ${element}) { let p = hm_w(a); hm_log(p, ${toWords(type, 'v')[0]}, ${this.opNumber(type, op)}u); }`,
+    )
+    return name
+  }
+
+  /** An operation on a word of the pool, `(place, word) -> word`, the word that was there before. */
+  operation(type: Type, op: AtomicOp): string {
+    const isSigned = typeText(type) === 'i32' && (op === 'Max' || op === 'Min')
+    const name = `hm_do${op}${isSigned ? '_i32' : ''}`
+    this.operations.set(name, isSigned ? signedOperation(name, op) : plainOperation(name, op))
+    return name
+  }
+
+  /** Stores and functions, the commit among them. */
+  get wgsl(): string {
+    const commit = this.plan.hold === 'log' ? this.commitLog() : this.commitRegisters()
+    const see = this.plan.hold === 'registers' && this.plan.seeing.size > 0 ? this.seeRegisters() : ''
+    return [...this.functions.values(), commit, see, ...this.operations.values()]
+      .filter((text) => text !== '')
+      .join('\n')
+  }
+
+  private register(register: Register): string {
+    const k = this.registers.push(register) - 1
+    const type = typeText(register.type)
+    const name = `hm_keep${k}`
+    const place = this.typed.check(register.type)
+    this.functions.set(
+      name,
+      [
+        `var<private> hm_k${k}_a: u32;`,
+        `var<private> hm_k${k}_v: ${type};`,
+        `fn ${name}(a: u32, v: ${type}) { hm_k${k}_a = ${place}(a); hm_k${k}_v = v; }`,
+      ].join('\n'),
+    )
+    return name
+  }
+
+  private commitRegisters(): string {
+    const lines = this.registers.map(({ type, op }, k) => {
+      const args = `(hm_k${k}_a, hm_k${k}_v)`
+      if (op !== null) {
+        const word = toWords(type, `hm_k${k}_v`)[0]
+        return `  if (hm_k${k}_a != 0u) { _ = ${this.operation(type, op)}(hm_k${k}_a, ${word}); }`
+      }
+      const put = isLeaf(type) ? this.typed.putLeaf(type) : this.typed.put(type)
+      return `  if (hm_k${k}_a != 0u) { ${put}${args}; }`
+    })
+    return `fn hm_commit() {\n${lines.join('\n')}\n}`
+  }
+
+  private commitLog(): string {
+    const cases = [...this.opNumbers].map(([name, number]) => `case ${number}u: { _ = ${name}(p, v); }`)
+    const op =
+      cases.length === 0
+        ? 'hm_put(p, v);'
+        : `switch hm_scratch[hm_log_at(e, 2u)] { ${cases.join(' ')} default: { hm_put(p, v); } }`
+    return `fn hm_commit() {
+  for (var e = 0u; e < hm_logged; e++) {
+    let p = hm_scratch[hm_log_at(e, 0u)];
+    let v = hm_scratch[hm_log_at(e, 1u)];
+    ${op}
+  }
+}`
+  }
+
+  private readonly opNumbers = new Map<string, number>()
+
+  private opNumber(type: Type, op: AtomicOp): number {
+    const name = this.operation(type, op)
+    const number = this.opNumbers.get(name) ?? this.opNumbers.size + 1
+    this.opNumbers.set(name, number)
+    return number
+  }
+
+  /** A word as the stores that wait would leave it. */
+  private seeRegisters(): string {
+    const lines = this.registers.flatMap(({ type, op }, k) => {
+      if (op !== null || !isLeaf(type)) return []
+      const words = toWords(type, `hm_k${k}_v`)
+      return words.map((word, i) => `  v = select(v, ${word}, hm_k${k}_a != 0u && p == hm_k${k}_a + ${i}u);`)
+    })
+    return `fn hm_see(p: u32, w: u32) -> u32 {\n  var v = w;\n${lines.join('\n')}\n  return v;\n}`
+  }
+}
+
+function plainOperation(name: string, op: AtomicOp): string {
+  return `fn ${name}(p: u32, v: u32) -> u32 { hm_dirty[p >> hm_page_bits] = 1u; return atomic${op}(&hm_pool[p], v); }`
+}
+
+/** The pool is unsigned, so signed comparisons have to be tried until nobody comes between. */
+function signedOperation(name: string, op: AtomicOp): string {
+  return `fn ${name}(p: u32, v: u32) -> u32 {
+  hm_dirty[p >> hm_page_bits] = 1u;
+  var old = atomicLoad(&hm_pool[p]);
+  loop {
+    let next = bitcast<u32>(${op.toLowerCase()}(bitcast<i32>(old), bitcast<i32>(v)));
+    let r = atomicCompareExchangeWeak(&hm_pool[p], old, next);
+    if (r.exchanged) { break; }
+    old = r.old_value;
+  }
+  return old;
+}`
+}

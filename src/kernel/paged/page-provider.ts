@@ -1,0 +1,38 @@
+// What paged execution needs of whoever has the pages: start here to run paged kernels over another kind of memory. The provider owns
+// the pool and the page table; PagedDispatch (paged-dispatch.ts) tells it which pages are missed and which must stay.
+
+/** Pages by number, each once. */
+export interface PageRequest {
+  /** Pages to be made present. */
+  readonly read: readonly number[]
+  /** Pages to be made present and writable. */
+  readonly write: readonly number[]
+  /** Pages that must not be taken away: those that the same invocations have missed before, and the ones asked for now. */
+  readonly pinned: ReadonlySet<number>
+}
+
+export interface PageAnswer {
+  /** Pages that are not present any more. */
+  readonly evicted: readonly number[]
+}
+
+export interface PageProvider {
+  /** A page has 2^pageBits words. */
+  readonly pageBits: number
+  /** Frames of the pool, the null frame (number 0, always zero) included. */
+  readonly frameCount: number
+  /** Pages that can be pinned at once. */
+  readonly capacity: number
+  /** Pages of the address space; the table has as many entries. */
+  readonly pageCount: number
+  readonly pool: GPUBuffer
+  readonly table: GPUBuffer
+
+  /**
+   * Makes pages present, all of them: there are never more than `capacity` pinned. Commands that use them may be submitted when it
+   * resolves. Rejects if a page cannot be had, which ends the launch.
+   */
+  service(request: PageRequest): Promise<PageAnswer>
+  /** What kernels have written since the last call, as frames: before anything is serviced. */
+  noteDirty(frames: readonly number[]): void
+}

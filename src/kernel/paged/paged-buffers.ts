@@ -1,0 +1,144 @@
+// The buffers of paged execution that do not belong to the pages: what was missed, who has to be replayed, what was written, the log
+// and the journal. Made once for a device and grown when they are too small.
+
+import type { PageProvider } from './page-provider.ts'
+import { usesScratch } from './paged-pipeline.ts'
+import { FAULT_WORDS, type PagedProgram } from './paged-program.ts'
+
+const USAGE = { mapRead: 1, copySrc: 4, copyDst: 8, uniform: 64, storage: 128 } as const
+
+/** A uniform of a launch begins at a multiple of this, in bytes. */
+const UNIFORM_ALIGN = 256
+
+export class PagedBuffers {
+  readonly device: GPUDevice
+  readonly faults: GPUBuffer
+  readonly dirty: GPUBuffer
+  /** The fault header and list, then the dirty words: all that the host wants to know after a round. */
+  readonly readback: GPUBuffer
+  /** Entries of the list of missed pages. */
+  readonly faultCapacity: number
+  readonly frameCount: number
+  private queueBuffer: GPUBuffer
+  private scratchBuffer: GPUBuffer
+  private queueEntries = 0
+
+  constructor(device: GPUDevice, provider: PageProvider, faultCapacity: number) {
+    this.device = device
+    this.faultCapacity = faultCapacity
+    this.frameCount = provider.frameCount
+    const bitWords = Math.ceil(provider.pageCount / 16)
+    this.faults = this.storage('hetmem faults', FAULT_WORDS + faultCapacity + bitWords)
+    this.dirty = this.storage('hetmem dirty', provider.frameCount)
+    this.readback = device.createBuffer({
+      label: 'hetmem fault readback',
+      size: 4 * (FAULT_WORDS + faultCapacity + provider.frameCount),
+      usage: USAGE.mapRead | USAGE.copyDst,
+    })
+    this.queueBuffer = this.storage('hetmem queue', 4)
+    this.scratchBuffer = this.storage('hetmem scratch', 4)
+  }
+
+  get queue(): GPUBuffer {
+    return this.queueBuffer
+  }
+
+  get scratch(): GPUBuffer {
+    return this.scratchBuffer
+  }
+
+  /** Words of a half of the queue, of which one is read while the other is written. */
+  get queueHalf(): number {
+    return 2 * this.queueEntries
+  }
+
+  /** Room for so many transactions that are replayed. What was in the queue is lost. */
+  reserveQueue(entries: number): void {
+    if (entries <= this.queueEntries) return
+    this.queueBuffer.destroy()
+    this.queueEntries = entries
+    this.queueBuffer = this.storage('hetmem queue', 4 * entries)
+  }
+
+  /** Room for a journal and a log; the first `keep` words stay what they are. */
+  reserveScratch(words: number, keep: number): void {
+    if (4 * words <= this.scratchBuffer.size) return
+    const old = this.scratchBuffer
+    this.scratchBuffer = this.storage('hetmem scratch', words)
+    if (keep > 0) {
+      const encoder = this.device.createCommandEncoder()
+      encoder.copyBufferToBuffer(old, 0, this.scratchBuffer, 0, 4 * keep)
+      this.device.queue.submit([encoder.finish()])
+    }
+    old.destroy()
+  }
+
+  /** The uniforms of a launch in a buffer of their own. The caller destroys it. */
+  uniforms(program: PagedProgram, values: readonly Uint8Array[], block: Uint32Array<ArrayBuffer>): UniformBuffers {
+    const blockBytes = roundUp(block.byteLength, UNIFORM_ALIGN)
+    const sizes = values.map(({ byteLength }) => roundUp(byteLength, UNIFORM_ALIGN))
+    const buffer = this.device.createBuffer({
+      label: `hetmem launch of ${program.name}`,
+      size: sizes.reduce((sum, size) => sum + size, blockBytes),
+      usage: USAGE.uniform | USAGE.copyDst,
+    })
+    const ranges: GPUBufferBinding[] = []
+    let offset = blockBytes
+    values.forEach((bytes, i) => {
+      this.device.queue.writeBuffer(buffer, offset, new Uint8Array(bytes))
+      ranges.push({ buffer, offset, size: roundUp(bytes.byteLength, 16) })
+      offset += sizes[i]
+    })
+    return { buffer, block: { buffer, offset: 0, size: block.byteLength }, ranges }
+  }
+
+  bindGroup(
+    layout: GPUBindGroupLayout,
+    program: PagedProgram,
+    provider: PageProvider,
+    uniforms: UniformBuffers,
+  ): GPUBindGroup {
+    const buffers = [provider.pool, provider.table, this.faults, this.queue, this.dirty]
+    const entries: GPUBindGroupEntry[] = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }))
+    if (usesScratch(program)) entries.push({ binding: 5, resource: { buffer: this.scratch } })
+    entries.push({ binding: 6, resource: uniforms.block })
+    program.uniforms.forEach(({ binding }, i) => {
+      entries.push({ binding, resource: uniforms.ranges[i] })
+    })
+    return this.device.createBindGroup({ label: program.name, layout, entries })
+  }
+
+  /** Words of a storage buffer, copied to the CPU. */
+  async read(buffer: GPUBuffer, firstWord: number, words: number): Promise<Uint32Array> {
+    const staging = this.device.createBuffer({ size: Math.max(4, 4 * words), usage: USAGE.mapRead | USAGE.copyDst })
+    const encoder = this.device.createCommandEncoder()
+    encoder.copyBufferToBuffer(buffer, 4 * firstWord, staging, 0, 4 * words)
+    this.device.queue.submit([encoder.finish()])
+    try {
+      await staging.mapAsync(USAGE.mapRead)
+      return new Uint32Array(staging.getMappedRange().slice(0))
+    } finally {
+      staging.destroy()
+    }
+  }
+
+  destroy(): void {
+    for (const buffer of [this.faults, this.dirty, this.readback, this.queueBuffer, this.scratchBuffer])
+      buffer.destroy()
+  }
+
+  private storage(label: string, words: number): GPUBuffer {
+    const usage = USAGE.storage | USAGE.copySrc | USAGE.copyDst
+    return this.device.createBuffer({ label, size: Math.max(16, 4 * words), usage })
+  }
+}
+
+export interface UniformBuffers {
+  readonly buffer: GPUBuffer
+  readonly block: GPUBufferBinding
+  readonly ranges: readonly GPUBufferBinding[]
+}
+
+function roundUp(value: number, multiple: number): number {
+  return Math.ceil(value / multiple) * multiple
+}

@@ -1,0 +1,115 @@
+// How a kernel runs through a page table, decided from its source alone: what is one transaction, how its stores are held back until
+// it commits, which loads have to see stores of their own transaction, and which of its steps happen once and are noted.
+//
+// - Stores outside loops wait in a register each. Stores in loops go to a log that grows when it is full.
+// - Atomics whose results nobody uses wait like stores. The others happen at once, at most once, and their results are noted in a
+//   journal, from which a replay takes them. A replay must take the same way as the first attempt, or what happened would not
+//   fit what comes; so loads of memory that other invocations may change are noted too.
+
+import { type Declaration, type FunctionInfo, type Node, sizeOf, type Type, walk } from '../../wgsl/index.ts'
+import { Execution, type HeapEvent, isWrite } from './execution.ts'
+import { type HeapAccess, mayOverlap } from './heap-access.ts'
+import { isLeaf } from './typed-access.ts'
+
+export interface PagedPlan {
+  readonly scope: 'invocation' | 'workgroup'
+  readonly hold: 'registers' | 'log'
+  /** Some heap memory is accessed by atomics. */
+  readonly isPoolAtomic: boolean
+  readonly hasJournal: boolean
+  /** Stores and atomics wait in the log together. */
+  readonly defersAtomics: boolean
+  /** Loads that may follow a store of their own transaction to the same memory. */
+  readonly seeing: ReadonlySet<Node>
+  /** Loads that are noted in the journal. */
+  readonly noted: ReadonlySet<Node>
+  /** Atomics that happen at once. */
+  readonly immediate: ReadonlySet<Node>
+  readonly execution: Execution
+}
+
+// Registers of one invocation that may hold stores back, in words; more go to the log.
+const REGISTER_WORDS_MAX = 64
+
+export function planPaging(access: HeapAccess, entry: FunctionInfo): PagedPlan {
+  const execution = new Execution(access, entry)
+  const { events } = execution
+  const atomics = events.filter(({ kind }) => kind === 'atomic')
+  const immediate = immediateAtomics(execution, atomics)
+  const hasJournal = immediate.size > 0
+  const deferred = atomics.filter((event) => isWrite(event) && !immediate.has(event.node))
+  const stores = events.filter(({ kind }) => kind === 'store')
+  const loads = events.filter(({ kind }) => kind === 'load')
+  const seeing = new Set<Node>()
+  let seesWholes = false
+  for (const load of loads) {
+    const before = execution.writesBefore(load).filter(({ kind }) => kind === 'store')
+    if (before.length > 0) seeing.add(load.node)
+    seesWholes ||= before.some(({ type }) => !isLeaf(type))
+  }
+  const waiting = [...stores, ...deferred]
+  const hasLoopStores = waiting.some((event) => execution.isInLoop(event))
+  const isTooMuch = waiting.reduce((words, { type }) => words + 1 + sizeOf(type) / 4, 0) > REGISTER_WORDS_MAX
+  return {
+    scope: usesWorkgroup(access, execution) ? 'workgroup' : 'invocation',
+    hold: hasLoopStores || seesWholes || isTooMuch ? 'log' : 'registers',
+    isPoolAtomic: atomics.length > 0,
+    hasJournal,
+    defersAtomics: deferred.length > 0,
+    seeing,
+    noted: hasJournal ? changingLoads(events) : new Set(),
+    immediate,
+    execution,
+  }
+}
+
+/** Atomics whose results are used, and those that share memory with them: an order among them has to be kept. */
+function immediateAtomics(execution: Execution, atomics: readonly HeapEvent[]): Set<Node> {
+  const writes = atomics.filter(isWrite)
+  const needed = atomics.filter((event) => {
+    // A load alone can be repeated; one that may follow an own change of the memory cannot wait for the commit.
+    if (event.op === 'atomicLoad') return execution.writesBefore(event).length > 0
+    return event.isUsed || event.op === 'atomicCompareExchangeWeak'
+  })
+  if (needed.length === 0) return new Set()
+  const immediate = new Set<Node>()
+  const roots = needed.map((event) => event.roots)
+  // Once there is a journal, every atomic load belongs in it.
+  for (const event of atomics) if (event.op === 'atomicLoad') immediate.add(event.node)
+  for (const event of writes) {
+    if (needed.includes(event) || roots.some((other) => mayOverlap(other, event.roots))) immediate.add(event.node)
+  }
+  return immediate
+}
+
+/** Loads of memory that the launch also writes. */
+function changingLoads(events: readonly HeapEvent[]): Set<Node> {
+  const writes = events.filter(isWrite)
+  const loads = events.filter(
+    ({ kind, roots }) => kind === 'load' && writes.some((write) => mayOverlap(write.roots, roots)),
+  )
+  return new Set(loads.map(({ node }) => node))
+}
+
+/** Kernels whose invocations talk to each other commit by workgroups. */
+function usesWorkgroup({ analysis, functions }: HeapAccess, { barriers }: Execution): boolean {
+  if (barriers.length > 0) return true
+  const isWorkgroup = (type: Type): boolean =>
+    (type.kind === 'reference' || type.kind === 'pointer') && type.space === 'workgroup'
+  const shared = [...analysis.globals.values()].filter(
+    (global) => global.kind === 'variable' && isWorkgroup(global.type),
+  )
+  return shared.length > 0 && [...functions].some((fn) => namesOneOf(analysis, fn, shared))
+}
+
+function namesOneOf(analysis: HeapAccess['analysis'], fn: FunctionInfo, declarations: readonly Declaration[]): boolean {
+  let isFound = false
+  walk(fn.node, (node) => {
+    if ('kind' in node && node.kind === 'ident') {
+      const declaration = analysis.declarationOf(node)
+      isFound ||= declaration !== null && declarations.includes(declaration)
+    }
+    return !isFound
+  })
+  return isFound
+}

@@ -1,0 +1,146 @@
+// Why a kernel cannot run through a page table, found in its source: the rules of what a transaction can hold. Each refusal names the
+// line. What passes here runs paged with the results that it has with direct bindings.
+
+import {
+  BARRIERS,
+  type EntryPoint,
+  type FunctionInfo,
+  type Node,
+  type Span,
+  WgslError,
+  walk,
+} from '../../wgsl/index.ts'
+import { DataFlow } from './data-flow.ts'
+import type { HeapEvent } from './execution.ts'
+import { isWrite } from './execution.ts'
+import { type HeapAccess, mayOverlap } from './heap-access.ts'
+import type { PagedPlan } from './paged-plan.ts'
+import { ENTRY_VALUES } from './runtime.wgsl.ts'
+import { hasHalfWords } from './typed-access.ts'
+
+// Builtin names that the generated code uses; a module that declares one of them anew would change its meaning.
+const NEEDED_NAMES =
+  /^(?:bool|[iuf]32|vec[234]|mat[234]x[234]|array|atomic|ptr|select|min|max|bitcast|workgroupUniformLoad|atomic(?:Load|Store|Add|Sub|Max|Min|And|Or|Xor|Exchange|CompareExchangeWeak))$/
+
+/** Throws a WgslError of kind `paging` at the first thing that cannot be. */
+export function checkPaging(access: HeapAccess, entry: EntryPoint, plan: PagedPlan): void {
+  const fail = (reason: string, span: Span): never => {
+    throw new WgslError('paging', reason, access.analysis.module.source, span)
+  }
+  checkNames(access, fail)
+  checkInputs(entry, fail)
+  checkCalls(access, fail)
+  for (const { type, node } of plan.execution.events) {
+    if (hasHalfWords(type)) fail('two numbers of 16 bits share a word, which cannot be stored alone', node)
+  }
+  if (plan.scope === 'workgroup') checkWorkgroup(access, entry, plan, fail)
+  checkWaiting(access, plan, fail)
+}
+
+type Fail = (reason: string, span: Span) => never
+
+function checkNames({ analysis }: HeapAccess, fail: Fail): void {
+  for (const { name, module, node } of analysis.globals.values()) {
+    if (module !== analysis.module) continue
+    if (NEEDED_NAMES.test(name)) fail(`"${name}" hides a builtin name that paging needs`, node.name)
+    if (name.startsWith('hm_')) fail(`"${name}": names that begin with hm_ are the library's`, node.name)
+  }
+}
+
+function checkInputs({ inputs, function: fn }: EntryPoint, fail: Fail): void {
+  for (const { builtin, param } of inputs) {
+    if (builtin in ENTRY_VALUES) continue
+    const place = fn.node.params.find(({ name }) => name.text === param)
+    fail(`${builtin} depends on which invocations run together, and a replay runs others`, place ?? fn.node)
+  }
+}
+
+function checkCalls({ functions }: HeapAccess, fail: Fail): void {
+  for (const { builtinCalls } of functions) {
+    for (const { name, call } of builtinCalls) {
+      if (/^(?:subgroup|quad)/.test(name))
+        fail(`${name} works across invocations of which some may have to be replayed`, call)
+      if (name.startsWith('texture')) fail(`${name}: textures are not in the heap`, call)
+    }
+  }
+}
+
+function checkWorkgroup(access: HeapAccess, entry: EntryPoint, plan: PagedPlan, fail: Fail): void {
+  const { execution } = plan
+  const size = entry.workgroupSize
+  if (size === null || size.includes(null))
+    fail('the workgroup size depends on an override without a value', entry.function.node)
+  for (const barrier of execution.barriers) {
+    if (barrier.name !== 'storageBarrier') continue
+    const crossing = execution.events.find((event) => isSeenAcross(plan, event, barrier))
+    if (crossing === undefined) continue
+    const { line } = access.analysis.module.source.position(crossing.node.start)
+    fail(
+      `what line ${line} accesses is stored before this barrier, and stores become visible when the workgroup ends`,
+      barrier.node,
+    )
+  }
+  const flow = new DataFlow(access)
+  const unsteady = flow.unsteadyBarrier(barrierFunctions(access))
+  if (unsteady !== null)
+    fail(`a barrier depends on ${unsteady.on}, which is not known before all pages are there`, unsteady.node)
+  if (plan.hasJournal) {
+    const local = usedWorkgroupAtomic(access)
+    if (local !== null)
+      fail(
+        'the result of this atomic differs when the workgroup is replayed, but heap atomics that happened do not',
+        local,
+      )
+  }
+}
+
+/** Whether a barrier is to make a store visible to an access of other invocations. */
+function isSeenAcross({ execution }: PagedPlan, event: HeapEvent, barrier: { at: number }): boolean {
+  if (event.kind === 'atomic') return false
+  return execution.events.some((store) => {
+    if (!isWrite(store) || store.kind === 'atomic' || !mayOverlap(store.roots, event.roots)) return false
+    return execution.mayFollow(store, barrier) && execution.mayFollow(barrier, event)
+  })
+}
+
+/** Functions in which a barrier may happen. */
+function barrierFunctions({ functions }: HeapAccess): Set<FunctionInfo> {
+  const found = new Set<FunctionInfo>()
+  for (let size = -1; size !== found.size; ) {
+    size = found.size
+    for (const fn of functions) {
+      const isOne =
+        fn.builtinCalls.some(({ name }) => BARRIERS.has(name)) || fn.calls.some(({ callee }) => found.has(callee))
+      if (isOne) found.add(fn)
+    }
+  }
+  return found
+}
+
+function usedWorkgroupAtomic({ analysis, functions }: HeapAccess): Node | null {
+  for (const fn of functions) {
+    const statements = new Set(callStatements(fn))
+    for (const { name, call } of fn.builtinCalls) {
+      if (!name.startsWith('atomic') || name === 'atomicLoad' || name === 'atomicStore' || statements.has(call))
+        continue
+      const pointer = analysis.typeOf(call.args[0])
+      if (pointer.kind === 'pointer' && pointer.space === 'workgroup') return call
+    }
+  }
+  return null
+}
+
+function callStatements(fn: FunctionInfo): Node[] {
+  const found: Node[] = []
+  walk(fn.node, (node) => {
+    if ('kind' in node && node.kind === 'call statement') found.push(node.call)
+    return true
+  })
+  return found
+}
+
+/** Loops that wait for another invocation never end where that one has to be replayed first. */
+function checkWaiting(access: HeapAccess, plan: PagedPlan, fail: Fail): void {
+  const waiting = new DataFlow(access).waitingLoop(plan.execution.events)
+  if (waiting !== null) fail('this loop waits for another invocation, which may have to be replayed first', waiting)
+}

@@ -1,0 +1,63 @@
+// The functions with which a kernel follows heap pointers: a pointer is a u32, the number of a word from the beginning of the heap,
+// and 0 is null.
+//
+//   loadU32(p)   storeF32(p, v)   loadVec4F(p)   atomicAddU32(p, v)   loadNode(p)   storeNode(p, node)   loadU32(p + Node_left)
+//
+// Here they are declared, so that the analysis knows their types; a paged kernel has them replaced by accesses through the page table.
+
+import { type StructType, sizeOf, structLayout, type Type } from '../../wgsl/index.ts'
+import { F32, I32, type ScalarType, typeText, U32, vector } from '../../wgsl/types.ts'
+
+export interface PointerHelper {
+  readonly name: string
+  /** `load`, `store`, or the atomic function that it stands for. */
+  readonly does: string
+  /** What it loads, stores or works on. */
+  readonly type: Type
+}
+
+const SCALARS: readonly (readonly [string, ScalarType])[] = [
+  ['F32', F32],
+  ['U32', U32],
+  ['I32', I32],
+]
+const ATOMICS = ['Load', 'Store', 'Add', 'Sub', 'Max', 'Min', 'And', 'Or', 'Xor', 'Exchange'] as const
+
+/** All helpers, by name; structs get theirs by their names. */
+export function pointerHelpers(structs: readonly StructType[]): Map<string, PointerHelper> {
+  const helpers: PointerHelper[] = []
+  const both = (suffix: string, type: Type): void => {
+    helpers.push({ name: `load${suffix}`, does: 'load', type }, { name: `store${suffix}`, does: 'store', type })
+  }
+  for (const [suffix, type] of SCALARS) {
+    both(suffix, type)
+    for (const size of [2, 3, 4]) both(`Vec${size}${suffix[0]}`, vector(size, type))
+    if (type === F32) continue
+    for (const op of ATOMICS) helpers.push({ name: `atomic${op}${suffix}`, does: `atomic${op}`, type })
+  }
+  for (const type of structs) both(type.name, type)
+  return new Map(helpers.map((helper) => [helper.name, helper]))
+}
+
+/** Their declarations, and the offset of each field of each struct in words, `Node_left`. The bodies are never run. */
+export function pointerHelpersWgsl(structs: readonly StructType[]): string {
+  const lines = [...pointerHelpers(structs).values()].map(({ name, does, type }) => {
+    const text = typeText(type)
+    const isVoid = does === 'store' || does === 'atomicStore'
+    const hasValue = does !== 'load' && does !== 'atomicLoad'
+    const result = isVoid ? '' : ` -> ${text}`
+    const body = isVoid ? '' : type.kind === 'struct' ? `var v: ${text}; return v;` : `return ${text}();`
+    return `fn ${name}(p: u32${hasValue ? `, v: ${text}` : ''})${result} { ${body} }`
+  })
+  return [...lines, fieldOffsetsWgsl(structs)].join('\n')
+}
+
+/** The constants `Node_left` and `Node_words`, in words. */
+export function fieldOffsetsWgsl(structs: readonly StructType[]): string {
+  return structs
+    .flatMap((type) => [
+      ...structLayout(type).map(({ name, offset }) => `const ${type.name}_${name}: u32 = ${offset / 4}u;`),
+      `const ${type.name}_words: u32 = ${sizeOf(type) / 4}u;`,
+    ])
+    .join('\n')
+}

@@ -1,0 +1,511 @@
+// Rewrites a kernel to go through the page table: every load, store and atomic of heap memory becomes a call of a generated
+// function on an address; pointers become addresses. Everything else stays as the user wrote it.
+//
+//   y[i] += a * x[i];      { let hm_a = hm_at(1u, i, 1u, 0u); hm_keep0(hm_a, hm_ld_f32(hm_a) + (a * hm_ld_f32(hm_at(0u, i, 1u, 1u)))); }
+//   let p = &n[i].key;     let p = hm_ref(2u, i, 3u) + 1u;
+//   *p = 7u;               hm_keep1(hm_null(p, 2u), 7u);
+
+import {
+  type Analysis,
+  type Block,
+  type Call,
+  type Expression,
+  emit,
+  emitSpan,
+  type Fragment,
+  type FunctionInfo,
+  fragmentFor,
+  generated,
+  type Ident,
+  join,
+  type Node,
+  type Source,
+  type Statement,
+  sizeOf,
+  structLayout,
+  type Type,
+  typeText,
+  valueType,
+} from '../../wgsl/index.ts'
+import { type HeapAccess, isHeap, type Roots } from './heap-access.ts'
+import { ATOMIC_OPS, type AtomicOp, HeldStores } from './held-stores.ts'
+import type { PagedPlan } from './paged-plan.ts'
+import type { PagedSite } from './paged-program.ts'
+import { strideWords, TypedAccess, toWords } from './typed-access.ts'
+
+export class Rewriter {
+  readonly typed = new TypedAccess()
+  readonly held: HeldStores
+  readonly sites: PagedSite[] = []
+  private readonly access: HeapAccess
+  private readonly analysis: Analysis
+  private readonly source: Source
+  private readonly plan: PagedPlan
+  private readonly argNames: readonly string[]
+  private readonly siteNumbers = new Map<Node, number>()
+  // Functions that hold stores in registers have a copy for every call, with registers of its own.
+  private readonly copied: ReadonlySet<FunctionInfo>
+  private readonly copies = new Map<FunctionInfo, Fragment[]>()
+  private readonly withBarrier: ReadonlySet<FunctionInfo>
+  private readonly helpers = new Map<string, string>()
+
+  constructor(access: HeapAccess, plan: PagedPlan, argNames: readonly string[]) {
+    this.access = access
+    this.analysis = access.analysis
+    this.source = access.analysis.module.source
+    this.plan = plan
+    this.argNames = argNames
+    this.held = new HeldStores(plan, this.typed)
+    const { events, barriers } = plan.execution
+    const holding = events.filter(({ kind, node }) => kind !== 'load' && !plan.immediate.has(node)).map(({ fn }) => fn)
+    this.copied = plan.hold === 'registers' ? callersOf(access.functions, holding) : new Set()
+    this.withBarrier = callersOf(
+      access.functions,
+      barriers.map(({ fn }) => fn),
+    )
+  }
+
+  /** The functions of the kernel; the entry point comes out as an ordinary function of the same name. */
+  functions(entry: FunctionInfo): ReadonlyMap<FunctionInfo, Fragment> {
+    // The entry point first: it reaches the copies in the order in which their stores happen.
+    const whole = this.function(entry, entry.name)
+    const texts = new Map<FunctionInfo, Fragment>()
+    for (const fn of this.access.functions) {
+      if (fn === entry) texts.set(fn, whole)
+      else texts.set(fn, this.copied.has(fn) ? join(this.copies.get(fn) ?? [], '\n') : this.function(fn, fn.name))
+    }
+    return texts
+  }
+
+  /** Functions that the rewritten code calls. */
+  get wgsl(): string {
+    // The order matters: what is held asks for functions of its own.
+    const held = this.held.wgsl
+    return [...this.helpers.values(), held, this.typed.wgsl].join('\n')
+  }
+
+  private function(fn: FunctionInfo, name: string): Fragment {
+    const f = fragmentFor(this.source, fn.node)
+    const params = fn.node.params.map((param) => {
+      return fragmentFor(this.source, param)`${param.name.text}: ${this.emit(param.type)}`
+    })
+    const result = fn.node.returnType === null ? '' : f` -> ${this.emit(fn.node.returnType)}`
+    return f`fn ${name}(${join(params, ', ')})${result} ${this.emit(fn.node.body)}`
+  }
+
+  private emit(node: Node): Fragment {
+    return emit(this.source, node, this.replace)
+  }
+
+  private readonly replace = (node: Node): Fragment | null => {
+    if (!('kind' in node)) return null
+    switch (node.kind) {
+      case 'for':
+        return this.forLoop(node)
+      case 'while':
+        return this.loop(node, node.body, [node.condition])
+      case 'loop':
+        return this.loop(node, node.body, [])
+      case 'assign':
+      case 'step':
+        return this.assignment(node, 'block')
+      case 'call statement':
+        return this.callStatement(node.call, ';')
+      case 'ident':
+      case 'member':
+      case 'index':
+      case 'unary':
+      case 'paren':
+      case 'call':
+        return this.expression(node)
+      default:
+        return null
+    }
+  }
+
+  // ---- Statements ----
+
+  /** Loops end when something has gone wrong, or they might never; but not loops with barriers, where all have to stay together. */
+  private guard(body: Block): Fragment {
+    const brace = this.source.text.indexOf('{', body.attributes.at(-1)?.end ?? body.start)
+    const rest = emitSpan(this.source, { start: brace + 1, end: body.end }, body.statements, this.replace)
+    const head = emitSpan(this.source, { start: body.start, end: brace + 1 }, body.attributes, this.replace)
+    return generated`${head} if (hm_event != 0u) { break; }${rest}`
+  }
+
+  private loop(node: Statement, body: Block, before: readonly Node[]): Fragment | null {
+    if (this.hasBarrier(node)) return null
+    const guarded = this.guard(body)
+    const replace = (part: Node): Fragment | null => (part === body ? guarded : this.replace(part))
+    const parts = node.kind === 'loop' && node.continuing !== null ? [body, node.continuing] : [...before, body]
+    return emitSpan(this.source, node, parts, replace)
+  }
+
+  private forLoop(node: Statement & { kind: 'for' }): Fragment {
+    const body = this.hasBarrier(node) ? this.emit(node.body) : this.guard(node.body)
+    const parts = [node.init, node.condition, node.update, node.body].filter((part) => part !== null)
+    return emitSpan(this.source, node, parts, (part) => {
+      if (part === node.body) return body
+      if (part !== node.init && part !== node.update) return this.replace(part)
+      const statement = part as Statement
+      if (statement.kind === 'assign' || statement.kind === 'step') return this.assignment(statement, 'header')
+      if (statement.kind === 'call statement') return this.callStatement(statement.call, '')
+      return this.replace(part)
+    })
+  }
+
+  private hasBarrier(node: Statement): boolean {
+    const { start, end } = node
+    return (
+      this.plan.execution.barriers.some(({ fn, node: call }) => {
+        return fn.node.start <= start && end <= fn.node.end && start <= call.start && call.end <= end
+      }) || this.callsWithin(node).some((callee) => this.withBarrier.has(callee))
+    )
+  }
+
+  private callsWithin({ start, end }: Statement): FunctionInfo[] {
+    return [...this.access.functions].flatMap(({ calls }) =>
+      calls.filter(({ call }) => start <= call.start && call.end <= end).map(({ callee }) => callee),
+    )
+  }
+
+  private assignment(s: Statement & { kind: 'assign' | 'step' }, where: 'block' | 'header'): Fragment | null {
+    const { target } = s
+    const semicolon = where === 'block' ? ';' : ''
+    if (target === null) {
+      const atomic = s.kind === 'assign' ? asCall(s.value) : null
+      return atomic === null ? null : this.deferred(atomic, semicolon)
+    }
+    if (!this.access.isPlace(target)) return null
+    const f = fragmentFor(this.source, s)
+    const type = valueType(this.analysis.typeOf(target))
+    const site = this.site(target, 'store', this.access.rootsOf(target))
+    if (s.kind === 'assign' && s.op === '=') {
+      const address = this.address(target, site)
+      const value = this.emit(s.value)
+      return f`${this.held.store(type)}(${address}, ${value})${semicolon}`
+    }
+    const address = this.address(target, site)
+    const op = s.kind === 'assign' ? s.op.slice(0, -1) : s.op[0]
+    const value = s.kind === 'assign' ? this.emit(s.value) : generated`1`
+    const load = this.typed.load(type, this.flags(target))
+    const store = this.held.store(type)
+    if (where === 'block') return f`{ let hm_a = ${address}; ${store}(hm_a, ${load}(hm_a) ${op} (${value})); }`
+    // The header of a `for` has room for a call only.
+    const operand = s.kind === 'assign' ? typeText(valueType(this.analysis.typeOf(s.value))) : typeText(type)
+    const name = `hm_update${this.helpers.size}`
+    const operandType = operand.startsWith('abstract') ? typeText(type) : operand
+    this.helpers.set(name, `fn ${name}(a: u32, v: ${operandType}) { ${store}(a, ${load}(a) ${op} v); }`)
+    return f`${name}(${address}, ${value})`
+  }
+
+  private callStatement(call: Call, semicolon: string): Fragment | null {
+    const waiting = this.deferred(call, semicolon)
+    if (waiting !== null) return waiting
+    const replaced = this.call(call)
+    return replaced === null ? null : generated`${replaced}${semicolon}`
+  }
+
+  /** A store or atomic without result as a statement; null if the call is none, or happens at once. */
+  private deferred(call: Call, semicolon: string): Fragment | null {
+    const f = fragmentFor(this.source, call)
+    const helper = this.access.helperOf(call)
+    const what = this.atomicOf(call)
+    if (helper?.does === 'store') {
+      const address = this.reach(call, helper.type, true)
+      const value = this.emit(call.args[1])
+      return f`${this.held.store(helper.type)}(${address}, ${value})${semicolon}`
+    }
+    if (what === null || this.plan.immediate.has(call) || what.op === 'atomicLoad') return null
+    const address = what.address()
+    const value = this.emit(call.args[1])
+    if (what.op === 'atomicStore') return f`${this.held.store(what.type)}(${address}, ${value})${semicolon}`
+    const op = ATOMIC_OPS.find((name) => what.op === `atomic${name}`)!
+    return f`${this.held.atomic(what.type, op)}(${address}, ${value})${semicolon}`
+  }
+
+  // ---- Expressions ----
+
+  private expression(e: Expression): Fragment | null {
+    if (this.access.isPlace(e)) {
+      const f = fragmentFor(this.source, e)
+      const site = this.site(e, 'load', this.access.rootsOf(e))
+      return f`${this.typed.load(valueType(this.analysis.typeOf(e)), this.flags(e))}(${this.address(e, site)})`
+    }
+    if (e.kind === 'call') return this.call(e)
+    if (e.kind === 'ident') return this.typeName(e)
+    if (e.kind === 'unary' && e.op === '&' && this.access.isPointer(e)) return this.pointer(e)
+    return null
+  }
+
+  /** `ptr<storage, T>` becomes the type of addresses, or of ranges of them. */
+  private typeName(e: Ident): Fragment | null {
+    const [space, target] = e.template
+    const isStorage = e.name === 'ptr' && space?.kind === 'ident' && space.name === 'storage'
+    if (!isStorage || this.analysis.declarationOf(e) !== null) return null
+    return fragmentFor(this.source, e)`${this.isRuntimeArrayName(target) ? 'vec2<u32>' : 'u32'}`
+  }
+
+  private isRuntimeArrayName(e: Expression): boolean {
+    if (e.kind !== 'ident') return false
+    const declaration = this.analysis.declarationOf(e)
+    if (declaration?.kind === 'type') return isRuntimeArray(declaration.type)
+    return e.name === 'array' && e.template.length === 1
+  }
+
+  /** The address of a place, with the checks of an access. */
+  private address(e: Expression, site: number): Fragment {
+    return this.place(e, site, true)
+  }
+
+  /** `isAccess`: the place is loaded or stored now; otherwise a pointer to it is made, which may never be used. */
+  private place(e: Expression, site: number, isAccess: boolean): Fragment {
+    const f = fragmentFor(this.source, e)
+    switch (e.kind) {
+      case 'paren':
+        return this.place(e.inner, site, isAccess)
+      case 'unary':
+        return this.target(e.operand, site, isAccess)
+      case 'index': {
+        const whole = pointedAt(this.analysis.typeOf(e.base))
+        const index = this.index(e.index)
+        if (whole.kind === 'array' && whole.count === 'runtime') {
+          const stride = strideWords(whole.element)
+          const arg = this.wholeArgument(e.base)
+          if (arg === undefined) return f`hm_at_span(${this.span(e.base)}, ${index}, ${stride}u, ${site}u)`
+          return isAccess ? f`hm_at(${arg}u, ${index}, ${stride}u, ${site}u)` : f`hm_ref(${arg}u, ${index}, ${stride}u)`
+        }
+        const { count, stride } = partsOf(whole)
+        const base = this.base(e.base, site, isAccess)
+        const known = this.analysis.constantOf(e.index)
+        if (typeof known === 'number' && known >= 0 && known < count) return f`${base} + ${known * stride}u`
+        return f`${base} + hm_in(${index}, ${count}u, ${stride}u, ${site}u)`
+      }
+      case 'member': {
+        const whole = pointedAt(this.analysis.typeOf(e.base))
+        const base = this.base(e.base, site, isAccess)
+        return f`${base} + ${memberWords(whole, e.name.text)}u`
+      }
+      default:
+        throw new TypeError(`${e.kind} is no place in the heap`)
+    }
+  }
+
+  /** The address of what a member or element is a part of: a place, or what a pointer points to. */
+  private base(e: Expression, site: number, isAccess: boolean): Fragment {
+    return this.access.isPointer(e) ? this.target(e, site, isAccess) : this.place(e, site, isAccess)
+  }
+
+  private target(pointer: Expression, site: number, isAccess: boolean): Fragment {
+    if (pointer.kind === 'paren') return this.target(pointer.inner, site, isAccess)
+    // `*&x[i]` is x[i].
+    if (pointer.kind === 'unary' && pointer.op === '&') return this.place(pointer.operand, site, isAccess)
+    const f = fragmentFor(this.source, pointer)
+    return isAccess ? f`hm_null(${this.pointer(pointer)}, ${site}u)` : this.pointer(pointer)
+  }
+
+  /** A pointer as a value: an address, or a range of them for a runtime-sized array. */
+  private pointer(e: Expression): Fragment {
+    if (isRuntimeArray(pointedAt(this.analysis.typeOf(e)))) return this.span(e)
+    if (e.kind === 'paren') return generated`(${this.pointer(e.inner)})`
+    if (e.kind !== 'unary' || e.op !== '&') return this.emit(e)
+    const site = this.site(e, 'address', this.access.rootsOf(e))
+    return this.place(e.operand, site, false)
+  }
+
+  /** The range of a runtime-sized array, given as a place or as a pointer. */
+  private span(e: Expression): Fragment {
+    const arg = this.wholeArgument(e)
+    if (arg !== undefined) return fragmentFor(this.source, e)`hm_span(${arg}u)`
+    if (e.kind === 'paren') return this.span(e.inner)
+    return e.kind === 'unary' ? this.span(e.operand) : this.emit(e)
+  }
+
+  /** The argument that `x`, `&x`, `*&x` or `(x)` are. */
+  private wholeArgument(e: Expression): number | undefined {
+    if (e.kind === 'paren') return this.wholeArgument(e.inner)
+    if (e.kind === 'unary' && (e.op === '&' || e.op === '*')) return this.wholeArgument(e.operand)
+    return this.access.argumentOf(e)
+  }
+
+  private index(e: Expression): Fragment {
+    const type = typeText(valueType(this.analysis.typeOf(e)))
+    const f = fragmentFor(this.source, e)
+    if (type === 'abstract-int') return f`${(this.analysis.constantOf(e) as number) >>> 0}u`
+    return type === 'i32' ? f`hm_u(${this.emit(e)})` : this.emit(e)
+  }
+
+  private call(e: Call): Fragment | null {
+    const f = fragmentFor(this.source, e)
+    const helper = this.access.helperOf(e)
+    if (helper?.does === 'load') {
+      return f`${this.typed.load(helper.type, this.flags(e))}(${this.reach(e, helper.type, false)})`
+    }
+    const atomic = this.atomicOf(e)
+    if (atomic !== null) return this.immediate(e, atomic)
+    const callee = this.access.calleeOf(e)
+    if (callee !== null) {
+      const args = e.args.map((arg) => (this.access.isPointer(arg) ? this.pointer(arg) : this.emit(arg)))
+      return f`${this.nameOf(callee)}(${join(args, ', ')})`
+    }
+    if (
+      e.callee.name === 'arrayLength' &&
+      this.analysis.declarationOf(e.callee) === null &&
+      this.access.isPointer(e.args[0])
+    ) {
+      const arg = this.wholeArgument(e.args[0])
+      return arg === undefined ? f`(${this.span(e.args[0])}).y` : f`hm_launch.args[${arg}u].y`
+    }
+    return null
+  }
+
+  /** The name of a function at a call; one that holds stores in registers gets a copy for the call. */
+  private nameOf(callee: FunctionInfo): string {
+    if (!this.copied.has(callee)) return callee.name
+    const copies = this.copies.get(callee) ?? []
+    this.copies.set(callee, copies)
+    const name = copies.length === 0 ? callee.name : `hm_${callee.name}_${copies.length}`
+    // The place is taken first: numbers follow the order of calls, not of nesting.
+    const k = copies.push(generated``) - 1
+    copies[k] = this.function(callee, name)
+    return name
+  }
+
+  private reach(call: Call, type: Type, isWrite: boolean): Fragment {
+    const site = this.site(call, isWrite ? 'store' : 'load', new Set())
+    return fragmentFor(
+      this.source,
+      call,
+    )`hm_reach(${this.emit(call.args[0])}, ${sizeOf(type) / 4}u, ${String(isWrite)}, ${site}u)`
+  }
+
+  /** What an atomic function does to the heap; null for every other call. */
+  private atomicOf(e: Call): { op: string; type: Type; address: () => Fragment } | null {
+    const helper = this.access.helperOf(e)
+    if (helper?.does.startsWith('atomic')) {
+      return {
+        op: helper.does,
+        type: helper.type,
+        address: () => this.reach(e, helper.type, helper.does !== 'atomicLoad'),
+      }
+    }
+    const isBuiltin = e.callee.name.startsWith('atomic') && this.analysis.declarationOf(e.callee) === null
+    if (!isBuiltin || !this.access.isPointer(e.args[0])) return null
+    const store = pointedAt(this.analysis.typeOf(e.args[0]))
+    const type = store.kind === 'atomic' ? store.element : store
+    const address = (): Fragment => {
+      return this.target(e.args[0], this.site(e, 'atomic', this.access.rootsOf(e.args[0])), true)
+    }
+    return { op: e.callee.name, type, address }
+  }
+
+  /** An atomic that happens at once, and at most once. */
+  private immediate(e: Call, { op, type, address }: { op: string; type: Type; address: () => Fragment }): Fragment {
+    const f = fragmentFor(this.source, e)
+    const place = address()
+    if (op === 'atomicLoad')
+      return f`${this.typed.load(type, { seeing: false, noted: this.plan.immediate.has(e) })}(${place})`
+    const values = e.args.slice(1).map((arg) => this.emit(arg))
+    return f`${this.onceFunction(op, type)}(${join([place, ...values], ', ')})`
+  }
+
+  private onceFunction(op: string, type: Type): string {
+    const element = typeText(type)
+    const name = `hm_once_${op}_${element}`
+    if (this.helpers.has(name)) return name
+    const cast = (word: string): string => (element === 'u32' ? word : `bitcast<${element}>(${word})`)
+    const [bits] = toWords(type, 'v')
+    if (op === 'atomicCompareExchangeWeak') {
+      this.helpers.set(name, exchangeFunction(name, element, cast, toWords(type, 'old')[0], bits))
+      return name
+    }
+    if (op === 'atomicStore') {
+      const body = `hm_put(p, ${bits}); hm_note(0u);`
+      this.helpers.set(
+        name,
+        `fn ${name}(a: u32, v: ${element}) { ${ONCE_HEAD('_ = hm_replay(); return;', 'return;', 1)} ${body} }`,
+      )
+      return name
+    }
+    const operation = this.held.operation(type, ATOMIC_OPS.find((each) => op === `atomic${each}`) as AtomicOp)
+    const body = `let r = ${operation}(p, ${bits}); hm_note(r); return ${cast('r')};`
+    const head = ONCE_HEAD(`return ${cast('hm_replay()')};`, `return ${element}();`, 1)
+    this.helpers.set(name, `fn ${name}(a: u32, v: ${element}) -> ${element} { ${head} ${body} }`)
+    return name
+  }
+
+  private flags(node: Node): { seeing: boolean; noted: boolean } {
+    return { seeing: this.plan.seeing.has(node), noted: this.plan.noted.has(node) }
+  }
+
+  private site(node: Node, kind: PagedSite['kind'], roots: Roots): number {
+    const known = this.siteNumbers.get(node)
+    if (known !== undefined) return known
+    const [root] = roots
+    const arg = roots.size === 1 && root >= 0 ? this.argNames[root] : null
+    const site = this.sites.push({ ...this.source.position(node.start), kind, arg }) - 1
+    this.siteNumbers.set(node, site)
+    return site
+  }
+}
+
+/** What comes before an atomic: in a replay, its result; after a miss or without room for a note, nothing. */
+const ONCE_HEAD = (replay: string, nothing: string, words: number): string =>
+  `if (hm_event == 0u && hm_is_replay()) { ${replay} } let p = hm_w(a); if (!hm_has_room(${words}u)) { ${nothing} }`
+
+function exchangeFunction(
+  name: string,
+  element: string,
+  cast: (word: string) => string,
+  old: string,
+  bits: string,
+): string {
+  const result = `HmExchanged_${element}`
+  const replay = `let was = hm_replay(); return ${result}(${cast('was')}, hm_replay() != 0u);`
+  return `struct ${result} { old_value: ${element}, exchanged: bool }
+fn ${name}(a: u32, old: ${element}, v: ${element}) -> ${result} {
+  ${ONCE_HEAD(replay, `return ${result}();`, 2)}
+  let r = atomicCompareExchangeWeak(&hm_pool[p], ${old}, ${bits});
+  if (r.exchanged) { hm_dirty[p >> hm_page_bits] = 1u; }
+  hm_note(r.old_value);
+  hm_note(select(0u, 1u, r.exchanged));
+  return ${result}(${cast('r.old_value')}, r.exchanged);
+}`
+}
+
+/** Functions that are among some, or call one of them, directly or not. */
+function callersOf(all: ReadonlySet<FunctionInfo>, some: readonly FunctionInfo[]): Set<FunctionInfo> {
+  const found = new Set(some)
+  for (let size = -1; size !== found.size; ) {
+    size = found.size
+    for (const fn of all) if (fn.calls.some(({ callee }) => found.has(callee))) found.add(fn)
+  }
+  return found
+}
+
+/** What a place holds, or a pointer points to. */
+function pointedAt(type: Type): Type {
+  return isHeap(type, 'pointer') || isHeap(type, 'reference') ? type.store : type
+}
+
+function isRuntimeArray(type: Type): boolean {
+  return type.kind === 'array' && type.count === 'runtime'
+}
+
+/** How many elements an array, vector or matrix has, and words from one to the next. */
+function partsOf(type: Type): { count: number; stride: number } {
+  if (type.kind === 'array') return { count: type.count as number, stride: strideWords(type.element) }
+  if (type.kind === 'matrix') return { count: type.columns, stride: type.rows === 2 ? 2 : 4 }
+  if (type.kind === 'vector') return { count: type.size, stride: 1 }
+  throw new TypeError(`${typeText(type)} has no elements`)
+}
+
+function memberWords(type: Type, name: string): number {
+  if (type.kind === 'struct') return structLayout(type).find((member) => member.name === name)!.offset / 4
+  return 'xyzwrgba'.indexOf(name) % 4
+}
+
+function asCall(e: Expression): Call | null {
+  if (e.kind === 'paren') return asCall(e.inner)
+  return e.kind === 'call' ? e : null
+}
