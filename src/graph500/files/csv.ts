@@ -3,9 +3,8 @@
 
 import { VERTICES_MAX } from '../edge-list.ts'
 import { EdgeBuilder } from './edge-builder.ts'
-import type { EdgeParser } from './formats.ts'
-import { badVertex, type Line, shorten } from './line-reader.ts'
-import { isRemark } from './snap.ts'
+import type { EdgeParser } from './edge-parser.ts'
+import { badVertex, isRemark, type Line, shorten } from './line-reader.ts'
 
 const SEPARATORS = [',', ';', '\t'] as const
 

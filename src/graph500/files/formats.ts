@@ -1,19 +1,13 @@
 // The formats in which graphs are published, and how a file says which one it is in.
 
-import type { EdgeList } from '../edge-list.ts'
 import { csvParser } from './csv.ts'
-import type { Line } from './line-reader.ts'
+import type { EdgeParser } from './edge-parser.ts'
+import { isRemark, type Line } from './line-reader.ts'
 import { MATRIX_MARKET_BANNER, matrixMarketParser } from './matrix-market.ts'
-import { isRemark, snapParser } from './snap.ts'
+import { snapParser } from './snap.ts'
 
 export const GRAPH_FORMATS = ['snap', 'matrix-market', 'csv'] as const
 export type GraphFormat = (typeof GRAPH_FORMATS)[number]
-
-/** Takes the lines of a file one by one, and has a list of edges in the end. Throws GraphFileErrors. */
-export interface EdgeParser {
-  line(line: Line): void
-  end(): EdgeList
-}
 
 /** A parser for a file in a format. */
 export function makeParser(format: GraphFormat, path: string): EdgeParser {

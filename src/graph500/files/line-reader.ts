@@ -92,6 +92,11 @@ export class Line {
   }
 }
 
+/** Whether a line that begins with this byte is a remark, in formats that have them. */
+export function isRemark(code: number): boolean {
+  return code === 0x23 /* # */ || code === 0x25 /* % */
+}
+
 /** The message for a word that is no vertex. */
 export function badVertex(word: string): string {
   return `${shorten(word)} is no vertex, wanted a whole number below ${VERTICES_MAX}`

@@ -8,7 +8,7 @@
 //   4 3 1.25
 
 import { EdgeBuilder } from './edge-builder.ts'
-import type { EdgeParser } from './formats.ts'
+import type { EdgeParser } from './edge-parser.ts'
 import { GraphFileError } from './graph-file-error.ts'
 import { type Line, shorten } from './line-reader.ts'
 

@@ -1,7 +1,8 @@
 // A graph from a file: `--graph FILE`. Start here for the formats; each has a file of its own.
 
 import type { EdgeList } from '../edge-list.ts'
-import { detectFormat, type EdgeParser, type GraphFormat, makeParser } from './formats.ts'
+import type { EdgeParser } from './edge-parser.ts'
+import { detectFormat, type GraphFormat, makeParser } from './formats.ts'
 import { GraphFileError } from './graph-file-error.ts'
 import { type Line, readLines } from './line-reader.ts'
 

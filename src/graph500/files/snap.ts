@@ -2,8 +2,8 @@
 // follows on the line, such as a weight or a time, is not needed.
 
 import { EdgeBuilder } from './edge-builder.ts'
-import type { EdgeParser } from './formats.ts'
-import type { Line } from './line-reader.ts'
+import type { EdgeParser } from './edge-parser.ts'
+import { isRemark, type Line } from './line-reader.ts'
 
 export function snapParser(): EdgeParser {
   const builder = new EdgeBuilder()
@@ -14,9 +14,4 @@ export function snapParser(): EdgeParser {
     },
     end: () => builder.finish(),
   }
-}
-
-/** Whether a line that begins with this byte is a remark. */
-export function isRemark(code: number): boolean {
-  return code === 0x23 /* # */ || code === 0x25 /* % */
 }
