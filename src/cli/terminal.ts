@@ -1,7 +1,9 @@
 // What the commands print on: lines of limited width, with colour where somebody will see it.
 
-/** Widest line that is printed; narrower terminals wrap. */
+/** Widest line that is printed. */
 export const COLUMNS_MAX = 100
+/** Narrower terminals wrap for themselves. */
+const COLUMNS_MIN = 40
 
 /** Colours and the like, as SGR parameters of ECMA-48. */
 export const STYLES = {
@@ -22,6 +24,7 @@ export type Style = keyof typeof STYLES
 export interface OutputStream {
   write(text: string): unknown
   readonly isTTY?: boolean | undefined
+  readonly columns?: number | undefined
 }
 
 export class Terminal {
@@ -33,14 +36,29 @@ export class Terminal {
     this.color = color
   }
 
-  /** Prints a line, without the spaces at its end. */
-  line(text = ''): void {
-    this.#stream.write(`${text.trimEnd()}\n`)
+  /** Columns that a line may have. */
+  get columns(): number {
+    return Math.max(COLUMNS_MIN, Math.min(COLUMNS_MAX, this.#stream.columns ?? COLUMNS_MAX))
   }
 
-  /** Prints a paragraph, wrapped between the indent and the widest column. */
+  /** Somebody sits before it, and lines may change. */
+  get isWatched(): boolean {
+    return this.#stream.isTTY === true
+  }
+
+  /** Prints a line, without the spaces at its end. */
+  line(text = ''): void {
+    this.write(`${text.trimEnd()}\n`)
+  }
+
+  /** Prints a text as it is. */
+  write(text: string): void {
+    this.#stream.write(text)
+  }
+
+  /** Prints a paragraph, wrapped between the indent and the last column. */
   paragraph(text: string, indent: number): void {
-    for (const line of wrap(text, COLUMNS_MAX - indent)) this.line(' '.repeat(indent) + line)
+    for (const line of wrap(text, this.columns - indent)) this.line(' '.repeat(indent) + line)
   }
 
   /** The text in a style, if this terminal shows any. Its width stays the same. */

@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest'
-import { runCommand } from './commands.ts'
 import { COLUMNS_MAX, Terminal } from './terminal.ts'
 import { tour } from './tour.ts'
 
@@ -78,37 +77,5 @@ describe('tour', () => {
     const lines = runTour()
     expect(lines.join('\n')).toMatch(/driver hears +UNMAP pages 0 to 7 +0 pages of RAM, 0 of device memory/)
     expect(runTour()).toEqual(lines)
-  })
-})
-
-describe('runCommand()', () => {
-  async function run(...argv: string[]): Promise<{ status: number; out: string; err: string }> {
-    const out = collect()
-    const err = collect()
-    const status = await runCommand(argv, out.terminal, err.terminal)
-    return { status, out: out.lines().join('\n'), err: err.lines().join('\n') }
-  }
-
-  test('runs the tour', async () => {
-    const { status, out, err } = await run('tour')
-    expect([status, err]).toEqual([0, ''])
-    expect(out).toContain("A page's life")
-  })
-
-  test.each([[[]], [['help']], [['--help']], [['-h']]])('lists the commands for %j', async (argv) => {
-    const { status, out } = await run(...argv)
-    expect(status).toBe(0)
-    expect(out).toMatch(/hetmem tour {2,}\S/)
-    expect(out).toMatch(/hetmem help {2,}\S/)
-  })
-
-  test('says what is wrong with a call, on the other stream, and returns 2', async () => {
-    expect(await run('toru')).toEqual({
-      status: 2,
-      out: '',
-      err: 'hetmem: there is no command toru; try hetmem help',
-    })
-    expect((await run('tour', 'fast')).status).toBe(2)
-    expect((await run('constructor')).status).toBe(2)
   })
 })
