@@ -12,7 +12,13 @@ import { duration, runCaptured } from './process.mjs'
 export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
 
 const COMPILED = ['src', 'conformance', 'bench', 'examples', 'scripts', 'test/model'] // the include list of tsconfig.build.json
-const CONFIGURATION = ['tsconfig.json', 'tsconfig.build.json', 'package.json', 'package-lock.json']
+const CONFIGURATION = [
+  'tsconfig.json',
+  'tsconfig.build.json',
+  'package.json',
+  'package-lock.json',
+  'scripts/bundle.mjs',
+]
 const DIST = join(ROOT, 'dist')
 const BUILT_FROM = join(DIST, '.built-from') // fingerprint of the sources of the last good build
 const CACHE = join(ROOT, '.cache')
@@ -33,7 +39,7 @@ export async function install() {
   })
 }
 
-/** Compiles into dist, with all types checked. `clean` starts from nothing. */
+/** Compiles into dist, with all types checked, and makes lib of it. `clean` starts from nothing. */
 export async function build({ clean = false } = {}) {
   if (!clean && isBuilt()) return
   await oneAtATime(async () => {
@@ -46,7 +52,25 @@ export async function build({ clean = false } = {}) {
     const { status, output } = await withProgress('building', () => runCaptured(process.execPath, args, { cwd: ROOT }))
     if (status !== 0) throw new SetupError(`${output}\nthe build failed`)
     removeStaleOutput(DIST)
+    await bundleEngine()
+    const { bundle } = await import('./bundle.mjs') // its packages are installed by now
+    await bundle(ROOT)
     writeFileSync(BUILT_FROM, fingerprint)
+  })
+}
+
+/** The thread of a live engine as one file: a heap opens in half the time of loading its modules one by one. */
+async function bundleEngine() {
+  const { build: bundle } = await import('esbuild')
+  const program = join(DIST, 'src/heap/live/engine-worker')
+  await bundle({
+    entryPoints: [`${program}.js`],
+    outfile: `${program}.bundle.js`,
+    bundle: true,
+    format: 'esm',
+    platform: 'node',
+    packages: 'external',
+    logLevel: 'error',
   })
 }
 
@@ -72,7 +96,9 @@ function runNpm(args) {
 }
 
 function isBuilt() {
-  return existsSync(BUILT_FROM) && readFileSync(BUILT_FROM, 'utf8') === sourceFingerprint()
+  return (
+    existsSync(BUILT_FROM) && existsSync(join(ROOT, 'lib')) && readFileSync(BUILT_FROM, 'utf8') === sourceFingerprint()
+  )
 }
 
 /** Changes when a source file appears, goes, or is written. Reads names, sizes and times only. */

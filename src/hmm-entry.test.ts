@@ -106,7 +106,7 @@ describe('hetmem/hmm', () => {
 
   it('is what the package exports under that name', () => {
     const { exports } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
-    expect(exports['./hmm']).toEqual({ types: './dist/src/hmm-entry.d.ts', default: './dist/src/hmm-entry.js' })
+    expect(exports['./hmm']).toEqual({ types: './lib/hmm.d.ts', default: './lib/hmm.js' })
   })
 
   it('has the older designs under names of their own', () => {

@@ -13,6 +13,9 @@ const ROOT = resolve(import.meta.dirname, '../..')
 /** The folder of the project; its pages are in `pages`. */
 export const PROJECT = join(ROOT, '.cache/browser-project')
 
+/** The package in it. */
+export const PACKAGE = join(PROJECT, 'node_modules/hetmem')
+
 export default async function makeProject(): Promise<void> {
   await build()
   rmSync(PROJECT, { recursive: true, force: true })
@@ -22,19 +25,16 @@ export default async function makeProject(): Promise<void> {
     JSON.stringify({ name: 'browser-project', private: true, type: 'module' }),
   )
   cpSync(join(import.meta.dirname, 'pages'), join(PROJECT, 'pages'), { recursive: true })
-  const [{ filename }] = JSON.parse(
-    await npm(ROOT, 'pack', '--json', '--ignore-scripts', '--pack-destination', PROJECT),
-  )
-  await npm(PROJECT, 'install', '--offline', '--ignore-scripts', '--no-audit', '--no-fund', `./${filename}`)
+  const [{ filename }] = JSON.parse(await npm('pack', '--json', '--ignore-scripts', '--pack-destination', PROJECT))
+  // What it depends on is found further up, in the packages of this repository.
+  mkdirSync(PACKAGE, { recursive: true })
+  await run('tar', ['-xzf', join(PROJECT, filename), '--strip-components=1', '-C', PACKAGE])
 }
 
-async function npm(cwd: string, ...args: string[]): Promise<string> {
+async function npm(...args: string[]): Promise<string> {
   const cli = process.env['npm_execpath']
   const isNpm = cli?.endsWith('npm-cli.js') === true
   const [file, first] = isNpm ? [process.execPath, [cli]] : ['npm', []]
-  const { stdout } = await run(file, [...first, ...args], {
-    cwd,
-    shell: !isNpm && process.platform === 'win32',
-  })
+  const { stdout } = await run(file, [...first, ...args], { cwd: ROOT, shell: !isNpm && process.platform === 'win32' })
   return stdout
 }
