@@ -42,6 +42,7 @@ import {
   Residency,
   type UnfreedArray,
 } from './receipts.ts'
+import type { Room } from './room.ts'
 import { type Scope, Scopes } from './scope.ts'
 
 /** What is going to be done with memory: reading, or reading and writing. */
@@ -66,6 +67,8 @@ export interface HeapParts {
   readonly mode: HeapMode
   readonly arena: Arena
   readonly port: EnginePort
+  /** Where arrays get their room from besides the arena. Default: there is always enough. */
+  readonly room?: Room
   readonly unfreed: UnfreedOption
   readonly onNotice: (text: string) => void
   /** Resolves when nothing of the heap is left that was not in the engine's hands. Default: at once. */
@@ -77,6 +80,7 @@ export class Heap {
   readonly mode: HeapMode
   readonly #arena: Arena
   readonly #port: EnginePort
+  readonly #room: Room | null
   readonly #allocations: Allocations
   readonly #scopes: Scopes
   readonly #unfreed: UnfreedOption
@@ -86,10 +90,11 @@ export class Heap {
   #closing: Promise<CloseReceipt> | null = null
 
   /** @internal Use openHeap. */
-  constructor({ mode, arena, port, unfreed, onNotice, whenGone }: HeapParts) {
+  constructor({ mode, arena, port, room, unfreed, onNotice, whenGone }: HeapParts) {
     this.mode = mode
     this.#arena = arena
     this.#port = port
+    this.#room = room ?? null
     this.#allocations = new Allocations(arena)
     this.#scopes = new Scopes({
       allocationOf: (view) => this.#allocations.find(view),
@@ -377,6 +382,12 @@ export class Heap {
     const typeName = type.name as ArrayTypeName
     const allocation: Allocation = { id, name, type: typeName, length, nbytes, readOnly, segment, page, npages }
     const addr = allocationAddr(allocation)
+    try {
+      this.#room?.take(addr, npages, what)
+    } catch (error) {
+      this.#arena.free(segment, page, npages)
+      throw error
+    }
     this.#map({ id, name, type: typeName, length, nbytes, readOnly, addr, npages, nstale })
     const array = makeArray(type, segment.buffer, page * PAGE_SIZE, length)
     this.#allocations.add(allocation, array)
@@ -394,9 +405,12 @@ export class Heap {
   #free(allocation: Allocation): void {
     this.#allocations.remove(allocation)
     const { id, segment, page, npages } = allocation
+    this.#room?.free(npages)
     this.#port.call('unmap', { id }, (reply) => {
-      if (reply.ok) this.#arena.free(segment, page, npages)
-      else this.#onNotice(`hetmem: freeing ${describeAllocation(allocation)} failed: ${reply.failure.message}`)
+      if (reply.ok) {
+        this.#room?.unmapped(allocationAddr(allocation), npages)
+        this.#arena.free(segment, page, npages)
+      } else this.#onNotice(`hetmem: freeing ${describeAllocation(allocation)} failed: ${reply.failure.message}`)
     })
   }
 

@@ -165,7 +165,14 @@ class Program {
   /** Takes over whose the pages of an array are. */
   async look(known: Known): Promise<void> {
     const { runs } = await this.fixture.heap.where(known.array)
-    const owners = { cpu: 'own', shared: 'shared', device: 'away', system: 'away', swap: 'away', moving: 'away' } as const
+    const owners = {
+      cpu: 'own',
+      shared: 'shared',
+      device: 'away',
+      system: 'away',
+      swap: 'away',
+      moving: 'away',
+    } as const
     known.owners.splice(0, known.owners.length, ...runs.flatMap(({ place, pages }) => Array(pages).fill(owners[place])))
   }
 

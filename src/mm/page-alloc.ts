@@ -22,6 +22,8 @@ import { VM_FAULT_OOM, VM_FAULT_RETRY } from './vm-fault.ts'
 
 /** Pages that one attempt at reclaim looks at (`SWAP_CLUSTER_MAX`). */
 const RECLAIM_BATCH = 32
+/** The same where writes take their time: whoever waits for one gets many for the same wait. */
+const RECLAIM_BATCH_SLOW = 512 // pages, 2 MiB
 
 /**
  * A frame for the page at `addr` of `mm`: one reference, contents undefined. Reclaims if memory is short.
@@ -70,8 +72,8 @@ function allocFrame(sys: System, space: number, addr: Addr, fromReserve: boolean
 /** Reclaims until a frame may be taken. False if there is none: `sys.waitFor` is set if writing to swap will free some. */
 function makeRoom(sys: System, floor: number): boolean {
   const { swap } = sys
-  const ninFlight = swap === null ? 0 : swap.inFlight.size
-  if (ninFlight < RECLAIM_BATCH) sys.reclaim(RECLAIM_BATCH)
+  const isSlow = swap?.device.isSynchronous === false
+  if (swap === null || swap.inFlight.size < RECLAIM_BATCH) sys.reclaim(isSlow ? RECLAIM_BATCH_SLOW : RECLAIM_BATCH)
   if (sys.nfree > floor) return true
   if (swap !== null && swap.inFlight.size > 0) {
     sys.waitFor = swap.progress

@@ -25,6 +25,7 @@ import type { Tracer } from '../../trace/tracer.ts'
 import type { ArrayTable } from '../engine/array-table.ts'
 import { entryFlags } from '../engine/hand-over.ts'
 import type { WaitingTouch } from '../engine/protocol.ts'
+import { isSwapCached, isSwapped } from '../engine/swapped.ts'
 import { FaultWindows } from './fault-windows.ts'
 
 /** Faults on one page that may end without the access being possible. Hardware would go on forever. */
@@ -139,7 +140,7 @@ export class FaultServer {
 
   /** Tries to answer a touch. Returns null if that is done. */
   #attempt(touch: Touch): Wait | null {
-    const { mm, mmu, arrays, giveUp } = this.#site
+    const { mm, mmu, giveUp } = this.#site
     const { addr, write } = touch
     if (mm.vmaLookup(addr) === null) this.#site.takeCalls()
     const vma = mm.vmaLookup(addr)
@@ -162,8 +163,8 @@ export class FaultServer {
       giveUp(this.#describe(touch, this.#site.explain(vmFaultToErrno(fault, true), addr)))
     }
     if (until === null) return null
-    const device = arrays.at(addr)
-    return { until, reason: device === undefined ? 'a page on its way' : 'a page that is with a device' }
+    if (isSwapped(mm, addr)) return { until, reason: 'a page that is in swap' }
+    return { until, reason: entryFlags(mm, addr) === 0 ? 'room in memory' : 'a page that is with a device' }
   }
 
   /** Makes the access possible, and those to the pages around it. Returns VM_FAULT_* bits. */
@@ -186,8 +187,8 @@ export class FaultServer {
   }
 
   /**
-   * Installs what can be had at once: pages that are here, and new ones up to `end`; what a device has brought along goes on
-   * behind that. What is elsewhere stays, unless it is touched.
+   * Installs what can be had at once: pages that are here, and new ones up to `end`; what a device or swap has brought along
+   * goes on behind that. What is elsewhere stays, unless it is touched.
    */
   #faultAround(vma: Vma, start: Addr, end: Addr): void {
     const { mm, mmu } = this.#site
@@ -196,8 +197,9 @@ export class FaultServer {
     for (let addr = start; addr < limit; addr += PAGE_SIZE) {
       const isInstalled = mmu.isInstalled(addr)
       const flags = entryFlags(mm, addr)
-      if (addr >= end && (isInstalled || !ptePresent(flags))) return
-      if (isInstalled || (flags !== 0 && !ptePresent(flags))) continue
+      const isHere = ptePresent(flags) || isSwapCached(mm, addr)
+      if (addr >= end && (isInstalled || !isHere)) return
+      if (isInstalled || (flags !== 0 && !isHere)) continue
       if (handleMmFault(vma, addr, 0) !== 0) return
     }
   }

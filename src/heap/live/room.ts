@@ -1,0 +1,64 @@
+// Room for arrays, on the program's side of a live heap: where its memory is limited every page has a place from the moment its
+// array is allocated, in RAM or in the swap file. So a touch never finds that there is none left; `alloc` does, by name.
+
+import { PAGE_SIZE } from '../../base/addr.ts'
+import { formatSize } from '../../base/size.ts'
+import type { Kernel } from '../../mmu/userfaultfd/ffi.ts'
+import { HeapError } from '../heap-error.ts'
+import type { MemorySettings } from '../memory-options.ts'
+import type { Room } from '../room.ts'
+import type { EngineMemory } from './memory-limit.ts'
+import { SwapFile } from './swap-file.ts'
+
+export class LimitedRoom implements Room {
+  readonly #settings: MemorySettings
+  readonly #file: SwapFile | null
+  #used = 0
+
+  /** Throws a HeapError FAILED if there can be no swap file. */
+  constructor(kernel: Kernel, settings: MemorySettings) {
+    this.#settings = settings
+    const { swap } = settings
+    this.#file = swap === null ? null : new SwapFile(kernel, swap.directory ?? undefined)
+  }
+
+  /** What the engine has to know. */
+  get forEngine(): EngineMemory {
+    const { limit } = this.#settings
+    return { limit: limit === null ? null : limit / PAGE_SIZE, swapFd: this.#file?.fd ?? -1 }
+  }
+
+  take(addr: number, npages: number, what: string): void {
+    const nbytes = npages * PAGE_SIZE
+    const left = this.#capacity - this.#used
+    if (nbytes > left) throw new HeapError('OUT_OF_SPACE', `${what}: ${formatSize(nbytes)}, ${this.#describe(left)}`)
+    this.#file?.reserve(addr, nbytes, what)
+    this.#used += nbytes
+  }
+
+  free(npages: number): void {
+    this.#used -= npages * PAGE_SIZE
+  }
+
+  unmapped(addr: number, npages: number): void {
+    this.#file?.release(addr, npages * PAGE_SIZE)
+  }
+
+  /** The engine is gone. */
+  close(): void {
+    this.#file?.close()
+  }
+
+  get #capacity(): number {
+    const { limit, swap } = this.#settings
+    return limit === null ? Number.POSITIVE_INFINITY : limit + (swap?.nbytes ?? 0)
+  }
+
+  #describe(left: number): string {
+    const { limit, swap } = this.#settings
+    const memory = `${formatSize(left)} left of ${formatSize(limit ?? 0)} of memory`
+    if (swap !== null)
+      return `${memory} and ${formatSize(swap.nbytes)} of swap; free arrays, or open the heap with more`
+    return `${memory}, and there is no swap; free arrays, or open the heap with more memory or with swap`
+  }
+}
