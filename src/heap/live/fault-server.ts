@@ -168,7 +168,7 @@ export class FaultServer {
   }
 
   /** Makes the access possible, and those to the pages around it. Returns VM_FAULT_* bits. */
-  #faultIn(vma: Vma, { addr, write, thread }: Touch): number {
+  #faultIn(vma: Vma, { addr, write, thread, since }: Touch): number {
     const { mm, mmu, arrays, tracer } = this.#site
     let fault = 0
     let nfaults = 0
@@ -182,7 +182,8 @@ export class FaultServer {
     const { start, end } =
       array === undefined ? { start: addr, end: addr + PAGE_SIZE } : this.#windows.next(thread, array, addr)
     this.#faultAround(vma, Math.max(start, vma.start), Math.min(end, vma.end))
-    if (tracer.on) tracer.emit({ kind: 'cpu-fault', start, end, access: write ? 'write' : 'read', thread })
+    const duration = 1000 * (performance.now() - since)
+    if (tracer.on) tracer.emit({ kind: 'cpu-fault', start, end, access: write ? 'write' : 'read', thread, duration })
     return fault
   }
 
