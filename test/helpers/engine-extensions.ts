@@ -1,15 +1,17 @@
 // What tests do with an engine that is on a thread of its own: launches whose kernels are functions, each by its name, and the
 // invariants of the machine. Plain data comes in and goes out. In explicit mode the same functions run on the test's thread.
 
+import { PAGE_SIZE } from '../../src/base/addr.ts'
 import { assert } from '../../src/base/assert.ts'
 import { deviceTranslations, validateDevice } from '../../src/devices/driver/index.ts'
 import { formatReceipt, type LaunchMemory, type LaunchReceipt } from '../../src/devices/memory/index.ts'
 import { ARRAY_TYPES, type ArrayTypeName } from '../../src/heap/array-types.ts'
 import type { Engine } from '../../src/heap/engine/engine.ts'
 import { MemoryEngineDevice } from '../../src/heap/engine/memory-device.ts'
-import type { ByteRange, WaitingTouch } from '../../src/heap/engine/protocol.ts'
+import type { ByteRange, EngineCall, EngineCalls, WaitingTouch } from '../../src/heap/engine/protocol.ts'
 import { collectWrites } from '../../src/mm/share.ts'
 import { validateSystem } from '../../src/mm/validate.ts'
+import { UserfaultfdMmu, type WriteTracking } from '../../src/mmu/userfaultfd/userfaultfd-mmu.ts'
 
 /** An array as a launch uses it. */
 export interface LaunchArray extends ByteRange {
@@ -132,6 +134,12 @@ export function countMappings(engine: Engine): number {
   return engine.mm.vmas.length
 }
 
+/** Says something on the output that all threads have in common. */
+export function log(_: Engine, text: string): null {
+  console.log(text)
+  return null
+}
+
 /** The thread of the engine ends, in one way or another. */
 export function fail(_: Engine, how: 'throw' | 'reject' | 'exit' | 'memory'): unknown {
   switch (how) {
@@ -150,6 +158,97 @@ export function fail(_: Engine, how: 'throw' | 'reject' | 'exit' | 'memory'): un
       for (;;) all.push(new Array(100_000).fill(0.5), all.length)
     }
   }
+}
+
+/** How stores are tracked in a live heap, and how many pages its files hold. */
+export function memory({ sys }: Engine): { tracking: WriteTracking; backed: number } {
+  assert(sys.mmu instanceof UserfaultfdMmu, 'the heap is live')
+  return { tracking: sys.mmu.tracking, backed: sys.mmu.frames.nbacked }
+}
+
+// ---- a life of trouble ----
+
+export interface Disturbances {
+  /** What was done, by name. */
+  readonly counts: Record<string, number>
+  /** What launches have added to all words together. */
+  readonly added: number
+}
+
+let disturbing: Promise<Disturbances> | null = null
+let isCalm = true
+
+/** Does to an array whatever can be done to it without changing it, until `calm`; launches add 1 to each `step`th word. */
+export function disturb(engine: Engine, request: { array: LaunchArray; word: number; step: number }): null {
+  isCalm = false
+  disturbing = disturbUntilCalm(engine, request)
+  return null
+}
+
+/** Ends that. */
+export async function calm(): Promise<Disturbances> {
+  isCalm = true
+  assert(disturbing !== null, 'something was disturbed')
+  return await disturbing
+}
+
+async function disturbUntilCalm(
+  engine: Engine,
+  { array, word, step }: { array: LaunchArray; word: number; step: number },
+): Promise<Disturbances> {
+  const counts: Record<string, number> = {}
+  let added = 0
+  let ndone = 0
+  const call = <C extends EngineCall>(name: C, args: EngineCalls[C]['args']): Promise<unknown> =>
+    new Promise((resolve, reject) => {
+      engine.call(name, args, (reply) => (reply.ok ? resolve(reply.answer) : reject(new Error(reply.failure.message))))
+    })
+  const disturbOnce = async (): Promise<void> => {
+    const range = somePages(array, 64)
+    const ranges = [range]
+    const device = random(engine.devices.length)
+    const { name } = engine.devices[device]
+    const what = DISTURBANCES[ndone++ % DISTURBANCES.length]
+    counts[what] = (counts[what] ?? 0) + 1
+    if (what === 'duplicate') await call('prefetch', { ranges, write: false, device: name })
+    else if (what === 'move') await call('prefetch', { ranges, write: true, device: name })
+    else if (what === 'cold') await call('advise', { ranges, advice: 'cold' })
+    else if (what === 'sync') await call('sync', { ranges, write: random(2) === 0 })
+    else {
+      const uses = what === 'read' ? { read: [range], write: [] } : { read: [], write: [range] }
+      await engine.launch(uses, () =>
+        memoryDevice(engine, device).handle.run(uses, async (memory) => {
+          const elements = load(memory, { ...range, type: 'Int32Array' })
+          // Whatever the CPU would do meanwhile would be lost.
+          if (random(2) === 0) await new Promise((resolve) => setTimeout(resolve, random(4)))
+          if (what === 'read') return
+          for (let i = word; i < elements.length; i += step) elements[i]++
+          store(memory, range, elements)
+          added += Math.ceil((elements.length - word) / step)
+        }),
+      )
+    }
+  }
+  const worker = async (): Promise<void> => {
+    while (!isCalm) {
+      await disturbOnce()
+      await new Promise((resolve) => setTimeout(resolve, random(3)))
+    }
+  }
+  await Promise.all([worker(), worker(), worker()])
+  return { counts, added }
+}
+
+const DISTURBANCES = ['duplicate', 'move', 'cold', 'sync', 'read', 'write'] as const
+
+function somePages({ start, end }: ByteRange, npagesMax: number): ByteRange {
+  const npages = (end - start) / PAGE_SIZE
+  const first = random(npages)
+  return { start: start + first * PAGE_SIZE, end: start + Math.min(npages, first + 1 + random(npagesMax)) * PAGE_SIZE }
+}
+
+function random(below: number): number {
+  return Math.floor(Math.random() * below)
 }
 
 /** Touches that wait now. */

@@ -1,19 +1,30 @@
-// Threads read and increment random words while the engine takes pages away, protects them and collects what was written. Each
-// thread owns every n-th word of every page, so it knows what it must find.
+// Threads read, store and add to random words of a live heap while its pages go to two devices and back, are copied there, are
+// pushed out and taken away; launches write the same pages, and the main thread allocates and frees beside that. Every word
+// belongs to somebody who knows what must be in it.
+//
+//   --seconds 60   --threads 4   --mode live-user   --tracking sync
 
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
-import { FIRST_PAGE } from './engine.ts'
-import { argument, startEngine } from './start-engine.ts'
+import type { Disturbances } from '../helpers/engine-extensions.ts'
+import type { ExtendedHeap } from '../helpers/extended-heap.ts'
+import { argument, openProgramHeap, pause } from './program.ts'
 
-const NPAGES = 4096 // 16 MiB
+const NPAGES = 2048 // 8 MiB
 const PAGE_WORDS = 1024
-const THREADS_MAX = 8
-const OWN_WORDS = PAGE_WORDS / THREADS_MAX
+/** Word `i` belongs to thread `i % 8`, if there is such a thread; then there are those that launches and all threads add to. */
+const KINDS = 8
+const LAUNCHES = 6
+const SHARED = 7
+const OWN_WORDS = PAGE_WORDS / KINDS
+/** What there is to be done besides, however slow the machine is: by each thread, and by the main thread. */
+const LOADS_MIN = 640
+const ARRAYS_MIN = 10
 
 interface ThreadResult {
   readonly stores: number
   readonly loads: number
   readonly wrong: number
+  readonly added: number
 }
 
 if (isMainThread) await main()
@@ -21,39 +32,81 @@ else parentPort?.postMessage(run(workerData))
 
 async function main(): Promise<void> {
   const seconds = Number(argument('seconds') ?? 5)
-  const engine = await startEngine(NPAGES, 4)
-  await engine.order({ kind: 'disturb' })
-  const results = await Promise.all(
-    Array.from({ length: Number(argument('threads') ?? 4) }, (_, id) => {
-      const data = { buffer: engine.buffer, id, until: Date.now() + 1000 * seconds }
-      const worker = new Worker(new URL(import.meta.url), { workerData: data })
-      return new Promise<ThreadResult>((resolve, reject) => worker.once('message', resolve).once('error', reject))
-    }),
-  )
-  const { counts, sum } = await engine.order({ kind: 'check' })
-  const { mode, tracking } = engine.started
-  const total = (name: keyof ThreadResult) => results.reduce((all, result) => all + result[name], 0)
-  await engine.order({ kind: 'close' })
-  const stores = total('stores')
-  console.log(JSON.stringify({ mode, tracking, sum, stores, loads: total('loads'), wrong: total('wrong'), counts }))
+  const nthreads = Number(argument('threads') ?? 4)
+  const device = { kind: 'memory', memory: '2 MiB' } as const
+  const fixture = await openProgramHeap({
+    size: '16 MiB',
+    device: [
+      { ...device, name: 'a', latency: 200 },
+      { ...device, name: 'b' },
+    ],
+  })
+  const x = fixture.heap.alloc(Int32Array, NPAGES * PAGE_WORDS, { name: 'x' })
+  const until = Date.now() + 1000 * seconds
+  await fixture.extension('disturb', { array: fixture.rangeOf(x), word: LAUNCHES, step: KINDS })
+  const threads = Array.from({ length: nthreads }, (_, id) => {
+    const worker = new Worker(new URL(import.meta.url), { workerData: { x, id, until } })
+    return new Promise<ThreadResult>((resolve, reject) => worker.once('message', resolve).once('error', reject))
+  })
+  const narrays = await comeAndGo(fixture, until)
+  const results = await Promise.all(threads)
+  const disturbances = (await fixture.extension('calm')) as Disturbances
+  await fixture.check()
+  const total = (name: keyof ThreadResult): number => results.reduce((all, result) => all + result[name], 0)
+  let [sum, added, launched] = [0, 0, 0]
+  for (let i = 0; i < x.length; i++) {
+    if (i % KINDS === SHARED) added += x[i]
+    else if (i % KINDS === LAUNCHES) launched += x[i]
+    else sum += x[i]
+  }
+  const { counters, mode } = await fixture.heap.stats()
+  const memory = await fixture.extension('memory')
+  await fixture.heap.close()
+  const lost = {
+    stores: total('stores') - sum,
+    additions: total('added') - added,
+    launches: disturbances.added - launched,
+  }
+  const faults = counters.cpuFaults
+  const { loads, wrong } = { loads: total('loads'), wrong: total('wrong') }
+  console.log(JSON.stringify({ mode, loads, wrong, lost, narrays, faults, memory, disturbances }))
 }
 
-function run({ buffer, id, until }: { buffer: SharedArrayBuffer; id: number; until: number }): ThreadResult {
-  const words = new Int32Array(buffer, FIRST_PAGE * 4096, NPAGES * PAGE_WORDS)
+/** Allocates and frees, and finds zeroes and what was stored. Returns how many arrays there were. */
+async function comeAndGo({ heap }: ExtendedHeap, until: number): Promise<number> {
+  let narrays = 0
+  while (Date.now() < until || narrays < ARRAYS_MIN) {
+    const array = heap.alloc(Float64Array, 1 + Math.floor(Math.random() * 20_000))
+    if (array.some((value) => value !== 0)) throw new Error(`array ${narrays} is not new`)
+    array.fill(narrays)
+    if (narrays % 3 === 0) await heap.prefetch(array, { to: narrays % 2 === 0 ? 'a' : 'b', access: 'readWrite' })
+    if (array.some((value) => value !== narrays)) throw new Error(`array ${narrays} is another one`)
+    heap.free(array)
+    narrays++
+    await pause(2)
+  }
+  return narrays
+}
+
+function run({ x, id, until }: { x: Int32Array; id: number; until: number }): ThreadResult {
   const expected = new Int32Array(NPAGES * OWN_WORDS)
-  const result = { stores: 0, loads: 0, wrong: 0 }
-  while (Date.now() < until) {
+  const result = { stores: 0, loads: 0, wrong: 0, added: 0 }
+  while (Date.now() < until || result.loads < LOADS_MIN) {
     for (let i = 0; i < 64; i++) {
       const page = Math.floor(Math.random() * NPAGES)
       const own = Math.floor(Math.random() * OWN_WORDS)
-      const word = page * PAGE_WORDS + own * THREADS_MAX + id
+      const word = page * PAGE_WORDS + own * KINDS + id
       const mine = page * OWN_WORDS + own
-      if (words[word] !== expected[mine]) result.wrong++
+      if (x[word] !== expected[mine]) result.wrong++
       result.loads++
       // Most touches only read, so that there are clean pages to be wrong about.
-      if (Math.random() < 0.3) {
-        words[word] = ++expected[mine]
+      const choice = Math.random()
+      if (choice < 0.3) {
+        x[word] = ++expected[mine]
         result.stores++
+      } else if (choice < 0.4) {
+        Atomics.add(x, word - id + SHARED, 3)
+        result.added += 3
       }
     }
   }

@@ -1,18 +1,16 @@
-// Real page faults, in processes of their own: programs touch memory, and an engine in a worker serves them with mm on the
-// live backend. Each program runs in all modes that this machine has: as root with all faults (live), with those of user mode
-// (live-user) as another user, and with each way of tracking stores.
+// Real page faults under a whole heap, in processes of their own: a thread that waits for a page can be ended in no other way. Each
+// program runs in all modes that this machine has: as root with all faults (live), and with those of user mode (live-user) as
+// another user. The cases are told in test/live.
 
 import { describe, expect, test } from 'vitest'
 import { type ProgramResult, resultOf, runProgram } from '../helpers/child-program.ts'
 import { CAPABILITY_LIVE, findLiveMachine, trackingsOf } from '../helpers/live-fixture.ts'
-import type { EngineCounts } from '../live/engine.ts'
 
 const NOBODY = 65_534
 const isRoot = process.getuid?.() === 0
 
 interface Mode {
   readonly name: 'live' | 'live-user'
-  readonly args: readonly string[]
   readonly uid?: number
   /** The capability that is missing, if the mode cannot be tried here. */
   readonly missing?: string
@@ -21,11 +19,10 @@ interface Mode {
 const full = await findLiveMachine({ sources: ['syscall', 'device'] })
 const user = await findLiveMachine({ sources: ['user-mode'] })
 const MODES: Mode[] = [
-  { name: 'live', args: [], ...(typeof full === 'string' ? { missing: full } : {}) },
+  { name: 'live', ...(typeof full === 'string' ? { missing: full } : {}) },
   {
     name: 'live-user',
-    // Any user has this source; as root another user is taken, to see that no privilege helps.
-    args: ['--source', 'user-mode'],
+    // Any user has these faults; as root another user is taken, to see that no privilege helps.
     ...(isRoot ? { uid: NOBODY } : {}),
     ...(typeof user === 'string' ? { missing: user } : {}),
   },
@@ -34,10 +31,11 @@ const machine = typeof full === 'string' ? user : full
 const trackings = typeof machine === 'string' ? [] : trackingsOf(machine)
 
 /** Runs test/live/NAME.ts in a mode. */
-function run(mode: Mode, name: string, args: readonly string[] = [], timeoutMs = 20_000): Promise<ProgramResult> {
-  const files = [`test/live/${name}.ts`, 'test/live/engine-worker.ts']
+function run(mode: Mode, name: string, args: readonly string[], timeoutMs = 20_000): Promise<ProgramResult> {
+  const workers = ['src/heap/live/open-live.ts', 'src/heap/live/engine-worker.ts', 'src/heap/live/page-io-worker.ts']
+  const files = [`test/live/${name}.ts`, ...workers, 'test/helpers/engine-extensions.ts']
   const user = mode.uid === undefined ? {} : { uid: mode.uid }
-  return runProgram(files, { args: [...mode.args, ...args], timeoutMs, ...user })
+  return runProgram(files, { args: ['--mode', mode.name, ...args], timeoutMs, ...user })
 }
 
 test('live-user is tried as a user without privileges', (test) => {
@@ -50,79 +48,176 @@ describe.each(MODES)('$name', (mode) => {
     if (mode.missing !== undefined) test.skip(mode.missing)
   }
 
-  test('a touch of an ordinary Float32Array is served', async (test) => {
-    setUp(test)
-    for (const around of ['1', '16']) {
-      const result = resultOf<{
-        mode: string
-        zeroes: boolean
-        sum: number
-        counts: EngineCounts
-        afterClose: number
-      }>(await run(mode, 'touch', ['--fault-around', around]))
-      expect([result.mode, result.zeroes]).toEqual([mode.name, true])
-      // The first word of each of 256 pages is 1024 times its number.
-      expect(result.sum).toBe((1024 * 255 * 256) / 2)
-      // Missing pages to begin with, then pages that were zapped.
-      expect([result.counts.faults, result.counts.minor]).toEqual([512 / Number(around), 256 / Number(around)])
-      expect([result.counts.lost, result.afterClose]).toEqual([0, 0])
-    }
-  })
+  /** What a case returned. */
+  async function outcome(file: string, name: string): Promise<unknown> {
+    return resultOf(await run(mode, file, ['--case', name]))
+  }
+
+  /** How a case ended, and what it said. */
+  async function ending(name: string, ...args: string[]): Promise<{ how: unknown; output: string }> {
+    const { status, signal, timedOut, stdout, stderr } = await run(mode, 'endings', ['--case', name, ...args])
+    return { how: timedOut ? 'never' : (signal ?? status), output: stdout + stderr }
+  }
 
   test.for(trackings)(
-    'no store is lost while pages are taken, tracking %s',
-    { timeout: 40_000 },
+    'no store is lost and no word is wrong while everything moves, tracking %s',
+    { timeout: 60_000 },
     async (tracking, test) => {
       setUp(test)
       // The whole time in the best mode, as long as it takes to see that the others work too.
       const seconds = mode.name === 'live' && tracking === trackings[0] ? 5 : 1.5
-      const program = await run(mode, 'stress', ['--seconds', `${seconds}`, '--tracking', tracking], 30_000)
+      const program = await run(mode, 'stress', ['--seconds', `${seconds}`, '--tracking', tracking], 40_000)
       const result = resultOf<{
         mode: string
-        tracking: string
-        sum: number
-        stores: number
         loads: number
         wrong: number
-        counts: EngineCounts
+        lost: unknown
+        narrays: number
+        faults: number
+        memory: { tracking: string; backed: number }
+        disturbances: { added: number; counts: Record<string, number> }
       }>(program)
-      expect([result.mode, result.tracking]).toEqual([mode.name, tracking])
-      expect([result.wrong, result.counts.lost, result.sum]).toEqual([0, 0, result.stores])
-      // It was a test: pages went and came, and there were both kinds.
-      expect(result.counts.disturbances).toBeGreaterThan(100)
-      expect(result.counts.faults).toBeGreaterThan(1000)
-      expect(result.counts.dirty).toBeGreaterThan(100)
-      expect(result.counts.clean).toBeGreaterThan(100)
+      expect([result.mode, result.memory.tracking]).toEqual([mode.name, tracking])
+      expect([result.wrong, result.lost]).toEqual([0, { stores: 0, additions: 0, launches: 0 }])
+      // It was a test: pages went and came in every way.
+      expect(Object.keys(result.disturbances.counts).sort()).toEqual([
+        'cold',
+        'duplicate',
+        'move',
+        'read',
+        'sync',
+        'write',
+      ])
+      expect([result.loads >= 2560, result.narrays >= 10]).toEqual([true, true])
+      expect([result.faults > 200, result.disturbances.added > 128]).toEqual([true, true])
+      expect(result.memory.backed).toBeLessThanOrEqual(4096)
     },
   )
 
-  test('system calls take the faults of their arguments, in user mode after a touch', async (test) => {
+  describe('a program ends', () => {
+    test('by itself, while a heap is open', async (test) => {
+      setUp(test)
+      expect(await ending('naturalEnd')).toEqual({ how: 0, output: '"ended"\n' })
+    })
+
+    test('with process.exit() or an exception, while a thread waits for a page that nobody brings', async (test) => {
+      setUp(test)
+      expect(await ending('processExit')).toEqual({ how: 0, output: '"exiting"\n' })
+      const { how, output } = await ending('uncaughtException')
+      expect([how, output]).toEqual([1, expect.stringContaining('Error: of the program')])
+    })
+
+    test('by a signal, while its main thread waits', async (test) => {
+      setUp(test)
+      expect((await ending('sigterm')).how).toBe('SIGTERM')
+    })
+
+    test('not by signals that it handles: they make the same fault come again', async (test) => {
+      setUp(test)
+      expect(await outcome('endings', 'sigintHandler')).toEqual({ value: 78, during: 0, handled: true })
+    })
+
+    test('terminate() of a thread that waits ends when the page is there', async (test) => {
+      setUp(test)
+      expect(await outcome('endings', 'terminateThread')).toBe('terminated')
+    })
+
+    test('with its name, where nobody can bring the page', async (test) => {
+      setUp(test)
+      const { how, output } = await ending('noProgress')
+      expect([how, output]).toEqual([
+        'SIGABRT',
+        expect.stringMatching(/the CPU loads "x"\[0\] \(thread \d+\): waits for a launch that writes it, and nothing/),
+      ])
+    })
+  })
+
+  describe('the end of the engine', () => {
+    test.for([
+      ['engineThrows', 'its engine failed: Error: as ordered'],
+      ['engineRejects', 'its engine failed: Error: as ordered'],
+      ['engineExits', 'its engine ended with code 3'],
+    ])('is that of the process, with a message: %s', async ([name, message], test) => {
+      setUp(test)
+      const { how, output } = await ending(name)
+      expect([how, output]).toEqual([
+        'SIGABRT',
+        expect.stringContaining(`hetmem: a live heap cannot go on, as ${message}`),
+      ])
+    })
+
+    test('also where it runs out of memory', async (test) => {
+      setUp(test)
+      const { how, output } = await ending('engineOutOfMemory', '--heap-mib', '48')
+      expect([how, output]).toEqual([
+        'SIGABRT',
+        expect.stringMatching(/hetmem: a live heap cannot go on, .*memory limit/),
+      ])
+    })
+
+    test('lets who waits go on if the program wants that, and every call is refused', async (test) => {
+      setUp(test)
+      expect(await outcome('endings', 'engineThrowsGoOn')).toEqual({ codes: ['ENGINE_DIED'], seen: 'number' })
+    })
+
+    test('reaches everybody: nobody else has the descriptor', async (test) => {
+      setUp(test)
+      expect(await outcome('endings', 'descriptors')).toBe(1)
+    })
+
+    test('comes also where its message cannot be written, as a thread that waits holds the pipe', async (test) => {
+      setUp(test)
+      const { signal } = await run(mode, 'hazards', ['--case', 'pipeAndDeath'])
+      // In user mode nobody waits inside of system calls.
+      expect(signal).toBe(mode.name === 'live' ? 'SIGALRM' : 'SIGABRT')
+    })
+  })
+
+  describe('a page that is lost with its device', () => {
+    test('ends the process with its name, or reads as NaN', async (test) => {
+      setUp(test)
+      const { how, output } = await ending('lostPage')
+      expect([how, output]).toEqual([
+        'SIGABRT',
+        expect.stringMatching(
+          /the CPU loads "y"\[1024\] .* the newest contents of "y" went with memory, which is lost/,
+        ),
+      ])
+      expect(await outcome('endings', 'lostPageFilled')).toMatchObject({ value: 'NaN' })
+    })
+  })
+
+  describe('program and engine do not wait for each other', () => {
+    test.for<[string, (mode: Mode) => unknown]>([
+      ['engineLogs', () => ({ value: 1 })],
+      ['pipe', ({ name }) => ({ written: name === 'live' ? 4 : 'EFAULT', value: 1 })],
+      ['pool', ({ name }) => ({ results: Array(12).fill(name === 'live' ? 8 : 'EFAULT'), value: 1 })],
+      ['atomicsWait', () => ({ result: 'not-equal', added: 1, value: 5 })],
+      ['threadBegins', () => ({ mine: 1, others: 1 })],
+      ['childProcess', () => ({ status: 0, value: 3 })],
+      ['otherThreads', ({ name }) => ({ mode: name, sums: [4096, 4096, 4096] })],
+      ['twoHeaps', () => ({ closed: 0, values: [3, 3], codes: 'FOREIGN_VIEW' })],
+    ])('%s', async ([name, expected], test) => {
+      setUp(test)
+      expect(await outcome('hazards', name)).toEqual(expected(mode))
+    })
+  })
+
+  test('system calls take the faults of their arguments, in user mode within withResident()', async (test) => {
     setUp(test)
-    const result = resultOf<Record<string, unknown>>(await run(mode, 'syscalls'))
-    const [read, write] = mode.name === 'live' ? [28, 10] : ['EFAULT', 'EFAULT']
-    expect(result).toMatchObject({ mode: mode.name, read, write, readAgain: 28, writeAgain: 10 })
+    const [into, from] = mode.name === 'live' ? [28, 10] : ['EFAULT', 'EFAULT']
     const text = 'a page brought by the kernel'
-    expect(result).toMatchObject({ text, copy: text, same: true, found: 22, counts: { lost: 0 } })
+    expect(await outcome('hazards', 'systemCalls')).toEqual({ into, from, resident: [28, 10], text, letter: 0x61 })
   })
 
-  test('atomic additions add up', async (test) => {
+  test('touches of memory that nobody has find zeroes, and leave nothing to those who get it', async (test) => {
     setUp(test)
-    const result = resultOf<{ sum: number; expected: number; swapped: number; counts: EngineCounts }>(
-      await run(mode, 'atomics'),
-    )
-    expect([result.sum, result.swapped, result.counts.lost]).toEqual([result.expected, 0, 0])
-    expect(result.counts.faults).toBeGreaterThan(10)
-  })
-
-  test('a program can exit while a thread waits for a page that nobody brings', async (test) => {
-    setUp(test)
-    expect(resultOf(await run(mode, 'leave', ['--how', 'exit'], 10_000))).toEqual({ left: true })
-  })
-
-  test('the end of the engine, ordered or not, releases who waits, with the contents of memory', async (test) => {
-    setUp(test)
-    expect(resultOf(await run(mode, 'leave', ['--how', 'terminate'], 10_000))).toEqual({ end: 1, seen: 77 })
-    const end = 'the engine fails, as ordered'
-    expect(resultOf(await run(mode, 'leave', ['--how', 'throw'], 10_000))).toEqual({ end, seen: 77 })
+    expect(await outcome('hazards', 'strayTouches')).toEqual({
+      before: [0, 0, 0, 0],
+      freed: [0, 0, 0],
+      fresh: [true, true],
+      sum: 0,
+      written: 1,
+    })
   })
 })

@@ -14,6 +14,8 @@ export interface Channel {
   listen(take: (message: unknown) => void): void
   /** The next message that has come and was not taken yet. */
   receive(): { readonly message: unknown } | undefined
+  /** Calls `then` when the other end is gone. */
+  onClose?(then: () => void): void
   /** Whether the thread is kept alive to hear more. It is not, to begin with. */
   keepAlive(wanted: boolean): void
   close(): void

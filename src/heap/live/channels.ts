@@ -12,6 +12,7 @@ export function portChannel(port: MessagePort): Channel {
       port.unref()
     },
     receive: () => receiveMessageOnPort(port),
+    onClose: (then) => void port.on('close', then),
     keepAlive: (wanted) => (wanted ? port.ref() : port.unref()),
     close: () => port.close(),
   }

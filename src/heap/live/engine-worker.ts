@@ -10,12 +10,12 @@ import { type EngineNews, serveCalls } from '../engine/remote-port.ts'
 import { closeTraceFiles, openTraceFiles } from '../trace-files.ts'
 import { portChannel } from './channels.ts'
 import type { EngineReady, EngineStart } from './engine-settings.ts'
-import { ENGINE_CLOSED, ENGINE_DIED, endProcess } from './life.ts'
+import { ENGINE_CLOSED, ENGINE_DIED, endProcess, STATE, STRAYS } from './life.ts'
 import { LiveEngine } from './live-engine.ts'
 
 assert(parentPort !== null, 'this is the thread of an engine')
 const program = parentPort
-const { settings, port, life } = workerData as EngineStart
+const { settings, port, words } = workerData as EngineStart
 const kernel = await loadKernel()
 
 const channel = portChannel(port)
@@ -31,6 +31,7 @@ const live = new LiveEngine({
     for (let next = channel.receive(); next !== undefined; next = channel.receive()) take(next.message)
   },
   giveUp: (message) => die(message),
+  onStrays: (count) => void Atomics.store(words, STRAYS, count),
 })
 await live.open(settings)
 
@@ -40,9 +41,9 @@ const calls: EnginePort = {
       // Whoever has an answer has all that led to it.
       batches.flush()
       // And after this one he may let his process end.
-      if (call === 'close') Atomics.store(life, 0, ENGINE_CLOSED)
+      if (call === 'close') Atomics.store(words, STATE, ENGINE_CLOSED)
       reply(answer)
-      if (call === 'close') end()
+      if (call === 'close') void end()
     })
   },
 }
@@ -53,21 +54,21 @@ channel.keepAlive(true)
 process.on('uncaughtException', (error) => die(`its engine failed: ${error.stack ?? error}`))
 process.on('unhandledRejection', (error) => die(`its engine failed: ${error instanceof Error ? error.stack : error}`))
 process.on('exit', (code) => {
-  if (Atomics.load(life, 0) !== ENGINE_CLOSED) die(`its engine ended with code ${code}`)
+  if (Atomics.load(words, STATE) !== ENGINE_CLOSED) die(`its engine ended with code ${code}`)
 })
 
 const thread = readlinkSync('/proc/thread-self')
 const { ranges, buffers } = live.mmu
 program.postMessage({ fd: live.events.fd, ranges, buffers, thread } satisfies EngineReady)
 
-function end(): void {
-  live.close()
+async function end(): Promise<void> {
+  await live.close()
   channel.close()
   process.exit(0)
 }
 
 function die(message: string): never {
-  Atomics.store(life, 0, ENGINE_DIED)
+  Atomics.store(words, STATE, ENGINE_DIED)
   try {
     closeTraceFiles()
   } catch {

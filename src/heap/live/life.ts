@@ -5,6 +5,13 @@
 import { writeSync } from 'node:fs'
 import type { Kernel } from '../../mmu/userfaultfd/ffi.ts'
 
+// Words that the engine shares with the threads of the program. The engine stores, and never waits.
+
+/** One of the states below. */
+export const STATE = 0
+/** Pages of nobody that programs have touched: they are still mapped. */
+export const STRAYS = 1
+
 export const ENGINE_LIVES = 0
 export const ENGINE_CLOSED = 1
 export const ENGINE_DIED = 2
@@ -12,9 +19,9 @@ export const ENGINE_DIED = 2
 /** Seconds that a message may take. */
 const LAST_WORDS_MAX = 2
 
-/** Makes a word for the state of an engine, at ENGINE_LIVES. */
-export function makeLife(): Int32Array<SharedArrayBuffer> {
-  return new Int32Array(new SharedArrayBuffer(4))
+/** Makes the words of an engine that lives. */
+export function makeWords(): Int32Array<SharedArrayBuffer> {
+  return new Int32Array(new SharedArrayBuffer(8))
 }
 
 /**

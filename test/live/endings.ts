@@ -1,0 +1,131 @@
+// The ends of programs, threads and engines while somebody waits for a page (rows of 6.1 of the notes on live memory): each
+// case ends in the way that it should, and none of them waits for ever.
+
+import { readdirSync, readlinkSync } from 'node:fs'
+import { isAway, openProgramHeap, pause, runCase, somebodyWaits, startThread } from './program.ts'
+
+const LOAD = '(x) => x[0]'
+
+/** A heap with an array whose launch goes on until `ms` of waiting, and a thread that waits for it. */
+async function blocked(kernel: 'never' | 'addOneToImpatience', ms = 0, options = {}) {
+  const fixture = await openProgramHeap(options)
+  const x = fixture.heap.alloc(Int32Array, 4096, { name: 'x' }).fill(77)
+  const launched = fixture.run(kernel, { write: [x], data: ms })
+  launched.catch(() => {})
+  await isAway(fixture, x)
+  const thread = await startThread(x, LOAD)
+  await somebodyWaits(fixture)
+  return { fixture, x, thread, launched }
+}
+
+await runCase({
+  /** Nothing is pending: the heap does not keep the process. */
+  async naturalEnd() {
+    const { heap } = await openProgramHeap()
+    heap.alloc(Int32Array, 10)[0] = 1
+    return 'ended'
+  },
+  async processExit() {
+    await blocked('never')
+    console.log('"exiting"')
+    process.exit(0)
+  },
+  async uncaughtException() {
+    await blocked('never')
+    setImmediate(() => {
+      throw new Error('of the program')
+    })
+    await pause(10_000)
+  },
+  /** Of the thread that waits: not before it has its page. */
+  async terminateThread() {
+    const { thread, launched } = await blocked('addOneToImpatience', 300)
+    await thread.worker.terminate()
+    await launched
+    return 'terminated'
+  },
+  async sigterm() {
+    const { x } = await blocked('never')
+    await startThread(null, '() => { setTimeout(() => process.kill(process.pid, "SIGTERM"), 100) }')
+    return x[0]
+  },
+  /** Each signal makes the same fault come again. */
+  async sigintHandler() {
+    let nsignals = 0
+    process.on('SIGINT', () => nsignals++)
+    const { x, launched } = await blocked('addOneToImpatience', 600)
+    await startThread(
+      null,
+      '() => { let n = 0; const timer = setInterval(() => { process.kill(process.pid, "SIGINT"); if (++n === 5) clearInterval(timer) }, 50) }',
+    )
+    const value = x[1]
+    const during = nsignals
+    await launched
+    await pause(50)
+    return { value, during, handled: nsignals > 0 }
+  },
+  async engineThrows() {
+    const { fixture, x } = await blocked('never')
+    void fixture.extension('fail', 'throw').catch(() => {})
+    return x[0]
+  },
+  async engineRejects() {
+    const { fixture, x } = await blocked('never')
+    void fixture.extension('fail', 'reject').catch(() => {})
+    return x[0]
+  },
+  async engineExits() {
+    const { fixture, x } = await blocked('never')
+    void fixture.extension('fail', 'exit').catch(() => {})
+    return x[0]
+  },
+  async engineOutOfMemory() {
+    const { fixture } = await blocked('never')
+    await fixture.extension('fail', 'memory')
+    return 'not told'
+  },
+  /** The program wants to go on without it. */
+  async engineThrowsGoOn() {
+    const { fixture, thread } = await blocked('never', 0, { onEngineDeath: 'error' })
+    const seen = thread.next()
+    const codes: unknown[] = []
+    const code = (error: { code: string }): void => void codes.push(error.code)
+    await fixture.extension('fail', 'throw').catch(code)
+    await pause(200)
+    await fixture.heap.stats().catch(code)
+    return { codes, seen: typeof (await seen) }
+  },
+  /** Nobody can ever answer, and it is not a matter of time that somebody else needs. */
+  async noProgress() {
+    const { x } = await blocked('never', 0, { patience: 400 })
+    return x[0]
+  },
+  async lostPage() {
+    const fixture = await openProgramHeap()
+    const y = fixture.heap.alloc(Float32Array, 2000, { name: 'y' })
+    await fixture.run('addOne', { write: [y] })
+    await fixture.extension('lose', 'pulled out')
+    return y[1500]
+  },
+  async lostPageFilled() {
+    const device = { kind: 'memory', memory: '1 MiB', onLost: 'fill' } as const
+    const fixture = await openProgramHeap({ device })
+    const { heap } = fixture
+    const y = heap.alloc(Float32Array, 2000, { name: 'y' })
+    await fixture.run('addOne', { write: [y] })
+    await fixture.extension('lose', 'pulled out')
+    return { value: `${y[1500]}` }
+  },
+  /** Only the engine has the descriptor, so its end is the end of all waits. */
+  async descriptors() {
+    await openProgramHeap()
+    const links = readdirSync('/proc/self/fd').map((fd) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`)
+      } catch {
+        return ''
+      }
+    })
+    return links.filter((link) => link.includes('userfaultfd')).length
+  },
+})

@@ -1,0 +1,189 @@
+// Ways in which a program and its engine could wait for each other (rows of section 7 of the notes on live memory), and what
+// programs do with memory that is not theirs. Each case ends.
+
+import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, openSync, read, readSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
+import { openHeap } from '../../src/heap/on-node.ts'
+import type { ExtendedHeap } from '../helpers/extended-heap.ts'
+import { argument, isAway, openProgramHeap, runCase, startThread } from './program.ts'
+
+const PATIENCE = 150 // milliseconds that a launch makes touches wait
+
+/** An array that a launch holds until somebody has waited for it. */
+async function held(fixture: ExtendedHeap, length = 16 * 1024) {
+  const x = fixture.heap.alloc(Int32Array, length, { name: 'x' })
+  const launched = fixture.run('addOneToImpatience', { write: [x], data: PATIENCE })
+  await isAway(fixture, x)
+  return { x, launched }
+}
+
+function withFile<T>(text: string, use: (fd: number) => T): T {
+  const folder = mkdtempSync(join(tmpdir(), 'hetmem-live-'))
+  try {
+    writeFileSync(join(folder, 'file'), text)
+    return use(openSync(join(folder, 'file'), 'r+'))
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+function attempt(call: () => number): number | string {
+  try {
+    return call()
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? String(error)
+  }
+}
+
+const CASES: Readonly<Record<string, () => unknown>> = {
+  /** Its output goes through the main thread, which waits for a page. */
+  async engineLogs() {
+    const fixture = await openProgramHeap()
+    const { x, launched } = await held(fixture)
+    void fixture.extension('log', 'the engine says so')
+    const value = x[0]
+    await launched
+    await fixture.settled()
+    return { value }
+  },
+  /** The main thread waits for a page while it writes to a pipe. */
+  async pipe() {
+    const fixture = await openProgramHeap()
+    const { x, launched } = await held(fixture)
+    const bytes = new Uint8Array(x.buffer, x.byteOffset, 4)
+    const written = attempt(() => writeSync(2, bytes))
+    const value = x[0]
+    await launched
+    return { written, value }
+  },
+  /** The same, and the engine dies with a message for the same pipe. */
+  async pipeAndDeath() {
+    const fixture = await openProgramHeap()
+    const x = fixture.heap.alloc(Int32Array, 1024)
+    void fixture.run('never', { write: [x] }).catch(() => {})
+    await isAway(fixture, x)
+    void fixture.extension('fail', 'throw').catch(() => {})
+    writeSync(2, new Uint8Array(x.buffer, x.byteOffset, 4))
+    return x[0]
+  },
+  /** All threads of the pool wait for pages. */
+  async pool() {
+    const fixture = await openProgramHeap()
+    const { x, launched } = await held(fixture, 12 * 1024)
+    const results = await withFile('contents', (fd) =>
+      Promise.all(
+        Array.from({ length: 12 }, (_, i) => {
+          const page = new Uint8Array(x.buffer, x.byteOffset + 4096 * i, 4096)
+          return promisify(read)(fd, page, 0, 8, 0).then(
+            ({ bytesRead }) => bytesRead,
+            (error: NodeJS.ErrnoException) => error.code,
+          )
+        }),
+      ),
+    )
+    // Without privileges nobody waits in system calls, so somebody has to.
+    const value = x[2]
+    await launched
+    return { results, value }
+  },
+  /** The engine of JavaScript looks at the word with a lock in its hand. */
+  async atomicsWait() {
+    const fixture = await openProgramHeap()
+    const { x, launched } = await held(fixture)
+    const thread = await startThread(x, '(x) => Atomics.wait(x, 5, 0, 10)')
+    const result = await thread.next()
+    await launched
+    return { result, added: Atomics.add(x, 5, 4), value: x[5] }
+  },
+  /** A thread begins while the main thread waits for a page. */
+  async threadBegins() {
+    const fixture = await openProgramHeap()
+    const { x, launched } = await held(fixture)
+    const body = `(x) => {
+      const other = new Worker("const { workerData, parentPort } = require('node:worker_threads'); parentPort.postMessage(workerData[3])",
+        { eval: true, workerData: x })
+      other.once('message', post)
+    }`
+    const thread = await startThread(x, body)
+    const mine = x[7]
+    await thread.next()
+    const others = await thread.next()
+    await launched
+    return { mine, others }
+  },
+  async childProcess() {
+    const { heap } = await openProgramHeap()
+    const x = heap.alloc(Int32Array, 1024).fill(3)
+    const { status } = spawnSync('true')
+    return { status, value: x[9] }
+  },
+  async systemCalls() {
+    const fixture = await openProgramHeap()
+    const x = fixture.heap.alloc(Uint8Array, 4 * 4096)
+    await fixture.run('fill', { write: [x], data: 0x61 })
+    const text = 'a page brought by the kernel'
+    return await withFile(text, async (fd) => {
+      const into = attempt(() => readSync(fd, x, 0, text.length, 0))
+      const from = attempt(() => writeSync(fd, x, 2 * 4096, 10, 100))
+      const resident = await fixture.heap.withResident(x, () => [
+        attempt(() => readSync(fd, x, 0, text.length, 0)),
+        attempt(() => writeSync(fd, x, 2 * 4096, 10, 100)),
+      ])
+      await fixture.heap.prefetch(x, { access: 'readWrite' })
+      const copy = Buffer.alloc(text.length)
+      copy.set(x.subarray(0, text.length))
+      return { into, from, resident, text: copy.toString(), letter: x[3 * 4096] }
+    })
+  },
+  /** What was freed, what was never given to anybody, and what is behind the end. */
+  async strayTouches() {
+    const fixture = await openProgramHeap({ device: [] })
+    const { heap } = fixture
+    const x = heap.alloc(Int32Array, 4096, { name: 'x' }).fill(5)
+    heap.alloc(Int32Array, 10)
+    const all = new Int32Array(x.buffer)
+    const gap = x.byteOffset / 4 + 4096
+    const before = [all[0], all[gap], all[gap + 4096], all[all.length - 1]]
+    all[gap] = 9
+    heap.free(x)
+    await fixture.settled()
+    const freed = [x[0], x[4095], x.reduce((sum, value) => sum + value, 0)]
+    x.fill(6)
+    const y = heap.alloc(Int32Array, 4096)
+    const fresh = [y.byteOffset === x.byteOffset, y.every((value) => value === 0)]
+    // More of it than is kept.
+    let sum = 0
+    for (let i = y.byteOffset / 4 + 3 * 8192; i < all.length; i += 1024) sum += all[i]++
+    await fixture.check()
+    return { before, freed, fresh, sum, written: y.fill(1)[4095] }
+  },
+  /** Arrays travel by reference; a heap can be opened on any thread. */
+  async otherThreads() {
+    const worker = new Worker(new URL(import.meta.url), { argv: process.argv.slice(2) })
+    return (await once(worker, 'message'))[0]
+  },
+  async twoHeaps() {
+    const [a, b] = [await openProgramHeap(), await openProgramHeap()]
+    const x = a.heap.alloc(Int32Array, 2048).fill(1)
+    const y = b.heap.alloc(Int32Array, 2048).fill(2)
+    await Promise.all([a.run('addOne', { write: [x] }), b.run('addOne', { write: [y] })])
+    x.set(y.subarray(1000), 100)
+    await a.heap.close()
+    return { closed: x[0], values: [y[0], y[2047]], codes: await b.heap.sync(x).catch(({ code }) => code) }
+  },
+}
+
+if (isMainThread) await runCase(CASES)
+else {
+  const heap = await openHeap({ mode: argument('mode') as 'live', size: '1 MiB' })
+  const x = heap.alloc(Int32Array, 4096).fill(1)
+  const threads = await Promise.all([0, 1, 2].map(() => startThread(x, '(x) => x.reduce((a, b) => a + b)')))
+  const sums = await Promise.all(threads.map((thread) => thread.next()))
+  await heap.close()
+  parentPort?.postMessage({ mode: heap.mode, sums, workerData })
+}
