@@ -78,16 +78,17 @@ export type Replace = (node: Node) => Fragment | null
 /** The text of a node after replacement. */
 export function emit(source: Source, node: Node, replace: Replace): Fragment {
   const replaced = replace(node)
-  return replaced ?? emitAround(source, node, childrenOf(node), replace)
+  return replaced ?? emitSpan(source, node, childrenOf(node), replace)
 }
 
 /** The text of a module after replacement. */
 export function emitModule({ source, directives, declarations }: Module, replace: Replace): Fragment {
   const whole = { start: directives.at(-1)?.end ?? 0, end: source.text.length }
-  return emitAround(source, whole, declarations, replace)
+  return emitSpan(source, whole, declarations, replace)
 }
 
-function emitAround(source: Source, whole: Span, parts: readonly Node[], replace: Replace): Fragment {
+/** The text of a span after replacement of the nodes that it has, in order. */
+export function emitSpan(source: Source, whole: Span, parts: readonly Node[], replace: Replace): Fragment {
   const pieces: Piece[] = []
   let at = whole.start
   for (const part of parts) {

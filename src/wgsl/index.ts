@@ -7,6 +7,7 @@ export type { Constant } from './constants.ts'
 export {
   emit,
   emitModule,
+  emitSpan,
   Fragment,
   fragmentFor,
   generated,

@@ -109,7 +109,7 @@ export class PagedBuffers {
   }
 
   /** Words of a storage buffer, copied to the CPU. */
-  async read(buffer: GPUBuffer, firstWord: number, words: number): Promise<Uint32Array> {
+  async read(buffer: GPUBuffer, firstWord: number, words: number): Promise<Uint32Array<ArrayBuffer>> {
     const staging = this.device.createBuffer({ size: Math.max(4, 4 * words), usage: USAGE.mapRead | USAGE.copyDst })
     const encoder = this.device.createCommandEncoder()
     encoder.copyBufferToBuffer(buffer, 4 * firstWord, staging, 0, 4 * words)

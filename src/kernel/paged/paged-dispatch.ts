@@ -200,16 +200,40 @@ class PagedRun {
     }
   }
 
+  /** Runs the transactions of the queue in two parts, one after the other. */
   private async split(half: 0 | 1, count: number): Promise<void> {
     this.counts.splits++
     this.size.shrink()
     const { queue, queueHalf } = this.buffers
     const entries = await this.buffers.read(queue, half * queueHalf, 2 * count)
+    const journal = this.program.hasJournal
+      ? await this.buffers.read(this.buffers.scratch, 0, this.journalSize())
+      : null
+    const { slots } = this
     const middle = Math.ceil(count / 2)
-    for (const part of [entries.subarray(0, 2 * middle), entries.subarray(2 * middle)]) {
-      this.device.queue.writeBuffer(queue, 0, new Uint32Array(part))
+    for (const part of [entries.slice(0, 2 * middle), entries.slice(2 * middle)]) {
+      if (journal !== null) this.loadJournal(journal, slots, part)
+      this.device.queue.writeBuffer(queue, 0, part)
       await this.finish({ mode: MODE_REPLAY, base: 0, count: part.length / 2, half: 0 })
     }
+  }
+
+  /** Makes the journal that of some transactions alone, and gives them places in it from 0 on. */
+  private loadJournal(journal: Uint32Array, slots: number, entries: Uint32Array): void {
+    const invocations = invocationsOf(this.program)
+    this.slots = (entries.length / 2) * invocations
+    const words = new Uint32Array(this.journalSize())
+    for (let i = 0; i < entries.length / 2; i++) {
+      const from = entries[2 * i + 1] * invocations
+      for (let k = 0; k < invocations; k++) {
+        for (let j = 0; j * slots < journal.length; j++) {
+          words[j * this.slots + i * invocations + k] = journal[j * slots + from + k]
+        }
+      }
+      entries[2 * i + 1] = i
+    }
+    this.buffers.reserveScratch(words.length, 0)
+    this.device.queue.writeBuffer(this.buffers.scratch, 0, words)
   }
 
   private async service({ read, write }: Round, pinned: ReadonlySet<number>): Promise<void> {

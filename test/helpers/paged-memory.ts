@@ -1,0 +1,123 @@
+// Pages for paged kernels, for tests: a heap in an ordinary array, some frames on the device, the page that came first goes first.
+// Pages that were only read are mapped read-only, so that writing them is a fault of its own.
+
+import type { PageAnswer, PageProvider, PageRequest } from '../../src/kernel/paged/page-provider.ts'
+import { PTE_VALID, PTE_WRITE } from '../../src/kernel/paged/paged-program.ts'
+
+const USAGE = { mapRead: 1, copySrc: 4, copyDst: 8, storage: 128 } as const
+
+export class PagedMemory implements PageProvider {
+  readonly pageBits: number
+  readonly frameCount: number
+  readonly capacity: number
+  readonly pageCount: number
+  readonly pool: GPUBuffer
+  readonly table: GPUBuffer
+  /** The contents as of the last time that pages were away from the device. */
+  readonly heap: Uint32Array<ArrayBuffer>
+  /** Called for each page that is asked for; throwing ends the launch. */
+  onPage: (page: number) => void = () => {}
+  private readonly device: GPUDevice
+  // Pages on the device in the order in which they came, with their frames.
+  private readonly frames = new Map<number, number>()
+  private readonly pages: (number | undefined)[] = []
+  private readonly dirty = new Set<number>()
+  private readonly writable = new Set<number>()
+
+  constructor(device: GPUDevice, options: { words: number; frames: number; pageBits?: number }) {
+    const { words, frames, pageBits = 10 } = options
+    this.device = device
+    this.pageBits = pageBits
+    this.frameCount = frames + 1
+    this.capacity = frames
+    this.pageCount = Math.ceil(words / 2 ** pageBits)
+    this.heap = new Uint32Array(this.pageCount * 2 ** pageBits)
+    const usage = USAGE.storage | USAGE.copySrc | USAGE.copyDst
+    this.pool = device.createBuffer({ size: 4 * this.frameCount * 2 ** pageBits, usage })
+    this.table = device.createBuffer({ size: Math.max(16, 4 * this.pageCount), usage })
+  }
+
+  noteDirty(frames: readonly number[]): void {
+    for (const frame of frames) {
+      const page = this.pages[frame]
+      if (page === undefined || !this.writable.has(page))
+        throw new Error(`frame ${frame} was written, which is not writable`)
+      this.dirty.add(page)
+    }
+  }
+
+  async service({ read, write, pinned }: PageRequest): Promise<PageAnswer> {
+    for (const page of [...read, ...write]) this.onPage(page)
+    const wanted = [...read, ...write].filter((page) => !this.frames.has(page))
+    const room = this.capacity - this.frames.size
+    const evicted = [...this.frames.keys()]
+      .filter((page) => !pinned.has(page))
+      .slice(0, Math.max(0, wanted.length - room))
+    await this.evict(evicted)
+    const free = Array.from({ length: this.capacity }, (_, i) => i + 1).filter(
+      (frame) => this.pages[frame] === undefined,
+    )
+    if (free.length < wanted.length) throw new Error(`${wanted.length} pages wanted, ${free.length} frames free`)
+    const pageWords = 2 ** this.pageBits
+    wanted.forEach((page, i) => {
+      const frame = free[i]
+      this.frames.set(page, frame)
+      this.pages[frame] = page
+      const contents = this.heap.slice(page * pageWords, (page + 1) * pageWords)
+      this.device.queue.writeBuffer(this.pool, 4 * frame * pageWords, contents)
+      this.setEntry(page)
+    })
+    for (const page of write) {
+      this.writable.add(page)
+      this.setEntry(page)
+    }
+    return { evicted }
+  }
+
+  /** Brings everything back to `heap`. */
+  async flush(): Promise<void> {
+    await this.evict([...this.frames.keys()])
+  }
+
+  destroy(): void {
+    this.pool.destroy()
+    this.table.destroy()
+  }
+
+  private setEntry(page: number): void {
+    const frame = this.frames.get(page)
+    const flags = this.writable.has(page) ? PTE_VALID | PTE_WRITE : PTE_VALID
+    const entry = frame === undefined ? 0 : frame * 2 ** this.pageBits + flags
+    this.device.queue.writeBuffer(this.table, 4 * page, new Uint32Array([entry]))
+  }
+
+  private async evict(pages: readonly number[]): Promise<void> {
+    const pageWords = 2 ** this.pageBits
+    const dirty = pages.filter((page) => this.dirty.has(page))
+    if (dirty.length > 0) {
+      const staging = this.device.createBuffer({
+        size: 4 * dirty.length * pageWords,
+        usage: USAGE.mapRead | USAGE.copyDst,
+      })
+      const encoder = this.device.createCommandEncoder()
+      dirty.forEach((page, i) => {
+        const from = 4 * this.frames.get(page)! * pageWords
+        encoder.copyBufferToBuffer(this.pool, from, staging, 4 * i * pageWords, 4 * pageWords)
+      })
+      this.device.queue.submit([encoder.finish()])
+      await staging.mapAsync(1)
+      const words = new Uint32Array(staging.getMappedRange())
+      dirty.forEach((page, i) => {
+        this.heap.set(words.subarray(i * pageWords, (i + 1) * pageWords), page * pageWords)
+      })
+      staging.destroy()
+    }
+    for (const page of pages) {
+      this.pages[this.frames.get(page)!] = undefined
+      this.frames.delete(page)
+      this.dirty.delete(page)
+      this.writable.delete(page)
+      this.setEntry(page)
+    }
+  }
+}
