@@ -36,9 +36,9 @@ export class Terminal {
     this.color = color
   }
 
-  /** Columns that a line may have. */
+  /** Columns that a line may have. A terminal that does not know its width says 0. */
   get columns(): number {
-    return Math.max(COLUMNS_MIN, Math.min(COLUMNS_MAX, this.#stream.columns ?? COLUMNS_MAX))
+    return Math.max(COLUMNS_MIN, Math.min(COLUMNS_MAX, this.#stream.columns || COLUMNS_MAX))
   }
 
   /** Somebody sits before it, and lines may change. */

@@ -24,13 +24,11 @@ const DIRECTION_TITLES = {
 export function heatMap({ residency, bins, duration, header }: ReportModel): Html {
   const rows = residency.slice(0, HEAT_ROWS_MAX).map(
     (row) => html`
-      <div class="heat-label" title="${row.name}">${row.name}<small>${formatSize(row.nbytes)}</small></div>
+      <div class="label" title="${row.name}">${row.name}<small>${formatSize(row.nbytes)}</small></div>
       ${heatRow(row, bins.count)}`,
   )
   const left = residency.length - rows.length
-  return html`<div class="heat time-charts">${rows}
-      <div></div>${timeAxis(duration, header.timeUnit)}
-    </div>
+  return html`<div class="rows time-charts">${rows}<div></div>${timeAxis(duration, header.timeUnit)}</div>
     ${left > 0 ? html`<p class="note">${counted(left, 'smaller array')} not shown; all are in the table of arrays.</p>` : ''}
     <div class="legend">not on a device <span class="ramp">${shades()}</span> all of it</div>`
 }
@@ -75,7 +73,7 @@ function shades(): Html[] {
 /** Bytes in each bin, one colour above the other. */
 export function trafficCharts({ traffic, bins, duration, header }: ReportModel): Html {
   const charts = traffic.map((row) => trafficChart(row, bins, header.timeUnit))
-  return html`<div class="time-charts">${charts}${timeAxis(duration, header.timeUnit)}</div>
+  return html`<div class="rows time-charts">${charts}<div></div>${timeAxis(duration, header.timeUnit)}</div>
     <ul class="legend causes">${CAUSES.map(
       (cause) => html`<li><svg viewBox="0 0 1 1" aria-hidden="true">
       <rect class="c-${cause}" width="1" height="1"/></svg> ${cause}</li>`,
@@ -104,7 +102,8 @@ function trafficChart(
   })
   const all = CAUSES.reduce((sum, cause) => sum + total[cause], 0)
   const title = `${DIRECTION_TITLES[direction]}: ${formatSize(all)}`
-  return html`<h3>${title} <small>at most ${formatSize(peak)} in ${formatTime(bins.width, unit)}</small></h3>
+  return html`<div class="label">${DIRECTION_TITLES[direction]}<small>${formatSize(all)}</small>
+      <small>at most ${formatSize(peak)} in ${formatTime(bins.width, unit)}</small></div>
     <svg class="columns time-chart" viewBox="0 0 ${bins.count} ${CHART_HEIGHT}" preserveAspectRatio="none" role="img"
       aria-label="${title}"><title>${title}</title>${paths}</svg>`
 }

@@ -43,7 +43,8 @@ function pressure({ totals, devices, allocations, header }: ReportModel): Findin
   const evicted = totals.pagesMigrated.eviction
   if (evicted > 0) {
     const memory = devices.map(({ name, nbytes }) => (nbytes === undefined ? name : `${name} (${formatSize(nbytes)})`))
-    const copied = formatSize(totals.bytesDeviceToHost.eviction)
+    const { eviction } = totals.bytesDeviceToHost
+    const copied = eviction === 0 ? 'none of them had to be copied' : `${formatSize(eviction)} of them copied`
     slow(
       `Device memory of ${memory.join(', ')} was full: ${counted(evicted, 'page')} were evicted, ${copied} of them copied.`,
     )
@@ -52,7 +53,8 @@ function pressure({ totals, devices, allocations, header }: ReportModel): Findin
     const names = allocations.filter(({ counters }) => counters.thrashing > 0).map(({ name }) => `"${name}"`)
     const delay = formatTime(totals.throttlingDelay, header.timeUnit)
     const whose = names.length === 0 ? 'Pages' : `Pages of ${names.slice(0, 3).join(', ')}`
-    slow(`${whose} went back and forth between CPU and device; touches were held back for ${delay} in all.`)
+    const held = totals.throttlingDelay === 0 ? '' : `; touches were held back for ${delay} in all`
+    slow(`${whose} went back and forth between CPU and device${held}.`)
   }
   if (totals.pagesSwappedOut > 0) {
     slow(`System memory was full: ${formatSize(totals.bytesSwappedOut)} went to the swap file.`)

@@ -18,11 +18,10 @@ main, header, footer { max-width: 72rem; margin: 0 auto; padding: 0 1rem }
 header { padding-top: 1.5rem }
 h1 { font-size: 1.6rem; margin: 0; overflow-wrap: anywhere }
 h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem }
-h3 { font-size: 1rem; margin: 1rem 0 .25rem }
 small, .note, .axis, .legend, footer { color: var(--soft); font-size: .85rem; font-weight: normal }
 p { margin: .25rem 0 .75rem; max-width: 65ch }
 a { color: var(--accent) }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .75rem; margin: 1.25rem 0 }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.2rem, 1fr)); gap: .75rem; margin: 1.25rem 0 }
 .tiles div { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .6rem .8rem }
 .tiles dt { color: var(--soft); font-size: .85rem }
 .tiles dd { margin: 0; font-size: 1.25rem; font-variant-numeric: tabular-nums }
@@ -33,9 +32,9 @@ a { color: var(--accent) }
 .findings b { text-transform: capitalize }
 .findings .bad b { color: var(--bad) } .findings .slow b { color: var(--slow) } .findings .good b { color: var(--good) }
 svg { display: block }
-.heat { display: grid; grid-template-columns: minmax(5rem, 11rem) minmax(0, 1fr); gap: .35rem .75rem; align-items: center }
-.heat-label { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; text-align: right; line-height: 1.2 }
-.heat-label small { display: block }
+.rows { display: grid; grid-template-columns: minmax(5rem, 11rem) minmax(0, 1fr); gap: .35rem .75rem; align-items: center }
+.label { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; text-align: right; line-height: 1.2 }
+.label small { display: block }
 .heat-row { width: 100%; height: 2.4rem; background: var(--s0); shape-rendering: crispEdges }
 .s0 { fill: var(--s0) } .s1 { fill: var(--s1) } .s2 { fill: var(--s2) } .s3 { fill: var(--s3) } .s4 { fill: var(--s4) }
 .s5 { fill: var(--s5) } .s6 { fill: var(--s6) } .s7 { fill: var(--s7) } .s8 { fill: var(--s8) }
@@ -71,8 +70,8 @@ th[aria-sort=descending] button::after { content: " \\25bc" }
 footer { padding-top: 2rem; padding-bottom: 3rem }
 @media (max-width: 40rem) {
   .axis span:nth-child(2):not(:last-child), .axis span:nth-child(4) { display: none }
-  .heat { grid-template-columns: minmax(0, 1fr); gap: .15rem } .heat-label { text-align: left; white-space: normal }
-  .heat-label small { display: inline; margin-left: .5rem } .heat > div:empty { display: none }
+  .rows { grid-template-columns: minmax(0, 1fr); gap: .15rem } .label { text-align: left; white-space: normal }
+  .label small { display: inline; margin-left: .5rem } .rows > div:empty { display: none }
 }
 @media print { body { font-size: 11pt } .table { overflow: visible } }
 `
