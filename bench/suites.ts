@@ -4,6 +4,7 @@ import type { Suite } from './harness.ts'
 
 const SUITES = {
   core: async () => (await import('./core.ts')).core,
+  live: async () => (await import('./live.ts')).live,
 }
 
 export type SuiteName = keyof typeof SUITES
