@@ -30,6 +30,13 @@ export {
   type Pointer,
   type PrefetchOptions,
 } from './heap/heap.ts'
+export type {
+  AdapterOption,
+  DeviceOption,
+  DeviceSpec,
+  MemoryDeviceSpec,
+  WebGpuDeviceSpec,
+} from './heap/device-options.ts'
 export {
   type ElementRange,
   HEAP_ERROR_CODES,
@@ -41,11 +48,9 @@ export {
   OwnershipError,
 } from './heap/heap-error.ts'
 export {
-  type DeviceSpec,
   HEAP_MODES,
   type HeapMode,
   type HeapOptions,
-  type MemoryDeviceSpec,
   MODE_OPTIONS,
   type ModeOption,
   UNFREED_OPTIONS,

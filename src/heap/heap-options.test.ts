@@ -10,6 +10,9 @@ afterEach(() => {
 
 const WORKER = { postMessage: () => {}, terminate: () => {} }
 
+/** What a GPUDevice is known by. */
+const GPU = { createBuffer: () => {}, queue: {} }
+
 const parse = (options: unknown) => parseHeapOptions(options as HeapOptions)
 
 describe('parseHeapOptions()', () => {
@@ -45,6 +48,25 @@ describe('parseHeapOptions()', () => {
     ).toMatchObject([{ bandwidth: 10 * GIB, latency: 5, onLost: 'fill' }])
   })
 
+  it('takes a GPU by default, one of the program makes the heap explicit', () => {
+    const defaults = { kind: 'webgpu', adapter: null, gpuDevice: null, deadline: 120e6, onLost: 'sigbus' }
+    expect(parse({ device: {} })).toMatchObject({
+      mode: 'auto',
+      devices: [{ ...defaults, name: 'webgpu', memory: 256 * 2 ** 20 }],
+    })
+    expect(parse({ device: [{ memory: '1 GiB', adapter: 'software' }, GPU, { kind: 'memory' }] })).toMatchObject({
+      mode: 'explicit',
+      devices: [
+        { ...defaults, memory: GIB, adapter: 'software' },
+        { ...defaults, name: 'webgpu 2', gpuDevice: GPU },
+        { kind: 'memory', name: 'memory 3' },
+      ],
+    })
+    expect(parse({ device: { gpuDevice: GPU, memory: 4096, name: 'mine' } }).devices).toMatchObject([
+      { name: 'mine', memory: 4096, gpuDevice: GPU },
+    ])
+  })
+
   it('does not check in production', () => {
     vi.stubEnv('NODE_ENV', 'production')
     expect([parse({}).check, parse({ check: true }).check]).toEqual([false, true])
@@ -78,7 +100,17 @@ describe('parseHeapOptions()', () => {
     [{ engine: WORKER, mode: 'live' }, 'engine is a worker in live mode'],
     [{ check: 1 }, 'check is 1, wanted true or false'],
     [{ device: 'gpu' }, 'device is "gpu", wanted an object with kind, name,'],
-    [{ device: {} }, 'device.kind is undefined, wanted one of memory'],
+    [{ device: [null] }, 'device[0] is null, wanted an object with kind, name,'],
+    [{ device: { latency: 1 } }, 'device.latency is no option, wanted kind, name, memory, onLost, adapter,'],
+    [{ device: { kind: 1 } }, 'device.kind is 1, wanted one of webgpu, memory'],
+    [{ device: { gpuDevice: {} } }, 'device.gpuDevice is Object, wanted a GPUDevice'],
+    [
+      { device: { gpuDevice: GPU, adapter: 'software' } },
+      'device.adapter is "software", wanted none beside a gpuDevice',
+    ],
+    [{ device: { deadline: '1 s' } }, 'device.deadline is "1 s", wanted milliseconds from 1'],
+    [{ device: GPU, mode: 'live' }, 'mode is live, wanted explicit: device "webgpu" is a GPUDevice of this thread'],
+    [{ device: GPU, engine: WORKER }, 'engine is a worker, wanted none: device "webgpu" is a GPUDevice of this thread'],
     [{ device: [{ kind: 'memory', speed: 1 }] }, 'device[0].speed is no option'],
     [{ device: { kind: 'memory', name: '' } }, 'device.name is "", wanted a text'],
     [{ device: { kind: 'memory', latency: '1' } }, 'device.latency is "1", wanted microseconds'],
@@ -101,7 +133,10 @@ describe('parseHeapOptions()', () => {
     [{ segments: '5 GiB' }, 'segments is 5 GiB, wanted more than 0 bytes and at most 4 GiB'],
     [{ unfreed: 'crash' }, 'unfreed is "crash", wanted one of ignore, warn, error'],
     [{ memory: '1 TiB' }, 'memory is 1 TiB'],
-    [{ device: { kind: 'webgpu' } }, 'device.kind is "webgpu", wanted one of memory'],
+    [{ device: { kind: 'cuda' } }, 'device.kind is "cuda", wanted one of webgpu, memory'],
+    [{ device: { memory: '5 GiB' } }, 'device.memory is 5 GiB, wanted more than 0 bytes and at most 4 GiB'],
+    [{ device: { adapter: 'fast' } }, 'device.adapter is "fast", wanted one of high-performance, low-power, software'],
+    [{ device: { deadline: 0 } }, 'device.deadline is 0, wanted milliseconds from 1'],
     [{ device: { kind: 'memory', memory: 0 } }, 'device.memory is 0'],
     [{ device: { kind: 'memory', latency: -1 } }, 'device.latency is -1, wanted microseconds from 0'],
     [{ device: { kind: 'memory', bandwidth: 0 } }, 'device.bandwidth is 0, wanted at least 1 byte per second'],

@@ -2,10 +2,9 @@
 
 import { PAGE_SIZE, pageAlignUp } from '../base/addr.ts'
 import { formatSize, type Size } from '../base/size.ts'
-import { ON_LOST, type OnLost } from '../devices/memory/index.ts'
 import { HEAP_BYTES_MAX, SEGMENT_BYTES_MAX } from './arena.ts'
 import { describe } from './array-types.ts'
-import { PLACES } from './engine/protocol.ts'
+import { type DeviceOption, type DeviceSettings, parseDevices } from './device-options.ts'
 import type { EngineWorker } from './explicit/channel.ts'
 import { HeapRangeError, HeapTypeError } from './heap-error.ts'
 import { type MemorySettings, parseMemory, type SwapSpec } from './memory-options.ts'
@@ -31,23 +30,6 @@ export type UnfreedOption = (typeof UNFREED_OPTIONS)[number]
 export const ENGINE_DEATH_OPTIONS = ['abort', 'error'] as const
 export type EngineDeathOption = (typeof ENGINE_DEATH_OPTIONS)[number]
 
-/** A device whose memory is ordinary RAM: for tests and for trying things out. Its kernels are functions. */
-export interface MemoryDeviceSpec {
-  readonly kind: 'memory'
-  /** In statistics, receipts and errors. Default 'memory', 'memory 2', ... */
-  readonly name?: string
-  /** Device memory, rounded up to pages of 4 KiB. Default '64 MiB'. */
-  readonly memory?: Size
-  /** Microseconds that a copy takes besides its bytes. Default 0. */
-  readonly latency?: number
-  /** Bytes per second in each direction. Default: no limit. */
-  readonly bandwidth?: Size
-  /** What is found where the newest contents went with a lost device: an error, or bytes 0xff. Default 'sigbus': an error. */
-  readonly onLost?: OnLost
-}
-
-export type DeviceSpec = MemoryDeviceSpec
-
 export interface HeapOptions {
   /**
    * 'live' is with the privileges that there are, 'live-user' without; both reject where they are not to be had. 'auto' takes
@@ -65,8 +47,11 @@ export interface HeapOptions {
    * work. For explicit mode, with shared arrays. The heap ends it. Default: the engine runs on this thread.
    */
   readonly engine?: EngineWorker
-  /** Devices that use the heap. Default: none. */
-  readonly device?: DeviceSpec | readonly DeviceSpec[]
+  /**
+   * Devices that use the heap: `{ memory: '256 MiB' }` is a GPU, and so is a GPUDevice of the program's own, which makes the heap
+   * explicit. Default: none.
+   */
+  readonly device?: DeviceOption | readonly DeviceOption[]
   /**
    * Explicit mode: find out when the CPU touches pages that a device has. It costs time for each page that changes hands.
    * Default: true, unless NODE_ENV is 'production'.
@@ -106,7 +91,7 @@ export interface HeapSettings {
   readonly segmentMax: number
   readonly shared: boolean
   readonly engineWorker: EngineWorker | null
-  readonly devices: readonly MemoryDeviceSettings[]
+  readonly devices: readonly DeviceSettings[]
   readonly check: boolean
   readonly trace: TraceSettings
   readonly unfreed: UnfreedOption
@@ -119,16 +104,6 @@ export interface HeapSettings {
   readonly onNotice: (text: string) => void
 }
 
-export interface MemoryDeviceSettings {
-  readonly name: string
-  /** Bytes. */
-  readonly memory: number
-  readonly latency: number
-  /** Bytes per second; undefined for no limit. */
-  readonly bandwidth: number | undefined
-  readonly onLost: OnLost
-}
-
 /** Throws a TypeError or RangeError that names the option, its value and what was wanted. */
 export function parseHeapOptions(options: HeapOptions): HeapSettings {
   checkNames(options, 'options', OPTION_NAMES)
@@ -136,13 +111,15 @@ export function parseHeapOptions(options: HeapOptions): HeapSettings {
   const mode = oneOf(options.mode, 'mode', MODE_OPTIONS, 'auto')
   const shared = parseShared(options.shared)
   const engineWorker = parseEngine(options.engine, mode, shared)
+  const devices = parseDevices(options.device ?? [])
+  const isHere = hasOwnDevice(devices, mode, engineWorker)
   return {
-    mode: engineWorker === null ? mode : 'explicit',
+    mode: engineWorker === null && !isHere ? mode : 'explicit',
     size: parsePages(size, 'size', HEAP_BYTES_MAX),
     segmentMax: parsePages(segments, 'segments', SEGMENT_BYTES_MAX),
     shared,
     engineWorker,
-    devices: parseDevices(options.device ?? []),
+    devices,
     check: flag(options.check, 'check', !isProduction()),
     trace: parseTraceOptions(trace),
     unfreed: oneOf(options.unfreed, 'unfreed', UNFREED_OPTIONS, 'ignore'),
@@ -171,62 +148,9 @@ const OPTION_NAMES = [
   'onNotice',
 ] as const satisfies readonly (keyof HeapOptions)[]
 
-const DEVICE_OPTION_NAMES = [
-  'kind',
-  'name',
-  'memory',
-  'latency',
-  'bandwidth',
-  'onLost',
-] as const satisfies readonly (keyof MemoryDeviceSpec)[]
-
-const DEVICE_KINDS = ['memory'] as const satisfies readonly DeviceSpec['kind'][]
-
 const NOT_SHARED = 'there is no SharedArrayBuffer here; a web page needs cross-origin isolation for it'
 
 const PATIENCE_DEFAULT = 60_000 // milliseconds
-
-const DEVICE_MEMORY_DEFAULT = '64 MiB'
-
-// ---- devices ----
-
-function parseDevices(option: DeviceSpec | readonly DeviceSpec[]): readonly MemoryDeviceSettings[] {
-  const specs = Array.isArray(option) ? (option as readonly DeviceSpec[]) : [option as DeviceSpec]
-  const names = new Set<string>(PLACES)
-  return specs.map((spec, i) => {
-    const device = parseDevice(spec, Array.isArray(option) ? `device[${i}]` : 'device', i)
-    if (names.has(device.name)) {
-      throw new HeapRangeError(`name of device ${i} is ${describe(device.name)}, wanted a name that nothing else has`)
-    }
-    names.add(device.name)
-    return device
-  })
-}
-
-function parseDevice(spec: DeviceSpec, where: string, index: number): MemoryDeviceSettings {
-  checkNames(spec, where, DEVICE_OPTION_NAMES)
-  oneOf<string>(spec.kind, `${where}.kind`, DEVICE_KINDS)
-  const { name = index === 0 ? 'memory' : `memory ${index + 1}`, memory = DEVICE_MEMORY_DEFAULT } = spec
-  if (typeof name !== 'string' || name === '') {
-    throw new HeapTypeError(`${where}.name is ${describe(name)}, wanted a text`)
-  }
-  const latency = spec.latency ?? 0
-  if (typeof latency !== 'number' || Number.isNaN(latency)) {
-    throw new HeapTypeError(`${where}.latency is ${describe(latency)}, wanted microseconds`)
-  }
-  if (latency < 0 || latency === Number.POSITIVE_INFINITY) {
-    throw new HeapRangeError(`${where}.latency is ${latency}, wanted microseconds from 0`)
-  }
-  const bandwidth = spec.bandwidth === undefined ? undefined : parseBytes(spec.bandwidth, `${where}.bandwidth`)
-  if (bandwidth === 0) throw new HeapRangeError(`${where}.bandwidth is 0, wanted at least 1 byte per second`)
-  return {
-    name,
-    memory: parsePages(memory, `${where}.memory`, SEGMENT_BYTES_MAX),
-    latency,
-    bandwidth,
-    onLost: oneOf(spec.onLost, `${where}.onLost`, ON_LOST, 'sigbus'),
-  }
-}
 
 // ---- one option ----
 
@@ -260,6 +184,16 @@ function parseEngine(engine: EngineWorker | undefined, mode: ModeOption, shared:
     throw new HeapRangeError(`engine is a worker, wanted none where arrays are not shared: ${why}`)
   }
   return engine
+}
+
+/** Whether there is a GPUDevice of the program's own: the engine has to be on its thread then. */
+function hasOwnDevice(devices: readonly DeviceSettings[], mode: ModeOption, worker: EngineWorker | null): boolean {
+  const own = devices.find((device) => device.kind === 'webgpu' && device.gpuDevice !== null)
+  if (own === undefined) return false
+  const why = `device "${own.name}" is a GPUDevice of this thread`
+  if (mode !== 'auto' && mode !== 'explicit') throw new HeapTypeError(`mode is ${mode}, wanted explicit: ${why}`)
+  if (worker !== null) throw new HeapTypeError(`engine is a worker, wanted none: ${why}`)
+  return true
 }
 
 function parsePatience(patience = PATIENCE_DEFAULT): number {

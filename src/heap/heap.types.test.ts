@@ -88,8 +88,10 @@ describe('types', () => {
       { size: '4GB' },
       // @ts-expect-error no option
       { sizes: 4 },
-      // @ts-expect-error a device has a kind
-      { device: { memory: '64 MiB' } },
+      { device: { memory: '64 MiB', adapter: 'software' } },
+      { device: [{} as GPUDevice, { gpuDevice: {} as GPUDevice }] },
+      // @ts-expect-error no option of a GPU
+      { device: { latency: 5 } },
       // @ts-expect-error no kind of device
       { device: { kind: 'disk' } },
     ]

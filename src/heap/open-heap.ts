@@ -13,6 +13,12 @@ import { withTraceVariable } from './trace-options.ts'
 export async function openHeapOn(platform: Platform, options: HeapOptions): Promise<Heap> {
   const parsed = parseHeapOptions(options)
   const settings = { ...parsed, trace: withTraceVariable(parsed.trace, platform.traceVariable()) }
+  const heap = await openInMode(platform, settings)
+  if (settings.devices.length > 0) await announceDevices(heap, settings)
+  return heap
+}
+
+async function openInMode(platform: Platform, settings: HeapSettings): Promise<Heap> {
   const live = settings.mode === 'explicit' ? null : await platform.openLive(settings)
   if (live !== null && typeof live !== 'string') return live
   if (settings.mode === 'live' || settings.mode === 'live-user') {
@@ -22,7 +28,7 @@ export async function openHeapOn(platform: Platform, options: HeapOptions): Prom
   const { heap, port, engine } = await openExplicit(platform, settings)
   registerPort(heap, port)
   if (engine !== null) registerEngine(heap, engine)
-  if (live !== null) announce(settings, live)
+  if (live !== null) announce(settings, whyExplicit(live))
   return heap
 }
 
@@ -63,9 +69,19 @@ function notInExplicit({ liveOnly }: HeapSettings, whyNot: string | null): HeapE
 
 const announced = new Set<string>()
 
-/** Says once why the heap is not live. */
-function announce({ onNotice }: HeapSettings, whyNot: string): void {
-  if (announced.has(whyNot)) return
-  announced.add(whyNot)
-  onNotice(`hetmem: heaps are explicit here, so call sync before the CPU uses what a device had: ${whyNot}`)
+/** Says something once. */
+function announce({ onNotice }: HeapSettings, text: string): void {
+  if (announced.has(text)) return
+  announced.add(text)
+  onNotice(`hetmem: ${text}`)
+}
+
+function whyExplicit(whyNotLive: string): string {
+  return `heaps are explicit here, so call sync before the CPU uses what a device had: ${whyNotLive}`
+}
+
+/** Devices that are not what one would expect say so. */
+async function announceDevices(heap: Heap, settings: HeapSettings): Promise<void> {
+  const { devices } = await heap.stats()
+  for (const { name, note } of devices) if (note !== null) announce(settings, `device "${name}": ${note}`)
 }

@@ -30,7 +30,8 @@ describe('findAdapter()', () => {
   it('prefers the WebGPU of the runtime', async () => {
     const adapter = { info: { description: 'a GPU' } }
     vi.stubGlobal('navigator', { gpu: { requestAdapter: async () => adapter } })
-    expect(await findAdapter()).toEqual({ adapter, source: 'navigator', description: 'a GPU (navigator)' })
+    const found = { adapter, source: 'navigator', isSoftware: false, description: 'a GPU (navigator)' }
+    expect(await findAdapter()).toEqual(found)
   })
 
   it('loads nothing native outside of Node, and names the capability and what was tried', async () => {
@@ -40,6 +41,7 @@ describe('findAdapter()', () => {
       adapter: null,
       capability: CAPABILITY_ADAPTER,
       reason: 'navigator.gpu has no adapter\nnative packages are loaded in Node only',
+      help: null,
     })
   })
 

@@ -22,8 +22,12 @@ function keptForever(name: string): object {
   return global[key]
 }
 
-/** An adapter of Dawn, or null; each attempt that failed adds a sentence to `tried`. */
-export async function findDawnAdapter(options: GPURequestAdapterOptions, tried: string[]): Promise<DawnAdapter | null> {
+/** An adapter of Dawn, that of the software driver if `software`, or null; each attempt that failed adds a sentence to `tried`. */
+export async function findDawnAdapter(
+  options: GPURequestAdapterOptions,
+  software: boolean,
+  tried: string[],
+): Promise<DawnAdapter | null> {
   let create: (flags: string[]) => GPU
   try {
     create = (await import('webgpu')).create
@@ -32,8 +36,9 @@ export async function findDawnAdapter(options: GPURequestAdapterOptions, tried: 
     return null
   }
   if (instances['dawn-software'] === undefined) {
+    if (software) tried.push('a software driver was asked for')
     // Dawn complains on standard error when there is no Vulkan at all, so it is only asked where there is.
-    if (process.platform !== 'linux' || (await canLoadSystemVulkan())) {
+    else if (process.platform !== 'linux' || (await canLoadSystemVulkan())) {
       instances.dawn ??= create([])
       const adapter = await instances.dawn.requestAdapter(options)
       if (adapter !== null) return { adapter, source: 'dawn' }

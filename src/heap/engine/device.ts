@@ -1,13 +1,17 @@
 // What the engine asks of a device. A driver's handle has more; launches go to it directly, through `Engine.launch`.
 
 import { HPAGE_PMD_NR, PAGE_SIZE } from '../../base/addr.ts'
+import type { KernelOptions } from '../../devices/webgpu/kernel-launch.ts'
+import type { KernelLaunch } from '../../kernel/program.ts'
 import type { Access } from '../../trace/events.ts'
-import type { ByteRange } from './protocol.ts'
+import type { ByteRange, RunOutcome } from './protocol.ts'
 
 export interface EngineDevice {
   readonly name: string
   /** What it is, as a phrase: the name of an adapter. */
   readonly hardware: string
+  /** What one should know about it, as a phrase; null for nothing. */
+  readonly note: string | null
   /** Identity of its memory: `owner` of its pagemaps. */
   readonly owner: unknown
   /** Bytes of device memory, and how many of them hold pages. */
@@ -22,6 +26,11 @@ export interface EngineDevice {
   bringBack(range: ByteRange): Promise<void>
   /** If the device is lost and the newest contents of something in the range went with it: a sentence that says so. */
   lostIn(range: ByteRange): string | null
+  /**
+   * Runs kernels, one after the other, as one launch. Missing where kernels are functions. Rejects with a CompileError for code that the
+   * device does not take, with an MmError ENOMEM if one workgroup needs more than the device has, or if the device is lost.
+   */
+  run?(launches: readonly KernelLaunch[], options: KernelOptions): Promise<RunOutcome>
   /** Takes the device away, after everything that it has to do. Its pages come back, as far as they can. */
   close(): Promise<void>
 }

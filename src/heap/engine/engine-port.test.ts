@@ -10,7 +10,7 @@ import { registerEngine } from '../open-heap.ts'
 import { ArrayTable } from './array-table.ts'
 import { Engine } from './engine.ts'
 import { ExplicitBackend } from './explicit-backend.ts'
-import { MemoryEngineDevice } from './memory-device.ts'
+import { makeDevice } from './make-device.ts'
 import type { EngineCall, EngineCalls, EnginePort, Reply } from './protocol.ts'
 
 const SIZE = 2 ** 20
@@ -53,7 +53,7 @@ beforeEach(async () => {
   const arrays = new ArrayTable()
   const backend = new ExplicitBackend(addressPages(SIZE, SIZE), (pfn) => arrays.useTag(pfn))
   const engine = new Engine({ backend, arrays, devicePages: 16, verbose: false, sinks: [] })
-  await engine.addDevice(async (site) => new MemoryEngineDevice(site, device))
+  await engine.addDevice((site) => makeDevice(site, device))
   port = new RemotePort(engine)
   const makeBuffer = (nbytes: number) => new SharedArrayBuffer(nbytes)
   const source = new GrowingSegments({ size: SIZE, segmentMax: SIZE, makeBuffer })

@@ -47,6 +47,7 @@ import type {
   ByteRange,
   EngineCall,
   EngineCalls,
+  DeviceStats,
   EnginePort,
   EngineStats,
   MemoryStats,
@@ -414,7 +415,7 @@ export class Engine implements EnginePort {
     return {
       waiting: this.#waiting(),
       memory: this.#memory(),
-      devices: this.devices.map(({ name, nbytes, nbytesUsed }) => ({ name, memory: nbytes, used: nbytesUsed })),
+      devices: this.devices.map(statsOf),
       counters: structuredClone(counters.total),
       byArray: structuredClone(Object.fromEntries(counters.byAllocation)),
     }
@@ -665,3 +666,7 @@ export class Engine implements EnginePort {
 function countPages(from: Addr, to: Addr): number {
   return Math.max(0, (to - from) / PAGE_SIZE)
 }
+function statsOf({ name, hardware, note, nbytes, nbytesUsed }: EngineDevice): DeviceStats {
+  return { name, hardware, note, memory: nbytes, used: nbytesUsed }
+}
+

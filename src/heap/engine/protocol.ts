@@ -5,6 +5,8 @@
 // nobody to wait for and no thread in between.
 
 import type { SwapStats } from '../../mm/swap.ts'
+import type { KernelReceipt } from '../../devices/webgpu/kernel-launch.ts'
+import type { KernelLaunch, KernelProgram } from '../../kernel/program.ts'
 import type { Counters } from '../../trace/counters.ts'
 import type { Access } from '../../trace/events.ts'
 import type { ArrayTypeName } from '../array-types.ts'
@@ -88,6 +90,10 @@ export interface PlaceRun {
 
 export interface DeviceStats {
   readonly name: string
+  /** What it is, as a phrase: the name of an adapter. */
+  readonly hardware: string
+  /** What one should know about it, as a phrase: that it is slow, or smaller than wanted. null for nothing. */
+  readonly note: string | null
   /** Bytes of device memory. */
   readonly memory: number
   /** Bytes that hold pages. */
@@ -130,6 +136,15 @@ export interface EngineStats {
   readonly byArray: Readonly<Record<string, Counters>>
 }
 
+/** A launch that names its program. */
+export interface RunLaunch extends Omit<KernelLaunch, 'program'> {
+  /** As `program` numbered it. */
+  readonly program: number
+}
+
+/** What a run came to. */
+export type RunOutcome = KernelReceipt
+
 /** Calls: what each is given, and what it answers. */
 export interface EngineCalls {
   /** Memory for arrays to come. */
@@ -146,6 +161,23 @@ export interface EngineCalls {
     args: { ranges: readonly ByteRange[]; write: boolean; device: string | null }
     answer: Outcome
   }
+  /** Makes a program known. Numbers are the sender's. */
+  program: { args: { id: number; program: KernelProgram }; answer: null }
+  /** Runs launches, one after the other. `device` null: the first one that runs kernels. `sliceMax` null: as it fits. */
+  run: {
+    args: {
+      /** For `abort`. */
+      run: number
+      name: string
+      launches: readonly RunLaunch[]
+      device: string | null
+      durable: boolean
+      sliceMax: number | null
+    }
+    answer: RunOutcome
+  }
+  /** Gives a run up, if it has not ended. */
+  abort: { args: { run: number }; answer: null }
   discard: { args: { ranges: readonly ByteRange[] }; answer: Outcome }
   advise: { args: { ranges: readonly ByteRange[]; advice: Advice }; answer: Outcome }
   where: { args: { range: ByteRange }; answer: readonly PlaceRun[] }
@@ -158,12 +190,25 @@ export interface EngineCalls {
 }
 export type EngineCall = keyof EngineCalls
 
+/** What a device's compiler said about one of the launches of a run. */
+export interface CompileFailure {
+  /** Index of the launch. */
+  readonly launch: number
+  /** The code, and the place in it, from 1; 0 if it is about no place. */
+  readonly wgsl: string
+  readonly text: string
+  readonly line: number
+  readonly column: number
+}
+
 /** A refusal, as plain data. */
 export interface Failure {
   readonly code: HeapErrorCode
   readonly message: string
   /** For NOT_OWNED. */
   readonly misuses?: readonly Misuse[]
+  /** For BAD_KERNEL. */
+  readonly compile?: CompileFailure
 }
 
 export type Reply<C extends EngineCall> =

@@ -2,19 +2,19 @@
 
 import type { Sink } from '../../trace/sink.ts'
 import { addressPages } from '../arena.ts'
+import type { DeviceSettings } from '../device-options.ts'
 import { ArrayTable } from '../engine/array-table.ts'
 import { deviceFrames } from '../engine/device.ts'
 import { Engine } from '../engine/engine.ts'
 import { ExplicitBackend } from '../engine/explicit-backend.ts'
-import { MemoryEngineDevice } from '../engine/memory-device.ts'
-import type { MemoryDeviceSettings } from '../heap-options.ts'
+import { makeDevice } from '../engine/make-device.ts'
 
 /** Plain data. */
 export interface ExplicitEngineSettings {
   /** Bytes of the heap, and of its largest segment. */
   readonly size: number
   readonly segmentMax: number
-  readonly devices: readonly MemoryDeviceSettings[]
+  readonly devices: readonly DeviceSettings[]
   /** Find out when the CPU touches what a device has. */
   readonly check: boolean
   /** Steps behind events are recorded too. */
@@ -33,6 +33,6 @@ export async function makeExplicitEngine(settings: ExplicitEngineSettings, sinks
     verbose,
     sinks,
   })
-  for (const device of devices) await engine.addDevice(async (site) => new MemoryEngineDevice(site, device))
+  for (const device of devices) await engine.addDevice((site) => makeDevice(site, device))
   return engine
 }

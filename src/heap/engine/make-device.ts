@@ -1,0 +1,14 @@
+// Devices of every kind, from settings.
+
+import type { DeviceSettings } from '../device-options.ts'
+import type { EngineDevice } from './device.ts'
+import type { DeviceSite } from './engine.ts'
+import { MemoryEngineDevice } from './memory-device.ts'
+import { WebGpuEngineDevice } from './webgpu-device.ts'
+
+/** Rejects if the device cannot be had here. */
+export async function makeDevice(site: DeviceSite, settings: DeviceSettings): Promise<EngineDevice> {
+  return settings.kind === 'memory'
+    ? new MemoryEngineDevice(site, settings)
+    : await WebGpuEngineDevice.create(site, settings)
+}

@@ -1,0 +1,65 @@
+// A WebGPU device as the engine sees it: finds an adapter, and says what it is when it is not what one would expect.
+
+import { PAGE_SIZE } from '../../base/addr.ts'
+import { formatSize } from '../../base/size.ts'
+import { type FoundAdapter, findAdapter } from '../../devices/webgpu/adapter.ts'
+import { requestGpuDevice } from '../../devices/webgpu/gpu-context.ts'
+import type { GpuLaunch } from '../../devices/webgpu/gpu-launch.ts'
+import { WebGpuDevice } from '../../devices/webgpu/webgpu-device.ts'
+import type { AdapterOption, WebGpuDeviceSettings } from '../device-options.ts'
+import { HeapError } from '../heap-error.ts'
+import { DriverEngineDevice } from './driver-device.ts'
+import type { DeviceSite } from './engine.ts'
+
+export class WebGpuEngineDevice extends DriverEngineDevice<GpuLaunch> {
+  readonly device: WebGpuDevice
+  readonly hardware: string
+  readonly note: string | null
+
+  /** Rejects with a HeapError NO_DEVICE if there is no adapter, and with a GpuError if the device has no memory. */
+  static async create(site: DeviceSite, settings: WebGpuDeviceSettings): Promise<WebGpuEngineDevice> {
+    const { sys, policy, tracer, nameAt } = site
+    const { name, memory, adapter, onLost, deadline } = settings
+    const notes: string[] = []
+    let { gpuDevice } = settings
+    let hardware = 'a GPUDevice of the program'
+    if (gpuDevice === null) {
+      const found = await findOrThrow(name, adapter)
+      hardware = found.description
+      if (found.isSoftware && adapter !== 'software') notes.push(`it is ${hardware}, software on the CPU and slow`)
+      gpuDevice = await requestGpuDevice(found.adapter)
+    }
+    const device = await WebGpuDevice.create(sys, gpuDevice, {
+      name,
+      memory,
+      policy,
+      tracer,
+      onLost,
+      deadline,
+      ownsDevice: settings.gpuDevice === null,
+      nameAt: (_, addr) => nameAt(addr),
+    })
+    const nbytes = device.parts.pool.npages * PAGE_SIZE
+    if (nbytes < memory)
+      notes.push(`it has ${formatSize(nbytes)}, as there is no room for the ${formatSize(memory)} wanted`)
+    return new WebGpuEngineDevice(device, site, hardware, notes)
+  }
+
+  private constructor(device: WebGpuDevice, { mm }: DeviceSite, hardware: string, notes: readonly string[]) {
+    super(device, mm)
+    this.device = device
+    this.hardware = hardware
+    this.note = notes.length === 0 ? null : notes.join('; ')
+  }
+}
+
+async function findOrThrow(name: string, adapter: AdapterOption | null): Promise<FoundAdapter> {
+  const isSoftware = adapter === 'software'
+  const found = await findAdapter(
+    isSoftware ? { software: true } : adapter === null ? {} : { powerPreference: adapter },
+  )
+  if (found.adapter !== null) return found
+  const reason = found.reason.replaceAll('\n', '; ')
+  const help = found.help === null ? '' : `. ${found.help}`
+  throw new HeapError('NO_DEVICE', `device "${name}": there is no WebGPU adapter here: ${reason}${help}`)
+}
