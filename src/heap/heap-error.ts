@@ -18,6 +18,11 @@ export const HEAP_ERROR_CODES = [
   'NOT_IN_MODE', // the option means nothing in this mode
   'UNFREED', // arrays were left at close, and that was to be an error
   'LOST', // the newest contents went with a device that is lost
+  'BAD_KERNEL', // the device does not take the code: see KernelError
+  'TOO_LARGE', // one workgroup of a launch needs more than the device has
+  'OUT_OF_BOUNDS', // a strict launch used elements that it was not given
+  'ABORTED', // the launch was given up
+  'BAD_FILE', // a file cannot be read, or has not what it should have
   'ENGINE_DIED', // the thread that moves the pages is gone
   'FAILED', // mm or a device refused; the message says why
 ] as const

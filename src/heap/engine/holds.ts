@@ -58,6 +58,13 @@ export class Holds {
     for (const id of [...this.#holds.keys()]) this.release(id)
   }
 
+  /** Pages that are held, each as often as it is. */
+  get npages(): number {
+    let npages = 0
+    for (const { pfns } of this.#holds.values()) npages += pfns.length
+    return npages
+  }
+
   /** Some of the range is held. */
   covers(range: ByteRange): boolean {
     for (const { ranges } of this.#holds.values()) if (ranges.some((held) => rangesOverlap(held, range))) return true

@@ -3,14 +3,16 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { UserRange } from '../../mmu/userfaultfd/exit-hook.ts'
 import type { LiveSupport } from '../../mmu/userfaultfd/features.ts'
-import type { MemoryDeviceSettings } from '../heap-options.ts'
+import type { DeviceSettings } from '../device-options.ts'
 import type { TraceFileSettings } from '../trace-options.ts'
+import type { EngineMemory } from './memory-limit.ts'
 
 export interface EngineSettings {
   readonly support: LiveSupport
   /** Pages of the heap, in whole 64 KiB. */
   readonly nframes: number
-  readonly devices: readonly MemoryDeviceSettings[]
+  readonly memory: EngineMemory
+  readonly devices: readonly DeviceSettings[]
   readonly verbose: boolean
   /** Files that the engine writes events to. */
   readonly trace: TraceFileSettings
@@ -29,7 +31,7 @@ export interface EngineStart {
   /** For the calls of the program. */
   readonly port: MessagePort
   /** See life.ts. */
-  readonly life: Int32Array<SharedArrayBuffer>
+  readonly words: Int32Array<SharedArrayBuffer>
 }
 
 /** What the engine's thread tells when it is ready. */

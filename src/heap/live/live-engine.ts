@@ -18,10 +18,12 @@ import type { Sink } from '../../trace/tracer.ts'
 import { ArrayTable } from '../engine/array-table.ts'
 import { deviceFrames } from '../engine/device.ts'
 import { Engine } from '../engine/engine.ts'
-import { MemoryEngineDevice } from '../engine/memory-device.ts'
+import { makeDevice } from '../engine/make-device.ts'
+import { lostInSwap } from '../engine/swapped.ts'
 import type { EngineSettings } from './engine-settings.ts'
 import { FaultServer } from './fault-server.ts'
 import { LiveBackend } from './live-backend.ts'
+import { MemoryLimit } from './memory-limit.ts'
 
 export interface LiveEngineOptions {
   readonly kernel: Kernel
@@ -32,6 +34,8 @@ export interface LiveEngineOptions {
   readonly takeCalls: () => void
   /** A touch cannot be answered: ends the engine. */
   readonly giveUp: (message: string) => never
+  /** So many pages of nobody are mapped, because they were touched. */
+  readonly onStrays: (count: number) => void
 }
 
 /** Counts what gets somebody ahead: data that moves, and whatever else is not itself a touch. */
@@ -48,22 +52,26 @@ export class LiveEngine {
   readonly mmu: UserfaultfdMmu
   readonly events: FaultEvents
   readonly faults: FaultServer
+  readonly memory: MemoryLimit
 
-  constructor({ kernel, settings, sinks, takeCalls, giveUp }: LiveEngineOptions) {
+  constructor({ kernel, settings, sinks, takeCalls, giveUp, onStrays }: LiveEngineOptions) {
     const { support, nframes, devices, verbose, patienceMs } = settings
     this.events = new FaultEvents(kernel, openDetected(kernel, support), (faults) => this.faults.serve(faults))
-    this.mmu = new UserfaultfdMmu({ kernel, fd: this.events.fd, tracking: support.tracking, nframes })
+    this.mmu = new UserfaultfdMmu({ kernel, fd: this.events.fd, tracking: support.tracking, nframes, onStrays })
+    this.memory = new MemoryLimit(settings.memory, this.mmu.frames, giveUp)
     const arrays = new ArrayTable()
     const progress = new Progress()
     this.engine = new Engine({
       backend: new LiveBackend(this.mmu),
       arrays,
       devicePages: deviceFrames(devices),
+      system: this.memory.options,
       verbose,
       sinks: [progress, ...sinks],
       waiting: () => this.faults.waiting(),
     })
-    const { mm, tracer } = this.engine
+    const { mm, sys, tracer } = this.engine
+    this.memory.attach(sys, tracer)
     this.faults = new FaultServer({
       mm,
       mmu: this.mmu,
@@ -80,11 +88,12 @@ export class LiveEngine {
   /** Adds devices and extensions. */
   async open({ devices, extensions }: EngineSettings): Promise<void> {
     if (extensions !== null) this.engine.extensions = await import(extensions)
-    for (const device of devices) await this.engine.addDevice(async (site) => new MemoryEngineDevice(site, device))
+    for (const device of devices) await this.engine.addDevice((site) => makeDevice(site, device))
   }
 
   /** Gives all memory back; programs that still have arrays find zeroes. The engine has been closed. */
-  close(): void {
+  async close(): Promise<void> {
+    await this.memory.swap.close()
     this.events.close()
     this.mmu.close()
   }
@@ -94,6 +103,8 @@ export class LiveEngine {
       const lost = device.lostIn({ start: addr, end: addr + PAGE_SIZE })
       if (lost !== null) return lost
     }
+    const lost = lostInSwap(this.engine.mm, addr, addr + PAGE_SIZE)
+    if (lost !== null) return `the page is lost: ${lost.why}`
     return new MmError(errno, 'fault', { addr }).message
   }
 }

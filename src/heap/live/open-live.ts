@@ -15,25 +15,26 @@ import type { HeapSettings, ModeOption } from '../heap-options.ts'
 import { registerPort } from '../open-heap.ts'
 import { traceHeader } from '../trace-files.ts'
 import { ENGINE_PROGRAM, EngineThread } from './engine-thread.ts'
+import { LimitedRoom } from './room.ts'
 
 /** Segments are made of memories of WebAssembly, whose pages are of 64 KiB. */
 const GRANULE = 65536
 
-/** Opens a live heap, or says why there is none here. Rejects with a HeapError NOT_IN_MODE for options that have no meaning. */
+/** Opens a live heap, or says why there is none here. Rejects with a HeapError FAILED if there can be no swap file. */
 export async function openLive(settings: HeapSettings): Promise<Heap | string> {
   const { mode, size, shared, trace, unfreed, onNotice } = settings
   if (!shared) return 'the memory of a live heap is shared memory'
   const support = await findSupport(mode)
   if (support.mode === 'unavailable') return support.reason
-  if (settings.liveOnly.length > 0) {
-    throw new HeapError('NOT_IN_MODE', `${settings.liveOnly.join(' and ')} in live mode: not in this version`)
-  }
+  const kernel = await loadKernel()
+  const room = new LimitedRoom(kernel, settings.memory)
   const sinks = new SinkList(trace.sinks)
   const engine = new EngineThread(
-    await loadKernel(),
+    kernel,
     {
       support,
       nframes: (Math.ceil(size / GRANULE) * GRANULE) / PAGE_SIZE,
+      memory: room.forEngine,
       devices: settings.devices,
       verbose: trace.verbose,
       trace: { files: trace.files, allocations: trace.allocations, header: traceHeader(support.mode) },
@@ -45,15 +46,19 @@ export async function openLive(settings: HeapSettings): Promise<Heap | string> {
     takeNews,
   )
   const ready = await engine.whenReady().catch((error: Error) => error)
-  if (ready instanceof Error) return `its engine does not start: ${ready.message}`
+  if (ready instanceof Error) {
+    room.close()
+    return `its engine does not start: ${ready.message}`
+  }
   const segments = ready.buffers.map((buffer, i) => new ArenaSegment(i * SEGMENT_MAX, buffer))
   const heap = new Heap({
     mode: support.mode,
     arena: new Arena(new NoMoreSegments(size), () => {}, segments),
     port: engine.port,
+    room,
     unfreed,
     onNotice,
-    whenGone: () => engine.whenGone(),
+    whenGone: () => engine.whenGone().then(() => room.close()),
   })
   registerPort(heap, engine.port)
   return heap
@@ -87,7 +92,8 @@ const found = new Map<ModeOption, Promise<LiveSupport | NoLiveSupport>>()
 function findSupport(mode: ModeOption): Promise<LiveSupport | NoLiveSupport> {
   let support = found.get(mode)
   if (support === undefined) {
-    support = detectLive({ sources: mode === 'live-user' ? ['user-mode'] : UFFD_SOURCES })
+    const sources = mode === 'live-user' ? (['user-mode'] as const) : UFFD_SOURCES
+    support = detectLive({ sources, tracking: ENGINE_PROGRAM.tracking })
     found.set(mode, support)
   }
   return support
