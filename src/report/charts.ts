@@ -133,7 +133,7 @@ export function histogram(title: string, { bars, p50, p99, max, count }: Distrib
   return html`<figure class="histogram"><figcaption><b>${title}</b>
       p50 ${formatTime(p50, unit)}, p99 ${formatTime(p99, unit)}, max ${formatTime(max, unit)}
       <small>of ${count.toLocaleString('en-US')}</small></figcaption>
-    <svg viewBox="0 0 ${Math.max(bars.length, 6)} ${CHART_HEIGHT}" preserveAspectRatio="none" role="img"
+    <svg viewBox="0 0 ${bars.length} ${CHART_HEIGHT}" preserveAspectRatio="none" role="img"
       aria-label="${title}: half take up to ${formatTime(p50, unit)}, 99 of 100 up to ${formatTime(p99, unit)}">
       ${rects}</svg>
     <div class="axis" aria-hidden="true"><span>${formatTime(first.from, unit)}</span><span>${formatTime(last.to, unit)}</span></div>

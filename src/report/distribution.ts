@@ -2,6 +2,8 @@
 
 /** Bars per factor of ten. */
 const BARS_PER_DECADE = 5
+/** So that a picture of few bars is not one of blocks. */
+const BARS_MIN = 6
 /** What is shorter counts for the first bar: no clock measures that. */
 const SHORTEST = 0.1
 
@@ -19,7 +21,7 @@ export interface Distribution {
   readonly p50: number
   readonly p99: number
   readonly max: number
-  /** Without gaps, from the shortest to the longest. */
+  /** Without gaps, from the shortest to the longest, six or more. */
   readonly bars: readonly HistogramBar[]
 }
 
@@ -62,7 +64,7 @@ export function percentile(sorted: ArrayLike<number>, part: number): number {
 
 function barsOf(sorted: Float64Array): HistogramBar[] {
   const first = stepOf(sorted[0])
-  const bars = Array.from({ length: stepOf(sorted[sorted.length - 1]) - first + 1 }, (_, i) => ({
+  const bars = Array.from({ length: Math.max(BARS_MIN, stepOf(sorted[sorted.length - 1]) - first + 1) }, (_, i) => ({
     from: edgeOf(first + i),
     to: edgeOf(first + i + 1),
     count: 0,

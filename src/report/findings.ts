@@ -45,9 +45,7 @@ function pressure({ totals, devices, allocations, header }: ReportModel): Findin
     const memory = devices.map(({ name, nbytes }) => (nbytes === undefined ? name : `${name} (${formatSize(nbytes)})`))
     const { eviction } = totals.bytesDeviceToHost
     const copied = eviction === 0 ? 'none of them had to be copied' : `${formatSize(eviction)} of them copied`
-    slow(
-      `Device memory of ${memory.join(', ')} was full: ${counted(evicted, 'page')} were evicted, ${copied} of them copied.`,
-    )
+    slow(`Device memory of ${memory.join(', ')} was full: ${counted(evicted, 'page')} were evicted, ${copied}.`)
   }
   if (totals.thrashing > 0) {
     const names = allocations.filter(({ counters }) => counters.thrashing > 0).map(({ name }) => `"${name}"`)
