@@ -10,12 +10,16 @@ import { PAGE_SIZE } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
 import { formatSize, GIB, MIB } from '../base/size.ts'
 import { FreeRuns } from '../devices/free-runs.ts'
+import type { Extents } from './extents.ts'
 import { HeapError } from './heap-error.ts'
 
 /** Pointers are words of 4 bytes, numbered with 32 bits. */
 export const HEAP_BYTES_MAX = 16 * GIB
 
 export const SEGMENT_BYTES_MAX = 4 * GIB
+
+/** More than any segment has: only one page is `n` above a multiple of it. */
+const PAGES_MAX = 2 ** 31
 
 /** Segments begin with this, if they may. */
 const SEGMENT_BYTES_FIRST = 16 * MIB
@@ -37,6 +41,15 @@ export class ArenaSegment {
     this.free = new FreeRuns(this.npages + 1)
     if (addr === 0) this.free.alloc(1)
   }
+
+  /** Takes all room of the extent that begins at a page of the heap, unless something lies there. Returns whether it could. */
+  takeExtent(first: number, npages: number): boolean {
+    const page = first - this.addr / PAGE_SIZE
+    const from = first === 0 ? 1 : page
+    // The page behind the segment goes with its last extent.
+    const end = page + npages >= this.npages ? this.npages + 1 : page + npages
+    return this.free.alloc(end - from, PAGES_MAX, from) === from
+  }
 }
 
 /** Where segments come from. */
@@ -45,6 +58,8 @@ export interface SegmentSource {
   clear(segment: ArenaSegment, page: number, npages: number): void
   /** A new segment with room for `npages` pages at a multiple of `align` bytes. Throws a HeapError OUT_OF_SPACE. */
   make(npages: number, align: number, what: string): ArenaSegment
+  /** The segment that a buffer shows which came from another thread. */
+  recognize?(buffer: ArrayBufferLike, segments: readonly ArenaSegment[]): ArenaSegment | undefined
 }
 
 /** Room for an array. */
@@ -61,18 +76,25 @@ export class Arena {
   readonly #source: SegmentSource
   readonly #onSegment: (segment: ArenaSegment) => void
   readonly #segments: ArenaSegment[]
-  readonly #byBuffer: Map<ArrayBufferLike, ArenaSegment>
+  /** Also by the buffers that stand for the same memory after they went through other threads. */
+  readonly #byBuffer = new WeakMap<ArrayBufferLike, ArenaSegment>()
+  readonly #extents: Extents | null
 
-  /** Begins with `segments`. `onSegment` is called for each new one, before anything lies in it. */
+  /**
+   * Begins with `segments`. `onSegment` is called for each new one, before anything lies in it. With `extents` other arenas have
+   * the same segments.
+   */
   constructor(
     source: SegmentSource,
     onSegment: (segment: ArenaSegment) => void,
     segments: readonly ArenaSegment[] = [],
+    extents: Extents | null = null,
   ) {
     this.#source = source
     this.#onSegment = onSegment
     this.#segments = [...segments]
-    this.#byBuffer = new Map(segments.map((segment) => [segment.buffer, segment]))
+    for (const segment of segments) this.#byBuffer.set(segment.buffer, segment)
+    this.#extents = extents
   }
 
   get segments(): readonly ArenaSegment[] {
@@ -81,7 +103,26 @@ export class Arena {
 
   /** The segment that is made of a buffer. */
   segmentOf(buffer: ArrayBufferLike): ArenaSegment | undefined {
-    return this.#byBuffer.get(buffer)
+    const known = this.#byBuffer.get(buffer)
+    if (known !== undefined) return known
+    const segment = this.#source.recognize?.(buffer, this.#segments)
+    if (segment !== undefined) this.#byBuffer.set(buffer, segment)
+    return segment
+  }
+
+  /** Whether another thread's arena allocates at a page of a segment. */
+  isOthers(segment: ArenaSegment, page: number): boolean {
+    return this.#extents?.isOthers(segment.addr / PAGE_SIZE + page) === true
+  }
+
+  /** Nothing more is allocated here: room where nothing lies is for others. */
+  leave(): void {
+    const extents = this.#extents
+    if (extents === null) return
+    for (const first of extents.mine()) {
+      const segment = this.segmentAt(first * PAGE_SIZE)
+      if (segment?.takeExtent(first, extents.npages) === true) extents.release(first)
+    }
   }
 
   /** The segment at an address. */
@@ -96,7 +137,7 @@ export class Arena {
    */
   alloc(npages: number, align: number, what: string): Place {
     for (const segment of this.#segments) {
-      const place = take(segment, npages, align)
+      const place = this.#take(segment, npages, align)
       if (place === null) continue
       if (place.nstale > 0) this.#source.clear(segment, place.page, place.nstale)
       return place
@@ -105,9 +146,23 @@ export class Arena {
     this.#segments.push(segment)
     this.#byBuffer.set(segment.buffer, segment)
     this.#onSegment(segment)
-    const place = take(segment, npages, align)
+    const place = this.#take(segment, npages, align)
     assert(place !== null, () => `a segment that was made for ${npages} pages has room for them`)
     return place
+  }
+
+  /** Room in a segment, in extents that are ours; null if there is none. */
+  #take(segment: ArenaSegment, npages: number, align: number): Place | null {
+    for (;;) {
+      const place = take(segment, npages, align)
+      if (place === null || this.#extents === null) return place
+      const first = segment.addr / PAGE_SIZE
+      const end = Math.min(place.page + npages + 1, segment.npages)
+      const others = this.#extents.claim(first + place.page, first + end)
+      if (others < 0) return place
+      this.free(segment, place.page, npages)
+      segment.takeExtent(others, this.#extents.npages)
+    }
   }
 
   /** Gives room back. */

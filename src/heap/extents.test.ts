@@ -1,0 +1,79 @@
+import { describe, expect, it } from 'vitest'
+import { Arena, ArenaSegment, type SegmentSource } from './arena.ts'
+import { Extents } from './extents.ts'
+
+const PAGE = 4096
+
+class NoMore implements SegmentSource {
+  clear(): void {}
+  make(): ArenaSegment {
+    throw new Error('full')
+  }
+}
+
+/** Arenas of several threads over two segments of 64 pages, with extents of 16 pages. */
+function makeArenas(count: number): Arena[] {
+  const buffers = [0, 1].map(() => new SharedArrayBuffer(64 * PAGE))
+  const first = Extents.make(128, 1)
+  return Array.from({ length: count }, (_, i) => {
+    const segments = buffers.map((buffer, k) => new ArenaSegment(k * 64 * PAGE, buffer))
+    return new Arena(new NoMore(), () => {}, segments, new Extents(first.owners, first.npages, i + 1))
+  })
+}
+
+describe('Extents', () => {
+  it('are of a size that suits the heap', () => {
+    expect([Extents.make(128, 1).npages, Extents.make(1024, 1).npages, Extents.make(2 ** 22, 1).npages]).toEqual([
+      16, 16, 16384,
+    ])
+  })
+
+  it('belong to whoever claims them first', () => {
+    const [a, b] = [Extents.make(128, 1), 0].map((_, i, [first]) => new Extents((first as Extents).owners, 16, i + 1))
+    expect([a.claim(10, 20), a.claim(0, 32), b.claim(31, 33), b.claim(32, 33)]).toEqual([-1, -1, 16, -1])
+    expect([a.isOthers(0), a.isOthers(32), a.isOthers(48), b.isOthers(0)]).toEqual([false, true, false, true])
+    expect([a.mine(), b.mine()]).toEqual([[0, 16], [32]])
+    b.release(32)
+    expect(a.claim(32, 48)).toBe(-1)
+  })
+})
+
+describe('arenas of several threads', () => {
+  it('never give the same page to two', () => {
+    const arenas = makeArenas(3)
+    const owner = new Map<string, number>()
+    let seed = 7
+    for (let i = 0; i < 400; i++) {
+      seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0
+      const who = (seed >>> 8) % 3
+      let place: ReturnType<Arena['alloc']>
+      try {
+        place = arenas[who].alloc(1 + ((seed >>> 12) % 5), PAGE, 'x')
+      } catch {
+        break
+      }
+      for (let page = place.page; page < place.page + place.npages; page++) {
+        const key = `${place.segment.addr} ${page}`
+        expect(owner.get(key)).toBeUndefined()
+        owner.set(key, who)
+      }
+    }
+    expect(new Set(owner.values()).size).toBe(3)
+    expect(owner.size).toBeGreaterThan(40)
+  })
+
+  it('an array may be as large as what nobody has, and those who go leave their room', () => {
+    const [a, b] = makeArenas(2)
+    const small = b.alloc(1, PAGE, 'small')
+    expect([small.segment.addr, small.page]).toEqual([0, 1])
+    // From the second extent of the first segment on, with the page behind the segment as its gap.
+    expect(a.alloc(48, PAGE, 'large').page).toBe(16)
+    expect(a.alloc(64, PAGE, 'largest').segment.addr).toBe(64 * PAGE)
+    expect(() => a.alloc(1, PAGE, 'one more')).toThrow('full')
+    b.free(small.segment, small.page, small.npages)
+    b.leave()
+    expect(() => a.alloc(1, PAGE, 'one more')).toThrow('full')
+    const [c] = makeArenas(1)
+    expect(c.alloc(1, PAGE, 'x').page).toBe(1)
+  })
+})
