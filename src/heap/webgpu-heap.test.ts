@@ -1,0 +1,219 @@
+// Heaps with WebGPU devices, on an adapter that the packages of this repository bring along.
+
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { SAXPY, saxpyCall } from '../../test/helpers/explicit-machine.ts'
+import { ExtendedHeap } from '../../test/helpers/extended-heap.ts'
+import { openGpu, whyNoGpu } from '../../test/helpers/gpu.ts'
+import { findTestModes } from '../../test/helpers/mode-fixture.ts'
+import { assert } from '../base/assert.ts'
+import { deviceTranslations, type LaunchReceipt, validateDevice } from '../devices/driver/index.ts'
+import { runDirect } from '../devices/webgpu/direct-program.ts'
+import type { Heap, HeapArray, HeapOptions } from '../index.ts'
+import { openHeap } from '../index.ts'
+import { validateSystem } from '../mm/validate.ts'
+import { WebGpuEngineDevice } from './engine/webgpu-device.ts'
+import { engineOf } from './open-heap.ts'
+
+const PAGE_FLOATS = 1024
+const N = 10 * PAGE_FLOATS
+
+let missing: string | null
+let heap: Heap
+const notices: string[] = []
+
+beforeAll(async () => {
+  missing = await whyNoGpu()
+})
+
+beforeEach((test) => {
+  if (missing !== null) test.skip(missing)
+  notices.length = 0
+})
+
+afterEach(() => {
+  vi.unstubAllGlobals()
+})
+
+async function open(options: HeapOptions = {}): Promise<void> {
+  const onNotice = (text: string): void => void notices.push(text)
+  heap = await openHeap({ mode: 'explicit', size: '16 MiB', device: { memory: '1 MiB' }, onNotice, ...options })
+}
+
+function gpuDevice(index = 0): WebGpuEngineDevice {
+  const device = engineOf(heap).devices[index]
+  assert(device instanceof WebGpuEngineDevice, () => `device ${index} is a GPU`)
+  return device
+}
+
+/** `y = a * x + y`. */
+function saxpy(a: number, x: Float32Array, y: Float32Array, index = 0): Promise<LaunchReceipt> {
+  const { device, handle } = gpuDevice(index)
+  const extended = new ExtendedHeap(heap)
+  const of = (array: HeapArray) => extended.rangeOf(array)
+  const call = saxpyCall(a, of(x).start, of(y).start, y.length)
+  return engineOf(heap).launch({ read: [of(x)], write: [of(y)] }, () => runDirect(device, handle, SAXPY, call))
+}
+
+/** Every invariant, with exact references. */
+function check(): void {
+  const engine = engineOf(heap)
+  const drivers = engine.devices.map((_, i) => gpuDevice(i).device)
+  const held = [engine.heldReferences(), ...drivers.map((driver) => driver.heldReferences())]
+  const translations = drivers.flatMap((driver) => [...deviceTranslations(driver)])
+  const heldReferences = (pfn: number) => held.reduce((sum, each) => sum + each(pfn), 0)
+  validateSystem(engine.sys, { level: 'full', translations, heldReferences })
+  for (const driver of drivers) {
+    validateDevice(driver, null)
+    expect(driver.hardware.context.uncaptured).toEqual([])
+  }
+}
+
+function arrays(length = N): { x: Float32Array; y: Float32Array } {
+  const x = heap.alloc(Float32Array, length, { name: 'x' })
+  for (let i = 0; i < length; i++) x[i] = i % 1000
+  return { x, y: heap.alloc(Float32Array, length, { name: 'y' }).fill(1) }
+}
+
+const places = (array: Float32Array) => new ExtendedHeap(heap).places(array)
+
+describe('a heap with a GPU', () => {
+  it('computes on arrays larger than its memory', async () => {
+    await open({ device: { memory: '64 KiB' } })
+    const { x, y } = arrays(50 * PAGE_FLOATS + 1)
+    const receipt = await saxpy(2, x, y)
+    check()
+    expect([receipt.mode, receipt.nslices > 5]).toEqual(['direct', true])
+    await heap.sync(y, 'read')
+    expect(y.findIndex((value, i) => value !== 2 * (i % 1000) + 1)).toBe(-1)
+    // Nothing of x was away.
+    expect(x[50 * PAGE_FLOATS]).toBe((50 * PAGE_FLOATS) % 1000)
+    await heap.close()
+  })
+
+  it('shares what launches read and takes what they write', async () => {
+    await open()
+    const { x, y } = arrays()
+    await saxpy(1, x, y)
+    check()
+    expect([await places(x), await places(y)]).toEqual(['s'.repeat(10), 'D'.repeat(10)])
+    expect(`${await heap.sync(y.subarray(0, 1))}`).toBe('sync: 1 page to the CPU, 4 KiB copied')
+    expect(await places(y)).toBe(`c${'D'.repeat(9)}`)
+    expect(`${await heap.prefetch(y, { access: 'readWrite' })}`).toBe(
+      'prefetch: 1 page to the device, 4 KiB copied; 9 pages of "y" in place',
+    )
+    await heap.close()
+  })
+
+  it('finds out when the CPU touches what it does not own', async () => {
+    await open({ check: true })
+    const { x, y } = arrays()
+    await saxpy(1, x, y)
+    x[3] = 7
+    await expect(heap.sync(x)).rejects.toMatchObject({
+      code: 'NOT_OWNED',
+      misuses: [{ misuse: 'store-shared', array: 'x', first: 0, last: 63 }],
+    })
+    y[PAGE_FLOATS] = 5
+    await expect(saxpy(1, x, y)).rejects.toThrow('the CPU stored to "y"[1024] while a device had them')
+    await heap.sync(x, y)
+    await heap.close()
+  })
+
+  it('says once that a GPU is software, and what it is in its statistics', async () => {
+    await open({ device: { adapter: 'software', name: 'soft' } })
+    const [device] = (await heap.stats()).devices
+    expect(device).toMatchObject({ name: 'soft', memory: 256 * 2 ** 20, used: 0, note: null })
+    expect(device.hardware).toMatch(/software|SwiftShader/i)
+    await heap.close()
+    await open({ device: { memory: '1 MiB', name: 'any' } })
+    const { note } = (await heap.stats()).devices[0]
+    await heap.close()
+    if (note === null) return // a GPU of this machine
+    expect(note).toMatch(/^it is .*, software on the CPU and slow$/)
+    expect(notices).toEqual([`hetmem: device "any": ${note}`])
+    await open({ device: { memory: '1 MiB', name: 'any' } })
+    expect(notices).toHaveLength(1)
+    await heap.close()
+  })
+
+  it('without an adapter is refused with the command that brings one along', async () => {
+    vi.stubGlobal('navigator', { gpu: { requestAdapter: async () => null } })
+    vi.stubGlobal('Deno', {})
+    await expect(open()).rejects.toMatchObject({
+      code: 'NO_DEVICE',
+      message: expect.stringMatching(
+        /^NO_DEVICE: device "webgpu": there is no WebGPU adapter here: navigator.gpu has no/,
+      ),
+    })
+  })
+
+  it('uses a GPUDevice of the program, and leaves it as it was', async () => {
+    const own = await openGpu()
+    await open({ mode: 'auto', device: own })
+    expect([heap.mode, (await heap.stats()).devices[0]]).toMatchObject([
+      'explicit',
+      { name: 'webgpu', hardware: 'a GPUDevice of the program', note: null },
+    ])
+    const { x, y } = arrays()
+    await saxpy(3, x, y)
+    await heap.sync(y)
+    expect(y[5]).toBe(16)
+    await heap.close()
+    const buffer = own.createBuffer({ size: 16, usage: 8 })
+    own.queue.writeBuffer(buffer, 0, new Uint32Array(4))
+    await own.queue.onSubmittedWorkDone()
+    expect(await Promise.race([own.lost, Promise.resolve('works')])).toBe('works')
+    own.destroy()
+  })
+
+  it('follows the order of launches across two GPUs', async () => {
+    await open({
+      device: [
+        { memory: '64 KiB', name: 'a' },
+        { memory: '128 KiB', name: 'b' },
+      ],
+    })
+    const { x, y } = arrays(20 * PAGE_FLOATS)
+    const rounds = [0, 1, 1, 0, 1, 0, 0, 1]
+    await Promise.all(rounds.map((device) => saxpy(1, x, y, device)))
+    check()
+    await heap.sync(y, 'read')
+    expect(y.findIndex((value, i) => value !== rounds.length * (i % 1000) + 1)).toBe(-1)
+    await heap.close()
+  })
+
+  it('names what a lost GPU took along, until that is discarded', async () => {
+    await open()
+    const { x, y } = arrays()
+    await saxpy(1, x, y)
+    const { device } = gpuDevice().device.hardware.context
+    device.destroy()
+    await device.lost
+    await expect(heap.sync(y)).rejects.toMatchObject({ code: 'LOST', message: expect.stringContaining('"y"') })
+    await expect(saxpy(1, x, y)).rejects.toThrow(/webgpu is lost: .*; lost: 10 pages at 0x[0-9a-f_]+ of "y"/)
+    await heap.sync(x)
+    expect(x[7]).toBe(7)
+    await heap.discard(y)
+    await heap.sync(y)
+    expect(y[0]).toBe(0)
+    await heap.close()
+  })
+})
+
+describe('a live heap with a GPU', () => {
+  it('prefetches to it and brings pages back by touches', { timeout: 60_000 }, async (test) => {
+    const live = (await findTestModes()).find(({ name, missing: why }) => name !== 'explicit' && why === null)
+    if (live === undefined) return test.skip('live: this machine has no live mode')
+    await open({ mode: live.name, device: { memory: '4 MiB' } })
+    const x = heap.alloc(Float32Array, 100 * PAGE_FLOATS, { name: 'x' })
+    for (let i = 0; i < x.length; i++) x[i] = i
+    const [device] = (await heap.stats()).devices
+    expect(device.name).toBe('webgpu')
+    expect((await heap.prefetch(x, { access: 'readWrite' })).pages).toBe(100)
+    expect((await heap.where(x)).pages).toEqual({ webgpu: 100 })
+    let wrong = 0
+    for (let i = 0; i < x.length; i++) if (x[i] !== i) wrong++
+    expect(wrong).toBe(0)
+    await heap.close()
+  })
+})
