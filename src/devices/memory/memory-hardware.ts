@@ -10,7 +10,14 @@
 
 import { PAGE_SIZE } from '../../base/addr.ts'
 import type { Mmu } from '../../mmu/mmu.ts'
-import type { CopyList, DeviceClock, DeviceHardware, LaunchRanges } from '../driver/index.ts'
+import {
+  type CopyList,
+  type DeviceClock,
+  type DeviceHardware,
+  forEachFrameRun,
+  forEachPiece,
+  type LaunchRanges,
+} from '../driver/index.ts'
 import { LaunchMemory } from './launch-memory.ts'
 
 export interface LinkOptions {
@@ -65,8 +72,7 @@ export class MemoryHardware implements DeviceHardware<LaunchMemory> {
   upload(list: CopyList): Promise<void> | null {
     if (this.failure !== null) return handled(Promise.reject(this.failure))
     if (list.length === 0) return null
-    const { pfns, frames } = list
-    for (let i = 0; i < frames.length; i++) this.bytes.set(this.mmu.bytes(pfns[i]), frames[i] * PAGE_SIZE)
+    this.forEachRun(list, (pages, frames) => frames.set(pages))
     this.uploadsUntil = this.book(this.uploadsUntil, list.length)
     const arrival = this.arriveAt(this.uploadsUntil + this.latency)
     if (arrival === null) return null
@@ -84,10 +90,7 @@ export class MemoryHardware implements DeviceHardware<LaunchMemory> {
   download(list: CopyList): Promise<void> | null {
     if (this.failure !== null) return Promise.reject(this.failure)
     if (list.length === 0) return null
-    const { pfns, frames } = list
-    const copy = (): void => {
-      for (let i = 0; i < frames.length; i++) this.mmu.bytes(pfns[i]).set(this.page(frames[i]))
-    }
+    const copy = (): void => this.forEachRun(list, (pages, frames) => pages.set(frames))
     this.downloadsUntil = this.book(this.downloadsUntil, list.length)
     const arrival = this.arriveAt(this.downloadsUntil + this.latency, copy)
     if (arrival === null) copy()
@@ -120,6 +123,16 @@ export class MemoryHardware implements DeviceHardware<LaunchMemory> {
   }
 
   destroy(): void {}
+
+  /** Visits pages that lie next to each other on both sides. */
+  private forEachRun({ pfns, frames }: CopyList, visit: (pages: Uint8Array, frames: Uint8Array) => void): void {
+    forEachFrameRun(frames, 0, frames.length, (first, npages, from) => {
+      forEachPiece(this.mmu, pfns, from, from + npages, (pages, at) => {
+        const start = (first + at - from) * PAGE_SIZE
+        visit(pages, this.bytes.subarray(start, start + pages.length))
+      })
+    })
+  }
 
   /** When the link will be free again if `npages` are sent over it as soon as it is. */
   private book(busyUntil: number, npages: number): number {
