@@ -2,7 +2,8 @@
 // interface that does not take shared memory does not take the array.
 
 import { describe } from '../base/describe.ts'
-import { HeapTypeError } from './heap-error.ts'
+import { SEGMENT_BYTES_MAX } from './arena.ts'
+import { HeapRangeError, HeapTypeError } from './heap-error.ts'
 
 export const ARRAY_TYPES = [
   Int8Array,
@@ -66,6 +67,17 @@ export function makeArray<T extends ArrayType>(
 /** Throws a TypeError unless `view` is a typed array or DataView. */
 export function checkView(view: HeapView): void {
   if (!ArrayBuffer.isView(view)) throw new HeapTypeError(`view is ${describe(view)}, wanted a typed array of the heap`)
+}
+
+/** The length, if an array can have it. Throws a TypeError for no whole number, a RangeError for one that is negative or too large. */
+export function checkLength(length: number): number {
+  const isWhole =
+    typeof length === 'number' && (Number.isInteger(length) || Math.abs(length) === Number.POSITIVE_INFINITY)
+  if (!isWhole) throw new HeapTypeError(`length is ${describe(length)}, wanted a whole number of elements`)
+  if (length < 0 || length > SEGMENT_BYTES_MAX) {
+    throw new HeapRangeError(`length is ${length}, wanted 0 to ${SEGMENT_BYTES_MAX} elements`)
+  }
+  return length
 }
 
 export { describe }

@@ -2,6 +2,7 @@
 // pages have none, and fill arrays from streams.
 
 import { describe } from '../base/describe.ts'
+import type { ArrayFile } from './engine/protocol.ts'
 import { HeapError, HeapTypeError } from './heap-error.ts'
 
 /** A file that is open for reading. */
@@ -30,6 +31,11 @@ export interface ReadableStreamLike {
     read(): Promise<{ readonly done: boolean; readonly value?: unknown }>
     cancel(): Promise<unknown>
   }
+}
+
+/** A part of a file, for the engine. */
+export function fileOfArray({ path, fd, nbytes, mtimeMs }: OpenFile, offset: number): ArrayFile {
+  return { path, fd, offset, size: nbytes, mtimeMs }
 }
 
 /** The path that a source is; undefined for a stream. Throws a TypeError for what is none. */

@@ -1,5 +1,6 @@
 // Heaps under Node, and under runtimes that are like it.
 
+import { openFile } from './files-node.ts'
 import type { Heap } from './heap.ts'
 import type { HeapOptions } from './heap-options.ts'
 import { openHeapOn } from './open-heap.ts'
@@ -9,6 +10,7 @@ import { openTraceFiles, traceHeader } from './trace-files.ts'
 const NODE: Platform = {
   traceVariable: () => process.env['HETMEM_TRACE'],
   openTraceFiles: ({ files, allocations }, mode) => openTraceFiles({ files, allocations, header: traceHeader(mode) }),
+  openFile,
   async openLive(settings) {
     // Loaded where somebody wants it: it is of no use to other systems.
     const { openLive } = await import('./live/open-live.ts')

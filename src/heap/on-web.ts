@@ -12,6 +12,7 @@ const WEB: Platform = {
     if (files.length === 0) return []
     throw new HeapError('FAILED', `opening the trace ${files[0].path}: there are no files here, use trace.sinks`)
   },
+  openFile: null,
   openLive: async () => 'real page faults need Node on Linux',
 }
 

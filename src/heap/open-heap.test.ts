@@ -9,6 +9,7 @@ import type { Platform } from './platform.ts'
 
 const NOT_LIVE: Platform = {
   traceVariable: () => undefined,
+  openFile: null,
   openTraceFiles: () => [],
   openLive: async () => 'this is a test',
 }

@@ -3,6 +3,7 @@
 // Node's (native modules, threads, files), and no bundler has to be told.
 
 import type { Sink } from '../trace/sink.ts'
+import type { FileOpener } from './files.ts'
 import type { Heap } from './heap.ts'
 import type { HeapMode, HeapSettings } from './heap-options.ts'
 import type { TraceSettings } from './trace-options.ts'
@@ -12,6 +13,8 @@ export interface Platform {
   traceVariable(): string | undefined
   /** Sinks that write the files of a trace, on this thread. Throws a HeapError if there is no file to be had. */
   openTraceFiles(trace: TraceSettings, mode: HeapMode): Sink[]
+  /** Opens a file for reading, where there are files. Throws a HeapError BAD_FILE. */
+  readonly openFile: FileOpener | null
   /** Opens a live heap, or says why there is none here, in words that a program may print. */
   openLive(settings: HeapSettings): Promise<Heap | string>
 }

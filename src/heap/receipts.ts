@@ -36,6 +36,25 @@ export class Receipt implements Outcome {
   }
 }
 
+/** What `load` read. */
+export class LoadReceipt {
+  /** Name of the array. */
+  readonly array: string
+  readonly bytes: number
+  readonly ms: number
+
+  /** @internal */
+  constructor(array: string, bytes: number, ms: number) {
+    this.array = array
+    this.bytes = bytes
+    this.ms = ms
+  }
+
+  toString(): string {
+    return `load: ${formatSize(this.bytes)} to "${this.array}" in ${this.ms.toFixed(1)} ms`
+  }
+}
+
 /** Pages that stay with the CPU until `unpin`. */
 export class PinReceipt extends Receipt {
   readonly #unpin: () => void

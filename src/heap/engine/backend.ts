@@ -4,10 +4,11 @@
 import type { Addr } from '../../base/addr.ts'
 import type { DevicePolicy } from '../../hmm/policy.ts'
 import type { Mm } from '../../mm/mm.ts'
+import type { Vma } from '../../mm/vma.ts'
 import type { Finding } from '../../mmu/explicit/page-guard.ts'
 import type { Mmu } from '../../mmu/mmu.ts'
 import type { MappedArray } from './array-table.ts'
-import type { ByteRange } from './protocol.ts'
+import type { ArrayFile, ByteRange } from './protocol.ts'
 
 /** What the CPU may do with a page at the moment. */
 export type CpuAccess = 'none' | 'read' | 'write'
@@ -26,6 +27,10 @@ export interface HeapBackend {
   addSegment(addr: Addr, buffer: ArrayBufferLike): void
   /** An array is going to be mapped there. */
   prepare(addr: Addr, npages: number): void
+  /** The pages of a new mapping are those of a file, read when they are needed. The caller may change mappings. */
+  showFile(vma: Vma, file: ArrayFile, nbytes: number): void
+  /** The mapping at an address is gone. If it showed a file, nobody reads that any more. */
+  hideFile(addr: Addr): void
   /** Pages that somebody had before are the program's again, with what is in them. They have no frames. */
   renew(addr: Addr, npages: number): void
   /** Makes pages zero that nobody has. */

@@ -2,16 +2,19 @@
 // entry is empty, the CPU may do with it what it likes, and what is in the buffer is its contents.
 
 import { type Addr, addrToVpn, PAGE_SIZE, type Pfn, pmdAddrEnd, pteIndex } from '../../base/addr.ts'
+import { assert } from '../../base/assert.ts'
 import { EAGAIN, EFAULT } from '../../base/errno.ts'
 import type { DevicePolicy } from '../../hmm/policy.ts'
 import { handleMmFault } from '../../mm/fault.ts'
 import type { Mm } from '../../mm/mm.ts'
 import { FAULT_FLAG_WRITE, VM_FAULT_ERROR, VM_FAULT_RETRY, vmFaultToErrno } from '../../mm/vm-fault.ts'
+import type { Vma } from '../../mm/vma.ts'
 import { ExplicitMmu } from '../../mmu/explicit/explicit-mmu.ts'
 import type { Finding } from '../../mmu/explicit/page-guard.ts'
 import { DEFAULT_POLICY } from '../../policies/index.ts'
 import type { MappedArray } from './array-table.ts'
 import type { ArrayRange, CpuAccess, HeapBackend } from './backend.ts'
+import type { ArrayFile } from './protocol.ts'
 
 /** Pages that one call looks at beyond those that it is about: some milliseconds. */
 const GUARDED_PAGES_PER_CALL = 4096
@@ -46,6 +49,13 @@ export class ExplicitBackend implements HeapBackend {
   }
 
   prepare(): void {}
+
+  /** Nobody would read it: the heap fills such arrays when it makes them. */
+  showFile(_vma: Vma, { path }: ArrayFile): void {
+    assert(false, () => `no file is shown in explicit mode, ${path} least of all`)
+  }
+
+  hideFile(): void {}
 
   renew(addr: Addr, npages: number): void {
     this.mmu.renew(addr, npages)

@@ -4,9 +4,9 @@
 // Calls are begun in the order in which they are sent. The answer may come at once, before the call returns, when there is
 // nobody to wait for and no thread in between.
 
-import type { SwapStats } from '../../mm/swap.ts'
 import type { KernelReceipt } from '../../devices/webgpu/kernel-launch.ts'
 import type { KernelLaunch, KernelProgram } from '../../kernel/program.ts'
+import type { SwapStats } from '../../mm/swap.ts'
 import type { Counters } from '../../trace/counters.ts'
 import type { Access } from '../../trace/events.ts'
 import type { ArrayTypeName } from '../array-types.ts'
@@ -31,6 +31,20 @@ export interface NewArray {
   readonly npages: number
   /** So many pages from the first on were those of another array before. They are zero again. */
   readonly nstale: number
+  /** What the array shows; null for memory of its own. */
+  readonly file: ArrayFile | null
+}
+
+/** A part of a file, from its beginning to the end of the array. */
+export interface ArrayFile {
+  readonly path: string
+  /** Descriptor, open as long as the array is mapped. */
+  readonly fd: number
+  /** Bytes from the beginning of the file. */
+  readonly offset: number
+  /** Size and time of the last change, when the array was made. */
+  readonly size: number
+  readonly mtimeMs: number
 }
 
 /** Why pages were left as they were. */

@@ -23,30 +23,48 @@ export interface ExplicitHeap {
 export async function openExplicit(platform: Platform, settings: HeapSettings): Promise<ExplicitHeap> {
   const { trace, engineWorker } = settings
   const sinks = [...platform.openTraceFiles(trace, 'explicit'), ...trace.sinks]
-  if (engineWorker !== null) return await openInWorker(engineWorker, settings, new SinkList(sinks))
+  if (engineWorker !== null) return await openInWorker(platform, engineWorker, settings, new SinkList(sinks))
   const engine = await makeExplicitEngine({ ...settings, verbose: trace.verbose }, sinks)
-  return { heap: makeHeap(settings, engine), port: engine, engine }
+  return { heap: makeHeap(platform, settings, engine), port: engine, engine }
 }
 
-async function openInWorker(worker: EngineWorker, settings: HeapSettings, sinks: SinkList): Promise<ExplicitHeap> {
+async function openInWorker(
+  platform: Platform,
+  worker: EngineWorker,
+  settings: HeapSettings,
+  sinks: SinkList,
+): Promise<ExplicitHeap> {
   const { size, segmentMax, devices, check, trace } = settings
   const engine = { size, segmentMax, devices, check, verbose: trace.verbose }
   const isTraced = trace.sinks.length + trace.files.length > 0
   const { port, whenGone } = await startEngine(worker, { engine, isTraced }, ({ events = [] }) => {
     for (const event of events) sinks.write(event)
   })
-  const heap = makeHeap(settings, port, async () => {
+  const heap = makeHeap(platform, settings, port, async () => {
     await whenGone()
     sinks.close()
   })
   return { heap, port, engine: null }
 }
 
-function makeHeap(settings: HeapSettings, port: EnginePort, whenGone?: () => Promise<void>): Heap {
+function makeHeap(
+  { openFile }: Platform,
+  settings: HeapSettings,
+  port: EnginePort,
+  whenGone?: () => Promise<void>,
+): Heap {
   const { size, segmentMax, shared, unfreed, onNotice } = settings
   const makeBuffer = (nbytes: number) => (shared ? new SharedArrayBuffer(nbytes) : new ArrayBuffer(nbytes))
   const arena = new Arena(new GrowingSegments({ size, segmentMax, makeBuffer }), ({ addr, buffer }) => {
     port.call('segment', { addr, buffer }, () => {})
   })
-  return new Heap({ mode: 'explicit', arena, port, unfreed, onNotice, ...(whenGone !== undefined && { whenGone }) })
+  return new Heap({
+    mode: 'explicit',
+    arena,
+    port,
+    unfreed,
+    onNotice,
+    ...(openFile !== null && { openFile }),
+    ...(whenGone !== undefined && { whenGone }),
+  })
 }

@@ -1,22 +1,31 @@
 // The memory of a live heap: the hardware asks for every page, so mm knows of each, and nobody can touch what is not his.
 
-import type { Addr } from '../../base/addr.ts'
+import { type Addr, addrToVpn } from '../../base/addr.ts'
 import type { DevicePolicy } from '../../hmm/policy.ts'
 import type { Mm } from '../../mm/mm.ts'
 import { PTE_WRITE, ptePresent } from '../../mm/pte.ts'
+import { adoptSwapped } from '../../mm/swap-in.ts'
+import type { Vma } from '../../mm/vma.ts'
 import type { Finding } from '../../mmu/explicit/page-guard.ts'
 import type { UserfaultfdMmu } from '../../mmu/userfaultfd/userfaultfd-mmu.ts'
 import { DEFAULT_POLICY } from '../../policies/index.ts'
 import type { CpuAccess, HeapBackend } from '../engine/backend.ts'
 import { entryFlags } from '../engine/hand-over.ts'
+import type { ArrayFile } from '../engine/protocol.ts'
+import type { FileSwap, MappedFile } from './file-swap.ts'
 
 export class LiveBackend implements HeapBackend {
   readonly mmu: UserfaultfdMmu
   readonly policy: DevicePolicy = DEFAULT_POLICY
   #isInCall = false
 
-  constructor(mmu: UserfaultfdMmu) {
+  readonly #swap: FileSwap
+  /** By the address of the array. */
+  readonly #files = new Map<Addr, MappedFile>()
+
+  constructor(mmu: UserfaultfdMmu, swap: FileSwap) {
     this.mmu = mmu
+    this.#swap = swap
   }
 
   /** The segments are those of the MMU. */
@@ -24,6 +33,22 @@ export class LiveBackend implements HeapBackend {
 
   prepare(addr: Addr, npages: number): void {
     this.mmu.dropStrays(addr, npages)
+  }
+
+  showFile(vma: Vma, { path, fd, offset, size, mtimeMs }: ArrayFile, nbytes: number): void {
+    const pfn = addrToVpn(vma.start)
+    const npages = addrToVpn(vma.end) - pfn
+    const file: MappedFile = { path, fd, offset, nbytes, pfn, npages, version: { nbytes: size, mtimeMs } }
+    this.#swap.addFile(file)
+    this.#files.set(vma.start, file)
+    adoptSwapped(vma, vma.start, vma.end)
+  }
+
+  hideFile(addr: Addr): void {
+    const file = this.#files.get(addr)
+    if (file === undefined) return
+    this.#files.delete(addr)
+    this.#swap.removeFile(file)
   }
 
   /** A page without a frame is one of zeroes, whoever had it before. */

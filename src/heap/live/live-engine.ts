@@ -62,7 +62,7 @@ export class LiveEngine {
     const arrays = new ArrayTable()
     const progress = new Progress()
     this.engine = new Engine({
-      backend: new LiveBackend(this.mmu),
+      backend: new LiveBackend(this.mmu, this.memory.swap),
       arrays,
       devicePages: deviceFrames(devices),
       system: this.memory.options,

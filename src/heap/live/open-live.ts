@@ -9,6 +9,7 @@ import { UFFD_SOURCES } from '../../mmu/userfaultfd/uffd.ts'
 import { SinkList } from '../../trace/sink.ts'
 import { Arena, ArenaSegment, type SegmentSource } from '../arena.ts'
 import type { EngineNews } from '../engine/remote-port.ts'
+import { openFile } from '../files-node.ts'
 import { Heap } from '../heap.ts'
 import { HeapError } from '../heap-error.ts'
 import type { HeapSettings, ModeOption } from '../heap-options.ts'
@@ -56,6 +57,7 @@ export async function openLive(settings: HeapSettings): Promise<Heap | string> {
     arena: new Arena(new NoMoreSegments(size), () => {}, segments),
     port: engine.port,
     room,
+    openFile,
     unfreed,
     onNotice,
     whenGone: () => engine.whenGone().then(() => room.close()),
