@@ -1,5 +1,5 @@
-// Projects: unit (beside the code, and test/unit, test/kernel, test/slice), model (random programs, slower), examples (as they
-// were built) and browser (headless Chromium). Each runs alone with `npm run unit` and so on; `npx vitest run PATH` finds a file
+// Projects: unit (beside the code, and test/unit, test/kernel, test/slice), model (random programs, slower), examples (and the
+// command line, as they were built) and browser (headless Chromium). Each runs alone with `npm run unit` and so on; `npx vitest run PATH` finds a file
 // in any of them.
 // Forks, not threads: tests map memory, set environment variables for native loaders and may end a process.
 import { defineConfig } from 'vitest/config'
@@ -42,7 +42,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'examples',
-          include: ['examples/**/*.test.ts'],
+          include: ['examples/**/*.test.ts', 'test/cli/**/*.test.ts'],
           globalSetup: './test/helpers/build.ts',
           testTimeout: 120_000,
         },

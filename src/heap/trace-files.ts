@@ -80,6 +80,8 @@ class TraceOutput {
   #timer: NodeJS.Timeout | null = null
   #error: unknown = null
   #isOpen = true
+  /** Nothing has been written: the beginning goes out at once, so that a trace has one, whenever its program is killed. */
+  #isEmpty = true
 
   constructor(file: TraceFile) {
     const { path, fd } = openFile(file)
@@ -94,7 +96,7 @@ class TraceOutput {
     if (this.#error !== null) throw this.#error
     this.#pieces.push(text)
     this.#length += text.length
-    if (this.#length >= PIECE_LENGTH) this.#write()
+    if (this.#isEmpty || this.#length >= PIECE_LENGTH) this.#write()
     else this.#timer ??= setTimeout(() => this.#write(), DELAY_MS).unref()
   }
 
@@ -114,6 +116,7 @@ class TraceOutput {
     const bytes = Buffer.from(this.#pieces.join(''))
     this.#pieces = []
     this.#length = 0
+    this.#isEmpty = false
     try {
       for (let at = 0; at < bytes.length; ) at += writeSync(this.#fd, bytes, at)
     } catch (error) {
