@@ -45,8 +45,10 @@ export type ArgumentGroups = readonly (readonly string[])[]
 
 /** What a compiler says about the code of a program. */
 export interface CompilerMessage {
+  /** The code of the program. */
+  readonly wgsl: string
   readonly text: string
-  /** In the code of the program, from 1; 0 if it is about no place. */
+  /** In that code, from 1; 0 if it is about no place. */
   readonly line: number
   readonly column: number
 }
@@ -171,18 +173,12 @@ export class Kernel<A extends KernelArguments = KernelArguments> {
     return this.#generate(groups, strict).program
   }
 
-  /** @internal What a compiler said about a program, as an error at the user's line. */
-  errorOf(
-    groups: ArgumentGroups,
-    strict: boolean,
-    form: ProgramForm,
-    { text, line, column }: CompilerMessage,
-  ): KernelError {
+  /** @internal What a compiler said about the code of a program, as an error at the user's line. */
+  errorOf(groups: ArgumentGroups, strict: boolean, { wgsl, text, line, column }: CompilerMessage): KernelError {
     const { source } = this.#source.module
     const { program, maps } = this.#generate(groups, strict)
-    const code = program[form]
-    const offset = code === null || line === 0 ? null : new Source(code).offset({ line, column })
-    const place = offset === null ? null : (maps[form]?.find(offset) ?? null)
+    const map = program.direct === wgsl ? maps.direct : maps.indexed
+    const place = line === 0 ? null : (map?.find(new Source(wgsl).offset({ line, column })) ?? null)
     return new KernelError(text, source, place === null ? null : place.source.position(place.offset))
   }
 

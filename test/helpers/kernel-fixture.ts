@@ -4,9 +4,10 @@
 import { PAGE_SIZE } from '../../src/base/addr.ts'
 import { GpuContext } from '../../src/devices/webgpu/gpu-context.ts'
 import { KernelDispatcher, type Strays } from '../../src/devices/webgpu/kernel-dispatch.ts'
-import { CompileError, KernelPipelines } from '../../src/devices/webgpu/kernel-pipelines.ts'
+import { KernelPipelines } from '../../src/devices/webgpu/kernel-pipelines.ts'
 import type { ArrayOf, ArrayType } from '../../src/heap/array-types.ts'
 import type { ArgumentValues, KernelArguments } from '../../src/kernel/argument.ts'
+import { CompileError } from '../../src/kernel/compile-error.ts'
 import type { LaunchCount } from '../../src/kernel/grid.ts'
 import type { Kernel } from '../../src/kernel/kernel.ts'
 import { prepareLaunch, type ViewPlace } from '../../src/kernel/launch.ts'
@@ -98,8 +99,8 @@ export class KernelBench {
         .compile(launch.program, slice.direct ? 'direct' : 'indexed')
         .catch((error) => {
           if (!(error instanceof CompileError)) throw error
-          const { form, message: text, line, column } = error
-          throw kernel.errorOf(groups, strict, form, { text, line, column })
+          const { wgsl, message: text, line, column } = error
+          throw kernel.errorOf(groups, strict, { wgsl, text, line, column })
         })
       await this.runSlice({ launch, slice, pipeline })
     }

@@ -1,27 +1,9 @@
 // Kernels compiled for a GPUDevice: a pipeline for each form of a program that was ever needed, kept by its code.
 
+import { CompileError } from '../../kernel/compile-error.ts'
 import { ENTRY_POINT, type KernelProgram, type ProgramForm } from '../../kernel/program.ts'
 import { type GpuContext, GpuError } from './gpu-context.ts'
 import { STAGE_COMPUTE } from './webgpu-flags.ts'
-
-/** What the device's compiler refused, in the code of the program. */
-export class CompileError extends Error {
-  override readonly name = 'CompileError'
-  /** Name of the kernel. */
-  readonly kernel: string
-  readonly form: ProgramForm
-  /** Of the program's code, from 1; 0 if it is about no place. */
-  readonly line: number
-  readonly column: number
-
-  constructor(kernel: string, form: ProgramForm, message: string, line = 0, column = 0) {
-    super(message)
-    this.kernel = kernel
-    this.form = form
-    this.line = line
-    this.column = column
-  }
-}
 
 export interface KernelPipeline {
   readonly pipeline: GPUComputePipeline
@@ -54,13 +36,13 @@ export class KernelPipelines {
     const key = JSON.stringify([code, program.constants])
     let pipeline = this.byCode.get(key)
     if (pipeline === undefined) {
-      pipeline = this.compileNew(program, form, code)
+      pipeline = this.compileNew(program, code)
       this.byCode.set(key, pipeline)
     }
     return pipeline
   }
 
-  private async compileNew(program: KernelProgram, form: ProgramForm, code: string): Promise<KernelPipeline> {
+  private async compileNew(program: KernelProgram, code: string): Promise<KernelPipeline> {
     const { device } = this.context
     const { name: label, constants } = program
     const entries = bindingsOf(program, device.limits)
@@ -74,10 +56,10 @@ export class KernelPipelines {
     })
     const [info, pipeline] = await Promise.allSettled([module.getCompilationInfo(), creating, device.popErrorScope()])
     const first = info.status === 'fulfilled' ? info.value.messages.find(({ type }) => type === 'error') : undefined
-    if (first !== undefined) throw new CompileError(label, form, first.message, first.lineNum, first.linePos)
+    if (first !== undefined) throw new CompileError(label, code, first.message, first)
     if (pipeline.status === 'fulfilled') return { pipeline: pipeline.value, layout }
     if (this.context.lostBecause !== null) throw new GpuError(`the device is lost: ${this.context.lostBecause}`)
-    throw new CompileError(label, form, firstLine(pipeline.reason))
+    throw new CompileError(label, code, firstLine(pipeline.reason))
   }
 }
 

@@ -1,15 +1,15 @@
 // Refusals of the engine. They travel as plain data, and become errors of the heap on the program's side.
 
-import { HeapError, type HeapErrorCode, type Misuse, OwnershipError } from '../heap-error.ts'
+import { HeapError, type HeapErrorCode, OwnershipError } from '../heap-error.ts'
 import type { Failure } from './protocol.ts'
 
 /** Thrown inside of the engine, to end a call. */
 export class Refusal extends Error {
   readonly failure: Failure
 
-  constructor(code: HeapErrorCode, message: string, misuses?: readonly Misuse[]) {
+  constructor(code: HeapErrorCode, message: string, details: Pick<Failure, 'misuses' | 'compile'> = {}) {
     super(message)
-    this.failure = misuses === undefined ? { code, message } : { code, message, misuses }
+    this.failure = { code, message, ...details }
   }
 }
 

@@ -5,16 +5,23 @@ import { formatSize } from '../../base/size.ts'
 import { type FoundAdapter, findAdapter } from '../../devices/webgpu/adapter.ts'
 import { requestGpuDevice } from '../../devices/webgpu/gpu-context.ts'
 import type { GpuLaunch } from '../../devices/webgpu/gpu-launch.ts'
+import { KernelDispatcher } from '../../devices/webgpu/kernel-dispatch.ts'
+import { type KernelOptions, runKernels } from '../../devices/webgpu/kernel-launch.ts'
+import { KernelPipelines } from '../../devices/webgpu/kernel-pipelines.ts'
 import { WebGpuDevice } from '../../devices/webgpu/webgpu-device.ts'
+import type { KernelLaunch } from '../../kernel/program.ts'
 import type { AdapterOption, WebGpuDeviceSettings } from '../device-options.ts'
 import { HeapError } from '../heap-error.ts'
 import { DriverEngineDevice } from './driver-device.ts'
 import type { DeviceSite } from './engine.ts'
+import type { RunOutcome } from './protocol.ts'
 
 export class WebGpuEngineDevice extends DriverEngineDevice<GpuLaunch> {
   readonly device: WebGpuDevice
   readonly hardware: string
   readonly note: string | null
+  readonly #pipelines: KernelPipelines
+  readonly #dispatcher: KernelDispatcher
 
   /** Rejects with a HeapError NO_DEVICE if there is no adapter, and with a GpuError if the device has no memory. */
   static async create(site: DeviceSite, settings: WebGpuDeviceSettings): Promise<WebGpuEngineDevice> {
@@ -48,8 +55,20 @@ export class WebGpuEngineDevice extends DriverEngineDevice<GpuLaunch> {
   private constructor(device: WebGpuDevice, { mm }: DeviceSite, hardware: string, notes: readonly string[]) {
     super(device, mm)
     this.device = device
+    this.#pipelines = new KernelPipelines(device.hardware.context)
+    this.#dispatcher = new KernelDispatcher(device.hardware.context)
     this.hardware = hardware
     this.note = notes.length === 0 ? null : notes.join('; ')
+  }
+
+  run(launches: readonly KernelLaunch[], options: KernelOptions): Promise<RunOutcome> {
+    const site = { pipelines: this.#pipelines, dispatcher: this.#dispatcher, handle: this.handle }
+    return runKernels(site, launches, options)
+  }
+
+  override async close(): Promise<void> {
+    await super.close()
+    this.#dispatcher.destroy()
   }
 }
 

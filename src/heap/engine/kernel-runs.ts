@@ -1,0 +1,100 @@
+// Launches of kernels, on the engine's side: programs come once and are known by number, launches name them.
+
+import { MmError } from '../../base/errno.ts'
+import { DeviceLostError } from '../../devices/driver/index.ts'
+import { CompileError } from '../../kernel/compile-error.ts'
+import type { KernelLaunch, KernelProgram } from '../../kernel/program.ts'
+import type { EngineDevice } from './device.ts'
+import type { Engine } from './engine.ts'
+import { Refusal } from './failure.ts'
+import type { ByteRange, EngineCalls, RunLaunch, RunOutcome } from './protocol.ts'
+
+export class KernelRuns {
+  readonly #engine: Engine
+  readonly #programs = new Map<number, KernelProgram>()
+  /** Runs that have not ended. */
+  readonly #open = new Map<number, AbortController>()
+
+  constructor(engine: Engine) {
+    this.#engine = engine
+  }
+
+  addProgram({ id, program }: EngineCalls['program']['args']): null {
+    this.#programs.set(id, program)
+    return null
+  }
+
+  abort({ run }: EngineCalls['abort']['args']): null {
+    this.#open.get(run)?.abort()
+    return null
+  }
+
+  /** The launch is claimed before this returns. Throws a Refusal: NO_DEVICE, LOST, and as `Engine.launch`. */
+  run(args: EngineCalls['run']['args']): Promise<RunOutcome> {
+    const { run, name, durable, sliceMax } = args
+    const device = this.#deviceOf(args.device)
+    const launches = args.launches.map((launch) => this.#launchOf(launch))
+    const read: ByteRange[] = []
+    const write: ByteRange[] = []
+    for (const { program, ranges } of launches) {
+      ranges.forEach((range, k) => {
+        this.#checkNotLost(range)
+        if (program.bindings[k].write) write.push(range)
+        else read.push(range)
+      })
+    }
+    const controller = new AbortController()
+    const options = { name, durable, signal: controller.signal, ...(sliceMax !== null && { sliceMax }) }
+    this.#open.set(run, controller)
+    return this.#engine
+      .launch({ read, write }, () => device.run(launches, options))
+      .catch((error) => {
+        throw refusalOf(error, launches, controller.signal)
+      })
+      .finally(() => this.#open.delete(run))
+  }
+
+  #launchOf({ program: id, ...launch }: RunLaunch): KernelLaunch {
+    const program = this.#programs.get(id)
+    if (program === undefined) throw new Refusal('FAILED', `the engine has no program ${id}`)
+    return { program, ...launch }
+  }
+
+  #deviceOf(name: string | null): EngineDevice & Required<Pick<EngineDevice, 'run'>> {
+    const { devices } = this.#engine
+    const device = name === null ? devices.find(runsKernels) : devices.find((each) => each.name === name)
+    if (device !== undefined && runsKernels(device)) return device
+    const names = devices.filter(runsKernels).map((each) => JSON.stringify(each.name))
+    const wanted = names.length === 0 ? 'and no device of the heap does' : `wanted ${names.join(' or ')}`
+    const what = device === undefined && name !== null ? `there is no device "${name}"` : `"${name}" does not`
+    throw new Refusal(
+      'NO_DEVICE',
+      name === null ? 'no device of the heap runs kernels' : `${what} run kernels, ${wanted}`,
+    )
+  }
+
+  #checkNotLost(range: ByteRange): void {
+    for (const device of this.#engine.devices) {
+      const lost = device.lostIn(range)
+      if (lost !== null) throw new Refusal('LOST', lost)
+    }
+  }
+}
+
+function runsKernels(device: EngineDevice): device is EngineDevice & Required<Pick<EngineDevice, 'run'>> {
+  return device.run !== undefined
+}
+
+function refusalOf(error: unknown, launches: readonly KernelLaunch[], signal: AbortSignal): unknown {
+  if (error instanceof CompileError) {
+    const { wgsl, line, column, message } = error
+    const launch = launches.findIndex(({ program }) => program.direct === wgsl || program.indexed === wgsl)
+    return new Refusal('BAD_KERNEL', `${error.program}: ${message}`, {
+      compile: { launch, wgsl, text: message, line, column },
+    })
+  }
+  if (error instanceof DeviceLostError) return new Refusal('LOST', error.message)
+  if (error instanceof MmError && error.code === 'ENOMEM') return new Refusal('TOO_LARGE', error.message)
+  if (error instanceof RangeError) return new Refusal('BAD_VALUE', error.message)
+  return signal.aborted ? new Refusal('ABORTED', 'the launch was given up') : error
+}

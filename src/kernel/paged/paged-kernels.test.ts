@@ -1,0 +1,36 @@
+// Every kernel of the tables twice: with ordinary bindings, and through a page table with a quarter of the memory that it needs.
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { mustHaveGpu, openGpu, whyNoGpu } from '../../../test/helpers/gpu.ts'
+import { KERNELS } from '../../../test/helpers/paged-kernels/index.ts'
+import { runDirect, runPaged } from '../../../test/helpers/paged-run.ts'
+
+const reason = await whyNoGpu()
+
+it.skipIf(mustHaveGpu())(`has a GPU, or skips: ${reason}`, () => expect(reason).not.toBeNull())
+
+describe.skipIf(reason !== null)('kernels give the same result direct and paged', () => {
+  let device: GPUDevice
+  beforeAll(async () => {
+    device = await openGpu()
+  })
+  afterAll(() => device?.destroy())
+
+  for (const [group, kernels] of Object.entries(KERNELS)) {
+    describe(group, () => {
+      for (const kernel of kernels) {
+        it(kernel.name, async () => {
+          const direct = await runDirect(device, kernel, kernel.contents)
+          const paged = await runPaged(device, kernel, kernel.contents)
+          for (const name of Object.keys(kernel.args)) expect(paged.contents[name], name).toEqual(direct[name])
+        })
+      }
+    })
+  }
+
+  it('there are two hundred of them, with names of their own', () => {
+    const names = Object.values(KERNELS).flatMap((kernels) => kernels.map(({ name }) => name))
+    expect(new Set(names).size).toBe(names.length)
+    expect(names.length).toBeGreaterThanOrEqual(200)
+  })
+})
