@@ -238,13 +238,17 @@ export class ToSystem {
     const around = touched < 0 ? purpose : { ...purpose, cause: 'prefetch' as const }
     const src = migratePfnWords(back.src)
     const dst = migratePfnWords(back.dst)
-    const copied = new Set(copies.pfns)
+    // In the order of the pages.
+    let ncopies = 0
     const others = { npages: 0, nskipped: 0, ncopied: 0 }
     for (let i = 0; i < npages; i++) {
       const page = migratePfnAt(src, i)
       if (page < 0) continue
-      const hasMoved = (src[2 * i] & MIGRATE_PFN_MIGRATE) !== 0 && migratePfnAt(dst, i) >= 0
-      const wasCopied = hasMoved && copied.has(migratePfnAt(dst, i))
+      const home = migratePfnAt(dst, i)
+      const hasMoved = (src[2 * i] & MIGRATE_PFN_MIGRATE) !== 0 && home >= 0
+      const isListed = home >= 0 && ncopies < copies.length && copies.pfns[ncopies] === home
+      if (isListed) ncopies++
+      const wasCopied = hasMoved && isListed
       if (page === touched) {
         const run = { mm, start: start + i * PAGE_SIZE, end: start + (i + 1) * PAGE_SIZE }
         traffic.migrated(run, 'device-to-host', hasMoved ? 1 : 0, hasMoved ? 0 : 1, purpose)
