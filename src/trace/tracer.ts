@@ -22,6 +22,8 @@ export interface Tracer {
   readonly on: boolean
   /** The same for events of level verbose. Never true while `on` is false. */
   readonly verbose: boolean
+  /** Place in the program that asked for what is being done, if that is known. What goes on later has to remember it. */
+  readonly site: string | undefined
   /** Records an event. The tracer keeps the object and adds to it, so it must not be used again. */
   emit(event: NewEvent): void
 }
@@ -44,12 +46,13 @@ export interface TracerOptions {
 }
 
 /** A tracer that is always off. */
-export const NO_TRACE: Tracer = Object.freeze({ on: false, verbose: false, emit: () => {} })
+export const NO_TRACE: Tracer = Object.freeze({ on: false, verbose: false, site: undefined, emit: () => {} })
 
 export class EventTracer implements Tracer {
   /** Plain fields, kept in step by setLevel(), so that asking costs one load. */
   on = false
   verbose = false
+  site: string | undefined = undefined
   readonly timeUnit: TimeUnit
   #counters = new TraceCounters()
   readonly #sinks: SinkList
@@ -117,7 +120,7 @@ export class EventTracer implements Tracer {
     this.#sinks.write(stamped)
   }
 
-  /** Adds the time, and the name of the allocation where the event has none. */
+  /** Adds the time, and where the event has none, the name of the allocation and the site. */
   #stamp(event: NewEvent): TraceEvent {
     const stamped = event as Stamp
     stamped.time = this.#clock()
@@ -125,6 +128,7 @@ export class EventTracer implements Tracer {
       const name = this.#allocationAt(stamped.start)
       if (name !== undefined) stamped.allocation = name
     }
+    if (stamped.site === undefined && this.site !== undefined) stamped.site = this.site
     return event as TraceEvent
   }
 }
@@ -134,4 +138,5 @@ interface Stamp {
   time?: number
   readonly start?: Addr | undefined
   allocation?: string | undefined
+  site?: string | undefined
 }

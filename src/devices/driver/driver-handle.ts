@@ -75,19 +75,20 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
     const slices = request.slices?.(limits) ?? [request as LaunchSlice as Slice]
     checkSlices(request, slices, name)
     const queuedAt = parts.clock.now()
+    const { site } = parts.traffic
     const claim = claimRanges(mm, { reads: pagesAround(read), writes: pagesAround(write) })
     try {
       return await this.whenGranted(claim, signal, async () => {
         claim.isRunning = true
-        const purpose = makePurpose('fault')
+        const purpose = makePurpose('fault', site)
         const op = new Operation({ parts, space: this.space, purpose, holdsPages: true, signal, hint: placement })
         const begunAt = parts.clock.now()
         try {
           const receipt = await runLaunch(this.host, op, request, slices, program, queuedAt)
-          parts.traffic.launched(receipt, queuedAt)
+          parts.traffic.launched(receipt, queuedAt, site)
           return receipt
         } catch (error) {
-          parts.traffic.launchFailed(name, error, queuedAt, begunAt)
+          parts.traffic.launchFailed(name, error, queuedAt, begunAt, site)
           throw error
         } finally {
           op.release()
@@ -107,8 +108,9 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
     const { parts, toDevice } = this.host
     checkRanges(this.mm, [range], 'prefetch')
     this.checkAlive()
+    const { site } = parts.traffic
     return await this.inTurn(async () => {
-      const purpose = makePurpose('prefetch')
+      const purpose = makePurpose('prefetch', site)
       const options = { holdsPages: false, signal: undefined, hint: undefined }
       const op = new Operation({ parts, space: this.space, purpose, ...options })
       let nskipped = 0
@@ -135,7 +137,7 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
   async bringBack(range: AddrRange): Promise<Counters> {
     const { mm } = this
     checkRanges(mm, [range], 'bringBack')
-    const purpose = makePurpose('user')
+    const purpose = makePurpose('user', this.host.parts.traffic.site)
     await this.withMm(async () => {
       for (const { start, end } of blocksOf(range))
         await this.bringBackBlock(pageAlignDown(start), pageAlignUp(end), purpose)

@@ -15,10 +15,12 @@ export interface Purpose {
   readonly counters: TraceCounters
   /** Microseconds spent on copies. */
   readonly copying: { time: number }
+  /** Place in the program that led to it, if that is known. */
+  readonly site: string | undefined
 }
 
-export function makePurpose(cause: Cause): Purpose {
-  return { cause, counters: new TraceCounters(), copying: { time: 0 } }
+export function makePurpose(cause: Cause, site?: string): Purpose {
+  return { cause, counters: new TraceCounters(), copying: { time: 0 }, site }
 }
 
 /** Pages of one address space. */
@@ -84,17 +86,22 @@ export class Traffic {
     this.report({ kind: 'throttling', ...this.place(run), delay }, null)
   }
 
-  launched({ name, mode, nslices, pages, times }: LaunchReceipt, queuedAt: number): void {
+  /** Place in the program that asks for something at this moment, to remember as long as it is done. */
+  get site(): string | undefined {
+    return this.tracer.site
+  }
+
+  launched({ name, mode, nslices, pages, times }: LaunchReceipt, queuedAt: number, site: string | undefined): void {
     const { queued, service, transfer, kernel: compute, flush } = times
-    this.reportLaunch(queuedAt, {
+    this.reportLaunch(queuedAt, site, {
       ...{ kernel: name, mode, nslices, queued, service, transfer, compute, flush },
       ...{ nresident: pages.resident, nduplicated: pages.duplicated, npinned: pages.pinned, nmigrated: pages.migrated },
     })
   }
 
   /** A launch began and ended with an error. What it did until then is told by other events. */
-  launchFailed(kernel: string, error: unknown, queuedAt: number, begunAt: number): void {
-    this.reportLaunch(queuedAt, {
+  launchFailed(kernel: string, error: unknown, queuedAt: number, begunAt: number, site: string | undefined): void {
+    this.reportLaunch(queuedAt, site, {
       ...{ kernel, mode: 'direct', nslices: 1, error: error instanceof Error ? error.message : String(error) },
       ...{ queued: begunAt - queuedAt, service: 0, transfer: 0, compute: 0, flush: 0 },
       ...{ nresident: 0, nduplicated: 0, npinned: 0, nmigrated: 0 },
@@ -105,8 +112,14 @@ export class Traffic {
     this.report({ kind: 'device-lost', device: this.device, reason }, null)
   }
 
-  private reportLaunch(queuedAt: number, launch: Omit<LaunchEvent, 'kind' | 'device' | 'duration' | 'time'>): void {
-    this.report({ kind: 'launch', device: this.device, duration: this.clock.now() - queuedAt, ...launch }, null)
+  private reportLaunch(
+    queuedAt: number,
+    site: string | undefined,
+    launch: Omit<LaunchEvent, 'kind' | 'device' | 'duration' | 'time' | 'site'>,
+  ): void {
+    const where = site === undefined ? {} : { site }
+    const duration = this.clock.now() - queuedAt
+    this.report({ kind: 'launch', device: this.device, duration, ...where, ...launch }, null)
   }
 
   private place({ mm, start, end }: PageRun): { device: string; start: Addr; end: Addr; allocation?: string } {
@@ -116,6 +129,8 @@ export class Traffic {
   }
 
   private report(event: NewEvent, purpose: Purpose | null): void {
+    const site = purpose?.site
+    if (site !== undefined) event = { ...event, site }
     const stamped = { ...event, time: this.clock.now() } as TraceEvent
     this.totals.add(stamped)
     purpose?.counters.add(stamped)

@@ -157,10 +157,13 @@ export class Engine implements EnginePort {
     let answer: Answer<C> | Promise<Answer<C>>
     try {
       if (this.#closed) throw new Refusal('CLOSED', 'the engine was closed')
+      this.tracer.site = (args as { site?: string }).site
       answer = this.#handlers[call](args) as Answer<C> | Promise<Answer<C>>
     } catch (error) {
       reply({ ok: false, failure: failureOf(error) })
       return
+    } finally {
+      this.tracer.site = undefined
     }
     if (!(answer instanceof Promise)) {
       reply({ ok: true, answer })

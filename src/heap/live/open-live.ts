@@ -14,6 +14,7 @@ import { Heap } from '../heap.ts'
 import { HeapError } from '../heap-error.ts'
 import type { HeapSettings, ModeOption } from '../heap-options.ts'
 import { registerPort } from '../open-heap.ts'
+import { withSites } from '../site-port.ts'
 import { traceHeader } from '../trace-files.ts'
 import { ENGINE_PROGRAM, EngineThread } from './engine-thread.ts'
 import { LimitedRoom } from './room.ts'
@@ -55,7 +56,7 @@ export async function openLive(settings: HeapSettings): Promise<Heap | string> {
   const heap = new Heap({
     mode: support.mode,
     arena: new Arena(new NoMoreSegments(size), () => {}, segments),
-    port: engine.port,
+    port: withSites(engine.port, trace),
     room,
     openFile,
     unfreed,
