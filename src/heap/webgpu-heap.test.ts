@@ -46,12 +46,12 @@ function gpuDevice(index = 0): WebGpuEngineDevice {
 }
 
 /** `y = a * x + y`. */
-function saxpy(a: number, x: Float32Array, y: Float32Array, index = 0): Promise<LaunchReceipt> {
+async function saxpy(a: number, x: Float32Array, y: Float32Array, index = 0): Promise<LaunchReceipt> {
   const { device, handle } = gpuDevice(index)
   const extended = new ExtendedHeap(heap)
   const of = (array: HeapArray) => extended.rangeOf(array)
   const call = saxpyCall(a, of(x).start, of(y).start, y.length)
-  return engineOf(heap).launch({ read: [of(x)], write: [of(y)] }, () => runDirect(device, handle, SAXPY, call))
+  return await engineOf(heap).launch({ read: [of(x)], write: [of(y)] }, () => runDirect(device, handle, SAXPY, call))
 }
 
 /** Every invariant, with exact references. */
@@ -114,7 +114,8 @@ describe('a heap with a GPU', () => {
       misuses: [{ misuse: 'store-shared', array: 'x', first: 0, last: 63 }],
     })
     y[PAGE_FLOATS] = 5
-    await expect(saxpy(1, x, y)).rejects.toThrow('the CPU stored to "y"[1024] while a device had them')
+    const misuse = { misuse: 'store-away', array: 'y', first: PAGE_FLOATS }
+    await expect(saxpy(1, x, y)).rejects.toMatchObject({ failure: { code: 'NOT_OWNED', misuses: [misuse] } })
     await heap.sync(x, y)
     await heap.close()
   })

@@ -1,85 +1,54 @@
-// Buffers that the CPU can map, between system memory and the device. A few are enough: while the GPU copies out of one, the
-// next is filled. They are all made with the device, so that moving pages never needs memory that is not there.
+// Buffers that the CPU can map, on the way from the device to system memory. A few are enough: while one is read, the GPU copies into
+// the next. They are all made with the device, so that bringing pages back never needs memory that is not there.
 
 import { PAGE_SIZE } from '../../base/addr.ts'
 import { type GpuContext, GpuError } from './gpu-context.ts'
-import { BUFFER_COPY_DST, BUFFER_COPY_SRC, BUFFER_MAP_READ, BUFFER_MAP_WRITE, MAP_WRITE } from './webgpu-flags.ts'
-
-export interface StagingOptions {
-  /** Pages in one buffer. */
-  readonly npages: number
-  /** Buffers. */
-  readonly count: number
-}
+import { BUFFER_COPY_DST, BUFFER_MAP_READ } from './webgpu-flags.ts'
 
 export class StagingRing {
   /** Pages in one buffer. */
   readonly npages: number
   private readonly buffers: readonly GPUBuffer[]
-  /** Those that can be used at once: for upload they are mapped. */
   private readonly idle: GPUBuffer[]
   private readonly waiting: { resolve: () => void; reject: (reason: Error) => void }[] = []
-  private readonly remaps: boolean
   private failure: Error | null = null
 
-  /** Rejects with a GpuError if there is no room. */
-  static async create(
-    context: GpuContext,
-    direction: 'upload' | 'download',
-    { npages, count }: StagingOptions,
-  ): Promise<StagingRing> {
-    const isUpload = direction === 'upload'
-    const usage = isUpload ? BUFFER_MAP_WRITE | BUFFER_COPY_SRC : BUFFER_MAP_READ | BUFFER_COPY_DST
-    const descriptor = { label: `hetmem ${direction}`, size: npages * PAGE_SIZE, usage, mappedAtCreation: isUpload }
+  /** `count` buffers of `npages` each. Rejects with a GpuError if there is no room. */
+  static async create(context: GpuContext, npages: number, count: number): Promise<StagingRing> {
+    const size = npages * PAGE_SIZE
     const buffers: GPUBuffer[] = []
     const failure = await context.tryAllocate(() => {
-      for (let i = 0; i < count; i++) buffers.push(context.device.createBuffer(descriptor))
+      for (let i = 0; i < count; i++) {
+        buffers.push(
+          context.device.createBuffer({ label: 'hetmem staging', size, usage: BUFFER_MAP_READ | BUFFER_COPY_DST }),
+        )
+      }
       return buffers
     })
-    if (failure !== null)
-      throw new GpuError(`no room for ${count} staging buffers of ${descriptor.size} bytes: ${failure}`)
-    return new StagingRing(buffers, npages, isUpload)
+    if (failure !== null) throw new GpuError(`no room for ${count} staging buffers of ${size} bytes: ${failure}`)
+    return new StagingRing(buffers, npages)
   }
 
-  private constructor(buffers: readonly GPUBuffer[], npages: number, remaps: boolean) {
+  private constructor(buffers: readonly GPUBuffer[], npages: number) {
     this.buffers = buffers
     this.npages = npages
-    this.remaps = remaps
     this.idle = [...buffers]
   }
 
-  /** Null if a buffer can be taken, or what to wait for until one can. Rejects when the device fails. */
-  ready(): Promise<void> | null {
-    if (this.failure !== null) return Promise.reject(this.failure)
-    if (this.idle.length > 0) return null
-    return new Promise((resolve, reject) => this.waiting.push({ resolve, reject }))
-  }
-
-  /** A buffer for the caller alone, undefined if all are in use. For upload it is mapped. */
-  take(): GPUBuffer | undefined {
-    return this.idle.pop()
-  }
-
-  /** The same, after waiting for one if need be. Rejects when the device fails. */
-  async taken(): Promise<GPUBuffer> {
+  /** A buffer for the caller alone. Waits while all are in use; rejects when the device fails. */
+  async take(): Promise<GPUBuffer> {
     for (;;) {
-      await this.ready()
-      const buffer = this.take()
+      if (this.failure !== null) throw this.failure
+      const buffer = this.idle.pop()
       if (buffer !== undefined) return buffer
+      await new Promise<void>((resolve, reject) => this.waiting.push({ resolve, reject }))
     }
   }
 
-  /** The buffer is not mapped, and the commands that use it are submitted: it can be used again when they are done. */
+  /** The buffer is not mapped, and nothing that was submitted uses it. */
   giveBack(buffer: GPUBuffer): void {
-    if (!this.remaps) {
-      this.pass(buffer)
-      return
-    }
-    buffer.mapAsync(MAP_WRITE).then(
-      () => this.pass(buffer),
-      // Only a lost device refuses, and then nobody gets a buffer any more (`fail`).
-      () => {},
-    )
+    this.idle.push(buffer)
+    this.waiting.shift()?.resolve()
   }
 
   /** Nobody of those who wait, and who will, gets a buffer. */
@@ -90,10 +59,5 @@ export class StagingRing {
 
   destroy(): void {
     for (const buffer of this.buffers) buffer.destroy()
-  }
-
-  private pass(buffer: GPUBuffer): void {
-    this.idle.push(buffer)
-    this.waiting.shift()?.resolve()
   }
 }

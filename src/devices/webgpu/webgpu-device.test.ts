@@ -392,6 +392,7 @@ describe('a device that is lost', () => {
   it('because a kernel hangs says so, and the program goes on with what it has', async () => {
     const m = await start({ deadline: 100_000 }, await openGpu())
     const y = filled(m, 1, 2)
+    await m.device.dispatcher.compile(SLOW)
     const launched = m.launch(SLOW, { ranges: [{ addr: y, nbytes: page(2) }], count: 2 * FLOATS })
     await expect(launched).rejects.toThrow(
       /^webgpu is lost: kernel "slow" made no progress for 100 ms; lost: 2 pages at 0x1000/,
