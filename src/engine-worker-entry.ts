@@ -3,6 +3,7 @@
 //   import 'hetmem/engine-worker'                                                     in engine.ts
 //   new Worker(new URL('./engine.ts', import.meta.url), { type: 'module' })           in the page, as its bundler wants it
 
+import { findOwnAdapter } from './devices/webgpu/own-adapter.ts'
 import type { EngineStart } from './heap/explicit/engine-thread.ts'
 import { serveEngine } from './heap/explicit/serve-engine.ts'
 
@@ -14,4 +15,4 @@ declare const self: {
   ): void
 }
 
-self.addEventListener('message', ({ data }) => void serveEngine(data as EngineStart), { once: true })
+self.addEventListener('message', ({ data }) => void serveEngine(data as EngineStart, findOwnAdapter), { once: true })

@@ -3,8 +3,9 @@
 //   new Worker(new URL(import.meta.resolve('hetmem/engine-worker')))
 
 import { parentPort } from 'node:worker_threads'
+import { findAdapter } from './devices/webgpu/adapter.ts'
 import type { EngineStart } from './heap/explicit/engine-thread.ts'
 import { serveEngine } from './heap/explicit/serve-engine.ts'
 
 if (parentPort === null) throw new Error('hetmem/engine-worker is the program of a worker')
-parentPort.once('message', (start: EngineStart) => void serveEngine(start))
+parentPort.once('message', (start: EngineStart) => void serveEngine(start, findAdapter))

@@ -1,5 +1,6 @@
 // Heaps under Node, and under runtimes that are like it.
 
+import { findAdapter } from '../devices/webgpu/adapter.ts'
 import { openFile } from './files-node.ts'
 import type { Heap } from './heap.ts'
 import type { HeapOptions } from './heap-options.ts'
@@ -8,6 +9,7 @@ import type { Platform } from './platform.ts'
 import { openTraceFiles, traceHeader } from './trace-files.ts'
 
 const NODE: Platform = {
+  findAdapter,
   traceVariable: () => process.env['HETMEM_TRACE'],
   openTraceFiles: ({ files, allocations }, mode) => openTraceFiles({ files, allocations, header: traceHeader(mode) }),
   openFile,

@@ -1,5 +1,6 @@
 // Heaps in web pages and their workers. Nothing here, nor in what it imports, is Node's.
 
+import { findOwnAdapter } from '../devices/webgpu/own-adapter.ts'
 import type { Heap } from './heap.ts'
 import { HeapError } from './heap-error.ts'
 import type { HeapOptions } from './heap-options.ts'
@@ -7,6 +8,7 @@ import { openHeapOn } from './open-heap.ts'
 import type { Platform } from './platform.ts'
 
 const WEB: Platform = {
+  findAdapter: findOwnAdapter,
   traceVariable: () => undefined,
   openTraceFiles({ files }) {
     if (files.length === 0) return []

@@ -79,7 +79,7 @@ describe('findAdapter()', () => {
 function compileForNode(): string {
   mkdirSync(join(ROOT, '.cache'), { recursive: true })
   const folder = mkdtempSync(join(ROOT, '.cache/adapter-'))
-  for (const name of ['adapter', 'dawn', 'software-driver']) {
+  for (const name of ['adapter', 'own-adapter', 'dawn', 'software-driver']) {
     const source = readFileSync(join(HERE, `${name}.ts`), 'utf8')
     const compilerOptions = {
       target: ts.ScriptTarget.ES2023,

@@ -2,6 +2,7 @@
 
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { HeapFixture } from '../../../test/helpers/heap-fixture.ts'
+import { findOwnAdapter } from '../../devices/webgpu/own-adapter.ts'
 import { Arena, addressPages, GrowingSegments } from '../arena.ts'
 import { Heap } from '../heap.ts'
 import { HeapError, OwnershipError } from '../heap-error.ts'
@@ -53,7 +54,7 @@ beforeEach(async () => {
   const arrays = new ArrayTable()
   const backend = new ExplicitBackend(addressPages(SIZE, SIZE), (pfn) => arrays.useTag(pfn))
   const engine = new Engine({ backend, arrays, devicePages: 16, verbose: false, sinks: [] })
-  await engine.addDevice((site) => makeDevice(site, device))
+  await engine.addDevice((site) => makeDevice(site, device, findOwnAdapter))
   port = new RemotePort(engine)
   const makeBuffer = (nbytes: number) => new SharedArrayBuffer(nbytes)
   const source = new GrowingSegments({ size: SIZE, segmentMax: SIZE, makeBuffer })

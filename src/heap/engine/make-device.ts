@@ -1,14 +1,19 @@
 // Devices of every kind, from settings.
 
+import type { AdapterFinder } from '../../devices/webgpu/own-adapter.ts'
 import type { DeviceSettings } from '../device-options.ts'
 import type { EngineDevice } from './device.ts'
 import type { DeviceSite } from './engine.ts'
 import { MemoryEngineDevice } from './memory-device.ts'
 import { WebGpuEngineDevice } from './webgpu-device.ts'
 
-/** Rejects if the device cannot be had here. */
-export async function makeDevice(site: DeviceSite, settings: DeviceSettings): Promise<EngineDevice> {
+/** Rejects if the device cannot be had here. `findAdapter` is what the runtime has. */
+export async function makeDevice(
+  site: DeviceSite,
+  settings: DeviceSettings,
+  findAdapter: AdapterFinder,
+): Promise<EngineDevice> {
   return settings.kind === 'memory'
     ? new MemoryEngineDevice(site, settings)
-    : await WebGpuEngineDevice.create(site, settings)
+    : await WebGpuEngineDevice.create(site, settings, findAdapter)
 }

@@ -2,12 +2,12 @@
 
 import { PAGE_SIZE } from '../../base/addr.ts'
 import { formatSize } from '../../base/size.ts'
-import { type FoundAdapter, findAdapter } from '../../devices/webgpu/adapter.ts'
 import { requestGpuDevice } from '../../devices/webgpu/gpu-context.ts'
 import type { GpuLaunch } from '../../devices/webgpu/gpu-launch.ts'
 import { KernelDispatcher } from '../../devices/webgpu/kernel-dispatch.ts'
 import { type KernelOptions, runKernels } from '../../devices/webgpu/kernel-launch.ts'
 import { KernelPipelines } from '../../devices/webgpu/kernel-pipelines.ts'
+import type { AdapterFinder, FoundAdapter } from '../../devices/webgpu/own-adapter.ts'
 import { WebGpuDevice } from '../../devices/webgpu/webgpu-device.ts'
 import type { KernelLaunch } from '../../kernel/program.ts'
 import type { AdapterOption, WebGpuDeviceSettings } from '../device-options.ts'
@@ -24,14 +24,18 @@ export class WebGpuEngineDevice extends DriverEngineDevice<GpuLaunch> {
   readonly #dispatcher: KernelDispatcher
 
   /** Rejects with a HeapError NO_DEVICE if there is no adapter, and with a GpuError if the device has no memory. */
-  static async create(site: DeviceSite, settings: WebGpuDeviceSettings): Promise<WebGpuEngineDevice> {
+  static async create(
+    site: DeviceSite,
+    settings: WebGpuDeviceSettings,
+    findAdapter: AdapterFinder,
+  ): Promise<WebGpuEngineDevice> {
     const { sys, policy, tracer, nameAt } = site
     const { name, memory, adapter, onLost, deadline } = settings
     const notes: string[] = []
     let { gpuDevice } = settings
     let hardware = 'a GPUDevice of the program'
     if (gpuDevice === null) {
-      const found = await findOrThrow(name, adapter)
+      const found = await findOrThrow(findAdapter, name, adapter)
       hardware = found.description
       if (found.isSoftware && adapter !== 'software') notes.push(`it is ${hardware}, software on the CPU and slow`)
       gpuDevice = await requestGpuDevice(found.adapter)
@@ -72,7 +76,11 @@ export class WebGpuEngineDevice extends DriverEngineDevice<GpuLaunch> {
   }
 }
 
-async function findOrThrow(name: string, adapter: AdapterOption | null): Promise<FoundAdapter> {
+async function findOrThrow(
+  findAdapter: AdapterFinder,
+  name: string,
+  adapter: AdapterOption | null,
+): Promise<FoundAdapter> {
   const isSoftware = adapter === 'software'
   const found = await findAdapter(
     isSoftware ? { software: true } : adapter === null ? {} : { powerPreference: adapter },

@@ -1,5 +1,6 @@
 // The engine of an explicit heap: what it is made of, wherever it runs.
 
+import type { AdapterFinder } from '../../devices/webgpu/own-adapter.ts'
 import type { Sink } from '../../trace/sink.ts'
 import { addressPages } from '../arena.ts'
 import type { DeviceSettings } from '../device-options.ts'
@@ -22,7 +23,11 @@ export interface ExplicitEngineSettings {
 }
 
 /** Rejects if a device cannot be had. */
-export async function makeExplicitEngine(settings: ExplicitEngineSettings, sinks: readonly Sink[]): Promise<Engine> {
+export async function makeExplicitEngine(
+  settings: ExplicitEngineSettings,
+  sinks: readonly Sink[],
+  findAdapter: AdapterFinder,
+): Promise<Engine> {
   const { size, segmentMax, devices, check, verbose } = settings
   const arrays = new ArrayTable()
   const tagOf = check ? (pfn: number) => arrays.useTag(pfn) : undefined
@@ -33,6 +38,6 @@ export async function makeExplicitEngine(settings: ExplicitEngineSettings, sinks
     verbose,
     sinks,
   })
-  for (const device of devices) await engine.addDevice((site) => makeDevice(site, device))
+  for (const device of devices) await engine.addDevice((site) => makeDevice(site, device, findAdapter))
   return engine
 }

@@ -8,7 +8,6 @@ import type { EnginePort } from '../engine/protocol.ts'
 import { Heap } from '../heap.ts'
 import type { HeapSettings } from '../heap-options.ts'
 import type { Platform } from '../platform.ts'
-import { withSites } from '../site-port.ts'
 import type { EngineWorker } from './channel.ts'
 import { startEngine } from './engine-thread.ts'
 import { makeExplicitEngine } from './explicit-engine.ts'
@@ -25,7 +24,7 @@ export async function openExplicit(platform: Platform, settings: HeapSettings): 
   const { trace, engineWorker } = settings
   const sinks = [...platform.openTraceFiles(trace, 'explicit'), ...trace.sinks]
   if (engineWorker !== null) return await openInWorker(platform, engineWorker, settings, new SinkList(sinks))
-  const engine = await makeExplicitEngine({ ...settings, verbose: trace.verbose }, sinks)
+  const engine = await makeExplicitEngine({ ...settings, verbose: trace.verbose }, sinks, platform.findAdapter)
   return { heap: makeHeap(platform, settings, engine), port: engine, engine }
 }
 
@@ -54,7 +53,7 @@ function makeHeap(
   port: EnginePort,
   whenGone?: () => Promise<void>,
 ): Heap {
-  const { size, segmentMax, shared, trace, unfreed, onNotice } = settings
+  const { size, segmentMax, shared, unfreed, onNotice } = settings
   const makeBuffer = (nbytes: number) => (shared ? new SharedArrayBuffer(nbytes) : new ArrayBuffer(nbytes))
   const arena = new Arena(new GrowingSegments({ size, segmentMax, makeBuffer }), ({ addr, buffer }) => {
     port.call('segment', { addr, buffer }, () => {})
@@ -62,7 +61,7 @@ function makeHeap(
   return new Heap({
     mode: 'explicit',
     arena,
-    port: withSites(port, trace),
+    port,
     unfreed,
     onNotice,
     ...(openFile !== null && { openFile }),

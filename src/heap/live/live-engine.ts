@@ -9,6 +9,7 @@
 
 import { type Addr, PAGE_SIZE } from '../../base/addr.ts'
 import { MmError } from '../../base/errno.ts'
+import { findAdapter } from '../../devices/webgpu/adapter.ts'
 import { FaultEvents } from '../../mmu/userfaultfd/fault-events.ts'
 import { openDetected } from '../../mmu/userfaultfd/features.ts'
 import type { Kernel } from '../../mmu/userfaultfd/ffi.ts'
@@ -88,7 +89,7 @@ export class LiveEngine {
   /** Adds devices and extensions. */
   async open({ devices, extensions }: EngineSettings): Promise<void> {
     if (extensions !== null) this.engine.extensions = await import(extensions)
-    for (const device of devices) await this.engine.addDevice((site) => makeDevice(site, device))
+    for (const device of devices) await this.engine.addDevice((site) => makeDevice(site, device, findAdapter))
   }
 
   /** Gives all memory back; programs that still have arrays find zeroes. The engine has been closed. */
