@@ -8,6 +8,7 @@ import type { EnginePort } from '../engine/protocol.ts'
 import { Heap } from '../heap.ts'
 import type { HeapSettings } from '../heap-options.ts'
 import type { Platform } from '../platform.ts'
+import { withSites } from '../site-port.ts'
 import type { EngineWorker } from './channel.ts'
 import { startEngine } from './engine-thread.ts'
 import { makeExplicitEngine } from './explicit-engine.ts'
@@ -53,7 +54,7 @@ function makeHeap(
   port: EnginePort,
   whenGone?: () => Promise<void>,
 ): Heap {
-  const { size, segmentMax, shared, unfreed, onNotice } = settings
+  const { size, segmentMax, shared, trace, unfreed, onNotice } = settings
   const makeBuffer = (nbytes: number) => (shared ? new SharedArrayBuffer(nbytes) : new ArrayBuffer(nbytes))
   const arena = new Arena(new GrowingSegments({ size, segmentMax, makeBuffer }), ({ addr, buffer }) => {
     port.call('segment', { addr, buffer }, () => {})
@@ -61,7 +62,7 @@ function makeHeap(
   return new Heap({
     mode: 'explicit',
     arena,
-    port,
+    port: withSites(port, trace),
     unfreed,
     onNotice,
     ...(openFile !== null && { openFile }),
