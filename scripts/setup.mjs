@@ -52,25 +52,9 @@ export async function build({ clean = false } = {}) {
     const { status, output } = await withProgress('building', () => runCaptured(process.execPath, args, { cwd: ROOT }))
     if (status !== 0) throw new SetupError(`${output}\nthe build failed`)
     removeStaleOutput(DIST)
-    await bundleEngine()
     const { bundle } = await import('./bundle.mjs') // its packages are installed by now
     await bundle(ROOT)
     writeFileSync(BUILT_FROM, fingerprint)
-  })
-}
-
-/** The thread of a live engine as one file: a heap opens in half the time of loading its modules one by one. */
-async function bundleEngine() {
-  const { build: bundle } = await import('esbuild')
-  const program = join(DIST, 'src/heap/live/engine-worker')
-  await bundle({
-    entryPoints: [`${program}.js`],
-    outfile: `${program}.bundle.js`,
-    bundle: true,
-    format: 'esm',
-    platform: 'node',
-    packages: 'external',
-    logLevel: 'error',
   })
 }
 
