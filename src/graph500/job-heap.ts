@@ -1,0 +1,47 @@
+// The heaps of the main job: all have one WebGPU device, and differ in what it may use.
+
+import { type Heap, type HeapMode, openHeap } from '../index.ts'
+import type { Sink } from '../trace/sink.ts'
+import type { MainJob } from './command-line.ts'
+
+export interface JobHeapOptions extends Pick<MainJob, 'mode' | 'memory'> {
+  /** What the device may use. */
+  readonly deviceBytes: number
+  /** Default: none. */
+  readonly sinks?: readonly Sink[]
+  /** Path of a trace for Perfetto. Default: none. */
+  readonly tracePath?: string | null
+  /** Takes what the heap has to say about itself. Default: nobody does, as it was said of an earlier heap. */
+  readonly onNotice?: (text: string) => void
+}
+
+/** Opens a heap. Rejects as openHeap does. */
+export async function openJobHeap(options: JobHeapOptions): Promise<Heap> {
+  const { mode, memory, deviceBytes, sinks = [], tracePath = null, onNotice = () => {} } = options
+  return await openHeap({
+    mode,
+    device: { memory: deviceBytes },
+    ...(memory !== null && { memory }),
+    trace: { sinks, ...(tracePath !== null && { perfetto: tracePath }) },
+    onNotice,
+  })
+}
+
+const MODES: Readonly<Record<HeapMode, string>> = {
+  live: 'live mode',
+  'live-user': 'live mode without privileges',
+  explicit: 'explicit mode',
+}
+
+/** 'live mode, on SwiftShader driver 5.0.0 (dawn-software), software on the CPU and slow'. */
+export async function describeHeap(heap: Heap): Promise<string> {
+  const [{ hardware, note }] = (await heap.stats()).devices
+  return `${MODES[heap.mode]}, on ${describeDevice(hardware, note)}`
+}
+
+/** What one should know about a device may begin with its name. */
+function describeDevice(hardware: string, note: string | null): string {
+  if (note === null) return hardware
+  const beginning = `it is ${hardware}`
+  return note.startsWith(beginning) ? hardware + note.slice(beginning.length) : `${hardware}: ${note}`
+}

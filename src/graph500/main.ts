@@ -1,0 +1,39 @@
+// The program behind `npm start`.
+
+import { makeTerminal } from '../cli/terminal.ts'
+import { parseCommandLine, USAGE } from './command-line.ts'
+import { runMainJob } from './main-job.ts'
+
+const EXIT_FAILED = 1
+const EXIT_USAGE = 2
+
+// A reader that has seen enough (`npm start | head`) is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  process.exit()
+})
+
+async function main(args: readonly string[]): Promise<number> {
+  const out = makeTerminal(process.stdout, process.env)
+  const err = makeTerminal(process.stderr, process.env)
+  const line = parseCommandLine(args)
+  if ('help' in line) {
+    out.line(USAGE)
+    return 0
+  }
+  if ('complaint' in line) {
+    err.line(`hetmem: ${line.complaint}; npm start -- --help tells more`)
+    return EXIT_USAGE
+  }
+  try {
+    await runMainJob(line.job, out, process.stdout)
+    return 0
+  } catch (error) {
+    // Mistakes of the program itself come with the place where they were made.
+    const isMistake = error instanceof Error && (error.name === 'AssertionError' || error.constructor === TypeError)
+    err.line(`hetmem: ${isMistake ? error.stack : error instanceof Error ? error.message : String(error)}`)
+    return EXIT_FAILED
+  }
+}
+
+process.exitCode = await main(process.argv.slice(2))
