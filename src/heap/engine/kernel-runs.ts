@@ -64,13 +64,11 @@ export class KernelRuns {
     const { devices } = this.#engine
     const device = name === null ? devices.find(runsKernels) : devices.find((each) => each.name === name)
     if (device !== undefined && runsKernels(device)) return device
+    if (name === null) throw new Refusal('NO_DEVICE', 'no device of the heap runs kernels')
     const names = devices.filter(runsKernels).map((each) => JSON.stringify(each.name))
-    const wanted = names.length === 0 ? 'and no device of the heap does' : `wanted ${names.join(' or ')}`
-    const what = device === undefined && name !== null ? `there is no device "${name}"` : `"${name}" does not`
-    throw new Refusal(
-      'NO_DEVICE',
-      name === null ? 'no device of the heap runs kernels' : `${what} run kernels, ${wanted}`,
-    )
+    const wanted = names.length === 0 ? 'and no other one does' : `wanted ${names.join(' or ')}`
+    const what = device === undefined ? `there is no device "${name}"` : `device "${name}" runs no kernels`
+    throw new Refusal('NO_DEVICE', `${what}, ${wanted}`)
   }
 
   #checkNotLost(range: ByteRange): void {

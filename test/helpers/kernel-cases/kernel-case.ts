@@ -26,6 +26,7 @@ export type Run = <A extends KernelArguments>(
 
 export interface KernelCase {
   readonly name: string
+  readonly limits: CaseLimits
   check(alloc: Alloc, run: Run): Promise<void>
 }
 
@@ -42,10 +43,12 @@ interface CaseSpec<A extends KernelArguments> {
 }
 
 export function kernelCase<A extends KernelArguments>(name: string, spec: CaseSpec<A>): KernelCase {
+  const { limits = {} } = spec
   return {
     name,
+    limits,
     async check(alloc, run) {
-      const { expected, limits = {}, slices = 1 } = spec
+      const { expected, slices = 1 } = spec
       // Whole arrays, so that what happens beside a part of one shows.
       const arrays: Uint8Array[] = []
       const values = spec.values((type, length) => {
