@@ -65,7 +65,10 @@ export type {
   ResidencyRun,
   UnfreedArray,
 } from './heap/receipts.ts'
+export type { Batch, RunOptions } from './heap/run.ts'
+export type { RunPages, RunReceipt, RunTimes } from './heap/run-receipt.ts'
 export type { Scope } from './heap/scope.ts'
 export type { TraceOptions } from './heap/trace-options.ts'
+export * from './kernel/index.ts'
 export type { Counters } from './trace/counters.ts'
 export type { Sink } from './trace/tracer.ts'

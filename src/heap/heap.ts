@@ -9,6 +9,9 @@
 import { PAGE_SIZE } from '../base/addr.ts'
 import { formatAddr } from '../base/assert.ts'
 import { formatSize, type Size } from '../base/size.ts'
+import type { ArgumentValues, KernelArguments } from '../kernel/argument.ts'
+import type { LaunchCount } from '../kernel/grid.ts'
+import type { Kernel } from '../kernel/kernel.ts'
 import { type Allocation, Allocations, type AllocOptions, allocationAddr, describeAllocation } from './allocation.ts'
 import { type Arena, SEGMENT_BYTES_MAX } from './arena.ts'
 import {
@@ -33,6 +36,7 @@ import {
 import { HeapError, HeapRangeError, HeapTypeError } from './heap-error.ts'
 import type { HeapMode, UnfreedOption } from './heap-options.ts'
 import { checkNames, parseBytes } from './option-checks.ts'
+import { OrderedPort } from './ordered-port.ts'
 import {
   CloseReceipt,
   describeUnfreed,
@@ -43,6 +47,8 @@ import {
   type UnfreedArray,
 } from './receipts.ts'
 import type { Room } from './room.ts'
+import { type Batch, Runner, type RunOptions } from './run.ts'
+import type { RunReceipt } from './run-receipt.ts'
 import { type Scope, Scopes } from './scope.ts'
 
 /** What is going to be done with memory: reading, or reading and writing. */
@@ -79,9 +85,10 @@ export class Heap {
   /** How accesses of the CPU to pages that are elsewhere are found: here 'explicit' means by `sync`. */
   readonly mode: HeapMode
   readonly #arena: Arena
-  readonly #port: EnginePort
+  readonly #port: OrderedPort
   readonly #room: Room | null
   readonly #allocations: Allocations
+  readonly #runner: Runner
   readonly #scopes: Scopes
   readonly #unfreed: UnfreedOption
   readonly #onNotice: (text: string) => void
@@ -93,9 +100,10 @@ export class Heap {
   constructor({ mode, arena, port, room, unfreed, onNotice, whenGone }: HeapParts) {
     this.mode = mode
     this.#arena = arena
-    this.#port = port
+    this.#port = new OrderedPort(port)
     this.#room = room ?? null
     this.#allocations = new Allocations(arena)
+    this.#runner = new Runner(this.#port, this.#allocations)
     this.#scopes = new Scopes({
       allocationOf: (view) => this.#allocations.find(view),
       free: (allocation) => {
@@ -203,6 +211,89 @@ export class Heap {
   /** Live arrays, oldest first. */
   get arrays(): readonly UnfreedArray[] {
     return [...this.#allocations.live].map(({ name, type, nbytes }) => ({ name, type, bytes: nbytes }))
+  }
+
+  // ---- kernels ----
+
+  /**
+   * Runs a kernel on a device: `count` invocations, exactly. Arrays may be parts of arrays, may overlap, and may be larger than the
+   * device. Launches that share arrays run in the order of the calls. When it resolves, the CPU may `sync` what was written.
+   *
+   *     const receipt = await heap.run(saxpy, { x, y, a: 2 }, n)
+   *     await heap.run(blur, { image, out, width }, [width, height])
+   *     await heap.run(reduce, { x, sums }, { workgroups: Math.ceil(n / 256) })
+   *
+   * Rejects, before anything has happened, with a TypeError or RangeError that names the argument, and with a HeapError NO_DEVICE,
+   * READ_ONLY, HELD, NOT_OWNED, LOST, USE_AFTER_FREE or FOREIGN_VIEW; with TOO_LARGE if one workgroup needs more than the device
+   * has; with a KernelError if the device does not take the code; strict, with OUT_OF_BOUNDS; or with the reason of the signal.
+   */
+  async run<A extends KernelArguments>(
+    kernel: Kernel<A>,
+    args: ArgumentValues<A>,
+    count: LaunchCount,
+    options: RunOptions = {},
+  ): Promise<RunReceipt> {
+    this.#checkOpen()
+    return await this.#runner.run(kernel, args, count, options)
+  }
+
+  /**
+   * Runs launches one after the other, with one receipt: sooner than one by one, because what fits on the device together is
+   * handed to it together. `body` only names them.
+   *
+   *     await heap.batch((b) => {
+   *       b.run(clear, { sums }, sums.length)
+   *       b.run(reduce, { x, sums }, { workgroups })
+   *     })
+   *
+   * Rejects like `run`. Nothing has run if an argument of one of them does not fit; else those before the one that failed have.
+   */
+  async batch(body: (batch: Batch) => void, options: RunOptions = {}): Promise<RunReceipt> {
+    this.#checkOpen()
+    return await this.#runner.batch(body, options)
+  }
+
+  /**
+   * Keeps a view in one piece on a GPU while `use` runs, which gets the place: for drawing, for textures, for other libraries. It
+   * counts as a launch that reads the view, or reads and writes it: what the program hands to the queue until `use` has ended finds
+   * the view there, and the CPU and other launches wait for it. Resolves with what `use` returned.
+   *
+   *     await heap.withBuffer(image, 'read', ({ device, buffer, offset, size }) => {
+   *       // ... encode a copy from `buffer`, from `offset` on
+   *       device.queue.submit([encoder.finish()])
+   *     })
+   *
+   * `offset` is a multiple of 4096 for an array from its beginning on; the buffer holds other arrays too.
+   *
+   * Rejects with what `use` threw, and with a HeapError NOT_IN_MODE if the engine is on another thread (in live mode), NO_DEVICE, and
+   * like `run`.
+   */
+  async withBuffer<T>(
+    view: HeapView,
+    access: AccessOption,
+    use: (range: BufferRange) => T | Promise<T>,
+    options: WithBufferOptions = {},
+  ): Promise<T> {
+    this.#checkOpen()
+    checkNames(options, 'withBuffer options', ['device'])
+    if (!ACCESS_OPTIONS.includes(access)) {
+      throw new HeapRangeError(`access is ${describe(access)}, wanted one of ${ACCESS_OPTIONS.join(', ')}`)
+    }
+    const { start, end } = this.#allocations.partOf(view)
+    const lend = this.#lend
+    if (lend === null) {
+      throw new HeapError(
+        'NOT_IN_MODE',
+        'withBuffer: the engine is on another thread, and its GPUDevice cannot leave that',
+      )
+    }
+    let lent: Promise<T> | undefined
+    // In the order of the calls, and without making those after it wait for its end.
+    await this.#port.before(async () => {
+      lent = lend({ start, end }, access === 'readWrite', options.device ?? null, use)
+      lent.catch(() => {})
+    })
+    return await (lent as Promise<T>)
   }
 
   // ---- whose memory is where ----

@@ -41,6 +41,7 @@ import type { EngineDevice } from './device.ts'
 import { failureOf, Refusal } from './failure.ts'
 import { bringHome, entryFlags, type HandOverCounts, handOver } from './hand-over.ts'
 import { Holds } from './holds.ts'
+import { KernelRuns } from './kernel-runs.ts'
 import { CopyCounts, OutcomeBuilder } from './outcome.ts'
 import type {
   Advice,
@@ -119,6 +120,7 @@ export class Engine implements EnginePort {
   readonly devices: EngineDevice[] = []
   extensions: Readonly<Record<string, Extension>> = {}
   readonly #holds: Holds
+  readonly #runs = new KernelRuns(this)
   readonly #copies = new CopyCounts()
   /** Calls that have not answered yet. */
   readonly #running = new Set<Promise<void>>()
@@ -217,6 +219,9 @@ export class Engine implements EnginePort {
       return null
     },
     prefetch: ({ ranges, write, device }) => this.#prefetch(ranges, write ? 'write' : 'read', device),
+    program: (args) => this.#runs.addProgram(args),
+    run: (args) => this.#runs.run(args),
+    abort: (args) => this.#runs.abort(args),
     discard: ({ ranges }) => this.#discard(ranges),
     advise: ({ ranges, advice }) => this.#advise(ranges, advice),
     where: ({ range }) => this.#where(range),
@@ -512,7 +517,7 @@ export class Engine implements EnginePort {
   #check(pages: readonly Pages[]): void {
     this.backend.verify(pages, this.arrays)
     const misuses = this.#takeMisuses()
-    if (misuses.length > 0) throw new Refusal('NOT_OWNED', 'the CPU touched pages that it did not own', misuses)
+    if (misuses.length > 0) throw new Refusal('NOT_OWNED', 'the CPU touched pages that it did not own', { misuses })
   }
 
   /** What was found and not reported yet. */
