@@ -12,6 +12,13 @@ export {
   type HeapArray,
   type HeapView,
 } from './heap/array-types.ts'
+export type {
+  AdapterOption,
+  DeviceOption,
+  DeviceSpec,
+  MemoryDeviceSpec,
+  WebGpuDeviceSpec,
+} from './heap/device-options.ts'
 export {
   ADVICE,
   type Advice,
@@ -30,13 +37,6 @@ export {
   type Pointer,
   type PrefetchOptions,
 } from './heap/heap.ts'
-export type {
-  AdapterOption,
-  DeviceOption,
-  DeviceSpec,
-  MemoryDeviceSpec,
-  WebGpuDeviceSpec,
-} from './heap/device-options.ts'
 export {
   type ElementRange,
   HEAP_ERROR_CODES,
