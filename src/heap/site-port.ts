@@ -43,7 +43,8 @@ export function siteOf(stack: string, ownFolder: string): string | undefined {
   for (const line of stack.split('\n')) {
     // `at f (URL:1:2)`, `at URL:1:2` and `at async URL:1:2`; in other engines `f@URL:1:2`.
     const [, file, number] = /(?:^\s*at (?:async )?(?:.*\()?|@)(.+?):(\d+):\d+\)?$/.exec(line) ?? []
-    if (file === undefined || file.startsWith('node:') || file.startsWith(ownFolder) || file.startsWith(ownPath)) continue
+    if (file === undefined || file.startsWith('node:') || file.startsWith(ownFolder) || file.startsWith(ownPath))
+      continue
     return `${file.replace(/^file:\/\//, '')}:${number}`
   }
   return undefined

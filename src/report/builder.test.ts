@@ -92,6 +92,20 @@ describe('ReportBuilder', () => {
     ])
   })
 
+  it('has a row for each line of the program that is named, the one that took longest first', () => {
+    const { sites } = build([
+      launch('saxpy', { site: 'a.ts:3' }),
+      launch('saxpy', { site: 'a.ts:9', duration: 50 }),
+      launch('saxpy', { site: 'a.ts:3' }),
+      launch('saxpy'),
+    ])
+
+    expect(sites.map(({ site, counters }) => [site, counters.launches, counters.launchDuration])).toEqual([
+      ['a.ts:9', 1, 50],
+      ['a.ts:3', 2, 20],
+    ])
+  })
+
   it('keeps the longest waits, with times from the beginning of the trace', () => {
     const stall = (time: number, duration: number): TraceEvent => {
       return { kind: 'stall', time, duration, start: 0, end: PAGE, thread: 7, reason: 'a launch has it' }

@@ -6,7 +6,7 @@
 //     const model = builder.build()
 
 import { PAGE_SIZE } from '../base/addr.ts'
-import { type Counters, makeCounters, TraceCounters } from '../trace/counters.ts'
+import { type Counters, makeCounters, sumByCause, TraceCounters } from '../trace/counters.ts'
 import {
   CAUSES,
   type Cause,
@@ -28,6 +28,7 @@ import {
   type LatencyKind,
   type ReportModel,
   type ResidencyRow,
+  type SiteRow,
   type TrafficRow,
   type Wait,
 } from './model.ts'
@@ -78,6 +79,7 @@ export class ReportBuilder implements Sink {
   readonly #sizes = new Map<string, { npages: number; type: string | undefined }>()
   readonly #devices = new Map<string, Device>()
   readonly #kernels = new Map<string, Kernel>()
+  readonly #sites = new Map<string, TraceCounters>()
   readonly #latencies = new Map<LatencyKind, Durations>()
   readonly #traffic = new Map<Direction, Record<Cause, AmountSeries>>()
   #waits: StallEvent[] = []
@@ -113,6 +115,7 @@ export class ReportBuilder implements Sink {
     this.#timeline.reach(event.time)
     this.#counters.add(event)
     if (event.device !== undefined) this.#device(event.device)
+    if (event.site !== undefined) this.#site(event.site).add(event)
     this.#look(event)
     this.#follow(event)
   }
@@ -136,6 +139,7 @@ export class ReportBuilder implements Sink {
       }),
       allocations: this.#allocationRows(),
       kernels: [...this.#kernels.values()].map(kernelRow).sort((a, b) => totalOf(b) - totalOf(a)),
+      sites: this.#siteRows(),
       waits: this.#waits.map((wait) => waitOf(wait, timeline.origin)),
     }
   }
@@ -255,6 +259,15 @@ export class ReportBuilder implements Sink {
     return size
   }
 
+  #site(site: string): TraceCounters {
+    let counters = this.#sites.get(site)
+    if (counters === undefined) {
+      counters = new TraceCounters()
+      this.#sites.set(site, counters)
+    }
+    return counters
+  }
+
   #latency(kind: LatencyKind): Durations {
     let durations = this.#latencies.get(kind)
     if (durations === undefined) {
@@ -313,6 +326,16 @@ export class ReportBuilder implements Sink {
     })
     return rows.sort((a, b) => b.nbytes - a.nbytes)
   }
+
+  #siteRows(): SiteRow[] {
+    const rows = [...this.#sites].map(([site, { total }]) => ({ site, counters: structuredClone(total) }))
+    const byTime = (a: Counters, b: Counters) => b.launchDuration - a.launchDuration || bytesOf(b) - bytesOf(a)
+    return rows.sort((a, b) => byTime(a.counters, b.counters))
+  }
+}
+
+function bytesOf({ bytesHostToDevice, bytesDeviceToHost }: Counters): number {
+  return sumByCause(bytesHostToDevice) + sumByCause(bytesDeviceToHost)
 }
 
 function deviceRow(name: string, { hardware, nbytes, lost, launches, compute, used }: Device): DeviceRow {

@@ -24,6 +24,8 @@ export interface ReportModel {
   readonly latencies: readonly Latency[]
   readonly allocations: readonly AllocationRow[]
   readonly kernels: readonly KernelRow[]
+  /** What lines of the program led to, those that took longest first. Empty unless sites were asked for. */
+  readonly sites: readonly SiteRow[]
   /** The longest waits of the CPU, longest first. */
   readonly waits: readonly Wait[]
 }
@@ -99,6 +101,12 @@ export interface KernelRow {
   /** Pages that launches found on the device, and those that came for them. */
   readonly nresident: number
   readonly nbrought: number
+}
+
+export interface SiteRow {
+  /** 'file:line'. */
+  readonly site: string
+  readonly counters: Counters
 }
 
 export interface Wait {

@@ -11,7 +11,7 @@ import { Html, html } from './html.ts'
 import type { LatencyKind, ReportModel } from './model.ts'
 import { PAGE_SCRIPT } from './page-script.ts'
 import { PAGE_STYLE } from './page-style.ts'
-import { allocationTable, deviceTable, kernelTable, trafficTable, waitTable } from './tables.ts'
+import { allocationTable, deviceTable, kernelTable, siteTable, trafficTable, waitTable } from './tables.ts'
 
 const POLICY = [
   "default-src 'none'",
@@ -115,6 +115,7 @@ function latencies({ latencies: all, header }: ReportModel): Html | null {
 function tables(model: ReportModel): Html {
   return html`<section><h2>Figures</h2>
     ${model.kernels.length > 0 ? kernelTable(model) : ''}
+    ${model.sites.length > 0 ? siteTable(model) : ''}
     ${model.allocations.length > 0 ? allocationTable(model) : ''}
     ${model.devices.length > 0 ? deviceTable(model) : ''}
     ${model.waits.length > 0 ? waitTable(model) : ''}

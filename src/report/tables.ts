@@ -2,11 +2,11 @@
 // test compares with the trace.
 
 import { formatSize } from '../base/size.ts'
-import { sumByCause } from '../trace/counters.ts'
+import { type Counters, sumByCause } from '../trace/counters.ts'
 import { CAUSES } from '../trace/events.ts'
 import { formatCount, formatPart, formatTime } from './format.ts'
 import { type Html, html } from './html.ts'
-import type { AllocationRow, DeviceRow, KernelRow, ReportModel, TrafficRow, Wait } from './model.ts'
+import type { AllocationRow, DeviceRow, KernelRow, ReportModel, SiteRow, TrafficRow, Wait } from './model.ts'
 
 /** A column: its title, and what a row has in it. A number is sorted by; a text stands for itself. */
 interface Column<Row> {
@@ -48,6 +48,27 @@ export function kernelTable({ kernels, header }: ReportModel): Html {
       value: ({ nresident, nbrought }) => nresident / Math.max(1, nresident + nbrought),
       show: ({ nresident, nbrought }) => formatPart(nresident / Math.max(1, nresident + nbrought)),
     },
+  ])
+}
+
+export function siteTable({ sites, header }: ReportModel): Html {
+  const figure = (title: string, value: (counters: Counters) => number, show?: (figure: number) => string) => ({
+    title,
+    value: ({ counters }: SiteRow) => value(counters),
+    ...(show !== undefined && { show: ({ counters }: SiteRow) => show(value(counters)) }),
+  })
+  return table('Lines of the program', sites, [
+    { title: 'line', value: ({ site }) => site },
+    figure('launches', ({ launches }) => launches),
+    figure(
+      'time',
+      ({ launchDuration }) => launchDuration,
+      (time) => formatTime(time, header.timeUnit),
+    ),
+    figure('to devices', ({ bytesHostToDevice }) => sumByCause(bytesHostToDevice), formatSize),
+    figure('to the CPU', ({ bytesDeviceToHost }) => sumByCause(bytesDeviceToHost), formatSize),
+    figure('device faults', ({ deviceFaults }) => deviceFaults),
+    figure('evicted', ({ pagesMigrated }) => pagesMigrated.eviction),
   ])
 }
 
