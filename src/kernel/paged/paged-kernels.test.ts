@@ -21,7 +21,8 @@ describe.skipIf(reason !== null)('kernels give the same result direct and paged'
       for (const kernel of kernels) {
         it(kernel.name, async () => {
           const direct = await runDirect(device, kernel, kernel.contents)
-          const paged = await runPaged(device, kernel, kernel.contents)
+          const { frames } = kernel
+          const paged = await runPaged(device, kernel, kernel.contents, frames === undefined ? {} : { frames })
           for (const name of Object.keys(kernel.args)) expect(paged.contents[name], name).toEqual(direct[name])
         })
       }

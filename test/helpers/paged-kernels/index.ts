@@ -1,0 +1,17 @@
+// All kernels of the tables.
+
+import { EXPRESSIONS } from './expressions.ts'
+import { FUNCTIONS } from './functions.ts'
+import { LOOPS } from './loops.ts'
+import { SHAPES } from './shapes.ts'
+import { ATOMICS, WORKGROUPS } from './shared.ts'
+import type { KernelCase } from './table.ts'
+
+export const KERNELS: Readonly<Record<string, readonly KernelCase[]>> = {
+  expressions: EXPRESSIONS,
+  shapes: SHAPES,
+  functions: FUNCTIONS,
+  loops: LOOPS,
+  atomics: ATOMICS,
+  workgroups: WORKGROUPS,
+}
