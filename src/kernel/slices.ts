@@ -112,12 +112,12 @@ function nbytesOf({ ranges }: LaunchSlice): number {
 }
 
 /**
- * The largest slice from a workgroup on: of half of the memory, so that the next one is brought in while it is computed, or
- * of all of it where half is too little for one workgroup.
+ * The largest slice from a workgroup on: one of which two fit, so that the next one is brought in while it is computed, or one that
+ * takes all of the memory where that is too little for one workgroup. What both need is there once.
  */
 function largestSlice(launch: KernelLaunch, dimension: Dimension, first: number, limits: SliceLimits): LaunchSlice {
   const slice = (size: number) => makeSlice(launch, dimension, boxAlong(launch.grid, dimension, first, size))
-  for (const npages of [Math.floor(limits.npages / 2), limits.npages]) {
+  for (const npages of [Math.floor((limits.npages + commonPages(launch, dimension)) / 2), limits.npages]) {
     // Workgroups that fit, and that do not.
     let enough = 0
     const left = launch.grid.workgroups[dimension] - first
@@ -130,6 +130,15 @@ function largestSlice(launch: KernelLaunch, dimension: Dimension, first: number,
     if (enough > 0 && canRun(launch, slice(enough))) return slice(enough)
   }
   throw doesNotFit(launch, slice(1), limits)
+}
+
+/** Pages that the first and the last slice both need: arguments that are not cut. */
+function commonPages(launch: KernelLaunch, dimension: Dimension): number {
+  const nworkgroups = launch.grid.workgroups[dimension]
+  const [first, last] = [0, nworkgroups - 1].map((i) =>
+    makeSlice(launch, dimension, boxAlong(launch.grid, dimension, i, 1)),
+  )
+  return countPages(first.ranges) + countPages(last.ranges) - countPages([...first.ranges, ...last.ranges])
 }
 
 function boxAlong({ workgroups }: Grid, dimension: Dimension, first: number, size: number): Box {
