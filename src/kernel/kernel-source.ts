@@ -57,6 +57,9 @@ export function readKernelSource(text: KernelText): KernelSource {
   const module = parse(name, code)
   checkDeclarations(module, text)
   const prelude = parseWgsl(preludeOf(args, declaredNames(module)), { name: `arguments of ${name}` })
+  for (const [override, value] of Object.entries(constants)) {
+    if (typeof value !== 'number') throw new TypeError(`constants.${override} is ${describe(value)}, wanted a number`)
+  }
   const analysis = analyseWith(module, prelude, text)
   checkStructs(analysis, text)
   checkConstants(analysis, constants)
@@ -149,12 +152,11 @@ function checkConstants(analysis: Analysis, constants: KernelText['constants']):
   const overrides = [...analysis.globals.values()].flatMap((declaration) =>
     declaration.kind === 'variable' && declaration.node.kind === 'override' ? [declaration.name] : [],
   )
-  for (const [name, value] of Object.entries(constants)) {
+  for (const name of Object.keys(constants)) {
     if (!overrides.includes(name)) {
       const wanted = overrides.length === 0 ? 'and it has none' : `wanted ${overrides.join(', ')}`
       throw new TypeError(`constants.${name} is no override of the code, ${wanted}`)
     }
-    if (typeof value !== 'number') throw new TypeError(`constants.${name} is ${describe(value)}, wanted a number`)
   }
 }
 
