@@ -4,6 +4,7 @@ import type { Suite } from './harness.ts'
 
 const SUITES = {
   core: async () => (await import('./core.ts')).core,
+  webgpu: async () => (await import('./webgpu.ts')).webgpu,
   live: async () => (await import('./live.ts')).live,
 }
 

@@ -1,0 +1,81 @@
+// What a heap adds to WebGPU, and what it saves, against the same written by hand on the same adapter.
+
+import { preparePageCopy } from './core/page-copy.ts'
+import type { BenchCase, Suite } from './harness.ts'
+import { prepareChanges } from './webgpu/changes.ts'
+import { prepareBatch, prepareResidentLaunch } from './webgpu/resident.ts'
+import { prepareReadback, prepareStream, prepareUpload } from './webgpu/transfer.ts'
+
+const LAUNCHES = 300
+
+const cases: BenchCase[] = [
+  {
+    name: 'resident',
+    summary:
+      'A launch on two arrays of 4,000,000 floats that are on the device; against the same WGSL in plain WebGPU.',
+    unit: 'ms',
+    better: 'lower',
+    goal: 1.05,
+    prepare: prepareResidentLaunch,
+  },
+  {
+    name: 'batch',
+    summary: `${LAUNCHES} launches on 16,384 elements in one batch; against ${LAUNCHES} dispatches in one submit.`,
+    unit: 'ms',
+    better: 'lower',
+    goal: 1.3,
+    prepare: () => prepareBatch(LAUNCHES),
+  },
+  {
+    name: 'upload',
+    summary: 'Prefetch of 256 MiB that the program has written; against one writeBuffer.',
+    unit: 'ms',
+    better: 'lower',
+    goal: 1 / 0.85,
+    prepare: prepareUpload,
+  },
+  {
+    name: 'readback',
+    summary: 'Sync of 256 MiB that the device has written; against a copy to a mapped buffer and from there.',
+    unit: 'ms',
+    better: 'lower',
+    goal: 1 / 0.85,
+    prepare: prepareReadback,
+  },
+  {
+    name: 'stream',
+    summary:
+      'A launch on 128 MiB with 32 MiB of device memory, and sync of what it wrote; against chunks by hand with two sets of buffers.',
+    unit: 'ms',
+    better: 'lower',
+    goal: 1.3,
+    prepare: prepareStream,
+  },
+  {
+    name: 'changed-scattered',
+    summary: 'A launch on 64 MiB of which single pages, one of a hundred, were changed; against uploading everything.',
+    unit: '1/s',
+    better: 'higher',
+    goal: 6,
+    prepare: () => prepareChanges(1),
+  },
+  {
+    name: 'changed-64KiB',
+    summary: 'The same where pages change in runs of 64 KiB.',
+    unit: '1/s',
+    better: 'higher',
+    goal: 20,
+    prepare: () => prepareChanges(16),
+  },
+]
+
+export const webgpu: Suite = {
+  name: 'webgpu',
+  summary: 'launches and transfers of a heap on the WebGPU adapter that is there',
+  baseline: {
+    summary: 'Plain copy between two buffers of 256 MiB, per 4 KiB page.',
+    unit: 'ns/page',
+    prepare: preparePageCopy,
+  },
+  cases,
+}

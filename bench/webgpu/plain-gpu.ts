@@ -1,0 +1,77 @@
+// WebGPU as one would write it by hand: what the heap is compared with. Buffers, one pipeline at a time, and the ways of getting
+// data to the device and back that are best where everything is known beforehand.
+
+import { findAdapter } from '../../src/devices/webgpu/adapter.ts'
+
+export interface PlainKernel {
+  readonly pipeline: GPUComputePipeline
+  readonly group: GPUBindGroup
+}
+
+export class PlainGpu {
+  readonly device: GPUDevice
+  #readback: GPUBuffer | null = null
+
+  /** Rejects with what is missing. */
+  static async open(): Promise<PlainGpu> {
+    const { adapter, ...missing } = await findAdapter()
+    if (adapter === null) throw new Error('reason' in missing ? missing.reason : 'no adapter')
+    const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits
+    return new PlainGpu(await adapter.requestDevice({ requiredLimits: { maxStorageBufferBindingSize, maxBufferSize } }))
+  }
+
+  constructor(device: GPUDevice) {
+    this.device = device
+  }
+
+  /** A storage buffer. */
+  buffer(nbytes: number): GPUBuffer {
+    return this.device.createBuffer({
+      size: nbytes,
+      usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC,
+    })
+  }
+
+  kernel(code: string, buffers: readonly GPUBuffer[]): PlainKernel {
+    const module = this.device.createShaderModule({ code })
+    const pipeline = this.device.createComputePipeline({ layout: 'auto', compute: { module } })
+    const entries = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }))
+    return { pipeline, group: this.device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }) }
+  }
+
+  /** Submits launches in one pass. */
+  submit({ pipeline, group }: PlainKernel, workgroups: number, times = 1): void {
+    const encoder = this.device.createCommandEncoder()
+    const pass = encoder.beginComputePass()
+    pass.setPipeline(pipeline)
+    pass.setBindGroup(0, group)
+    for (let i = 0; i < times; i++) pass.dispatchWorkgroups(workgroups)
+    pass.end()
+    this.device.queue.submit([encoder.finish()])
+  }
+
+  async done(): Promise<void> {
+    await this.device.queue.onSubmittedWorkDone()
+  }
+
+  /** Copies a part of a buffer to memory. */
+  async read(buffer: GPUBuffer, target: Uint8Array, offset = 0): Promise<void> {
+    const staging = this.#stagingOf(target.length)
+    const encoder = this.device.createCommandEncoder()
+    encoder.copyBufferToBuffer(buffer, offset, staging, 0, target.length)
+    this.device.queue.submit([encoder.finish()])
+    await staging.mapAsync(GPUMapMode.READ, 0, target.length)
+    target.set(new Uint8Array(staging.getMappedRange(0, target.length)))
+    staging.unmap()
+  }
+
+  #stagingOf(nbytes: number): GPUBuffer {
+    if (this.#readback !== null && this.#readback.size >= nbytes) return this.#readback
+    this.#readback?.destroy()
+    this.#readback = this.device.createBuffer({
+      size: nbytes,
+      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+    })
+    return this.#readback
+  }
+}
