@@ -72,17 +72,19 @@ function allocFrame(sys: System, space: number, addr: Addr, fromReserve: boolean
 /** Reclaims until a frame may be taken. False if there is none: `sys.waitFor` is set if writing to swap will free some. */
 function makeRoom(sys: System, floor: number): boolean {
   const { swap } = sys
-  const isSlow = swap?.device.isSynchronous === false
-  if (swap === null || swap.inFlight.size < RECLAIM_BATCH) sys.reclaim(isSlow ? RECLAIM_BATCH_SLOW : RECLAIM_BATCH)
-  if (sys.nfree > floor) return true
-  if (swap !== null && swap.inFlight.size > 0) {
-    sys.waitFor = swap.progress
-    return false
+  const isLimit = sys.memoryPages < sys.mmu.nframes
+  if (!isLimit || swap?.isFailing !== true) {
+    const isSlow = swap?.device.isSynchronous === false
+    if (swap === null || swap.inFlight.size < RECLAIM_BATCH) sys.reclaim(isSlow ? RECLAIM_BATCH_SLOW : RECLAIM_BATCH)
+    if (sys.nfree > floor) return true
+    if (swap !== null && swap.inFlight.size > 0) {
+      sys.waitFor = swap.progress
+      return false
+    }
   }
-  if (sys.memoryPages === sys.mmu.nframes) return false
-  // A limit, not the end of memory: nothing can be written out now, and a touch never fails for room.
-  sys.pagesOverLimit++
-  return true
+  // Where there is a limit, but more memory: nothing can be written out now, and a touch never fails for room.
+  if (isLimit) sys.pagesOverLimit++
+  return isLimit
 }
 
 /** What a fault returns that got no frame: VM_FAULT_RETRY if it has only to wait, otherwise VM_FAULT_OOM. */

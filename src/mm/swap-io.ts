@@ -115,7 +115,8 @@ export function waitForSwapIo(sys: System, swap: SwapArea, pfn: Pfn): boolean {
   return true
 }
 
-function countWrite({ stats }: SwapArea, err: number): void {
-  if (err === 0) stats.pagesOut++
-  else stats.writeErrors++
+function countWrite(swap: SwapArea, err: number): void {
+  swap.isFailing = err !== 0
+  if (err === 0) swap.stats.pagesOut++
+  else swap.stats.writeErrors++
 }

@@ -56,6 +56,8 @@ export class SwapArea {
   plugged: SwapPage[] = []
   /** Slots whose contents could not be read back, with the errno: a touch is an error until the page is freed. */
   readonly lost = new Map<number, number>()
+  /** The last write failed: nobody should wait for others to free memory. */
+  isFailing = false
   /** Woken whenever a read or write has ended. */
   readonly progress = new WaitQueue()
   readonly stats: SwapStats = makeSwapStats()

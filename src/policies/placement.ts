@@ -15,6 +15,16 @@ export function placeByRoom(counters: PlacementCounters): Placement {
   return pinsAreUsedUp(counters) ? 'migrate' : 'pin'
 }
 
+/**
+ * For memory that is a limit with swap beyond it: what a device keeps in place cannot be swapped, and every frame of it is one less
+ * for everything else. So frames are kept only as long as half of them are free.
+ */
+export function placeWithSwap(counters: PlacementCounters): Placement {
+  const { hint, systemPages, systemFree, systemReserve } = counters
+  const isHalfFree = systemFree - systemReserve >= systemPages / 2
+  return hint === undefined && !isHalfFree ? 'migrate' : placeByRoom(counters)
+}
+
 /** Few frames are free that an allocation may take. */
 export function systemIsScarce({ systemPages, systemFree, systemReserve }: PlacementCounters): boolean {
   return systemFree - systemReserve < systemPages / SCARCE_PART

@@ -4,7 +4,7 @@ import type { PlacementCounters, TouchCounters } from '../hmm/policy.ts'
 import { DEFAULT_POLICY } from './default-policy.ts'
 import { FIRST_WINDOW, LARGEST_WINDOW, nextWindow } from './fault-around.ts'
 import { evictColdest } from './lru-evict.ts'
-import { placeByRoom } from './placement.ts'
+import { placeByRoom, placeWithSwap } from './placement.ts'
 import { isThrashing, THRASHING_MOVES, THROTTLED_MOVES, throttle } from './thrashing.ts'
 
 const ROOM: PlacementCounters = {
@@ -41,6 +41,16 @@ describe('placeByRoom()', () => {
     expect(placeByRoom({ ...ROOM, access: 'read', hint: 'pin' })).toBe('pin')
     expect(placeByRoom({ ...ROOM, systemFree: 0, access: 'read', hint: 'duplicate' })).toBe('duplicate')
     expect(placeByRoom({ ...ROOM, hint: 'duplicate' })).toBe('pin')
+  })
+})
+
+describe('placeWithSwap()', () => {
+  it('keeps frames only as long as half of them are free, unless the program wants it otherwise', () => {
+    const half = { ...ROOM, systemFree: 100 + 800 }
+    expect([placeWithSwap(half), placeWithSwap({ ...half, access: 'read' })]).toEqual(['pin', 'duplicate'])
+    const less = { ...ROOM, systemFree: 100 + 799 }
+    expect([placeWithSwap(less), placeWithSwap({ ...less, access: 'read' })]).toEqual(['migrate', 'migrate'])
+    expect(placeWithSwap({ ...less, hint: 'pin' })).toBe('pin')
   })
 })
 

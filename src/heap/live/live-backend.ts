@@ -8,7 +8,7 @@ import { adoptSwapped } from '../../mm/swap-in.ts'
 import type { Vma } from '../../mm/vma.ts'
 import type { Finding } from '../../mmu/explicit/page-guard.ts'
 import type { UserfaultfdMmu } from '../../mmu/userfaultfd/userfaultfd-mmu.ts'
-import { DEFAULT_POLICY } from '../../policies/index.ts'
+import { DEFAULT_POLICY, placeWithSwap } from '../../policies/index.ts'
 import type { CpuAccess, HeapBackend } from '../engine/backend.ts'
 import { entryFlags } from '../engine/hand-over.ts'
 import type { ArrayFile } from '../engine/protocol.ts'
@@ -16,7 +16,7 @@ import type { FileSwap, MappedFile } from './file-swap.ts'
 
 export class LiveBackend implements HeapBackend {
   readonly mmu: UserfaultfdMmu
-  readonly policy: DevicePolicy = DEFAULT_POLICY
+  readonly policy: DevicePolicy
   #isInCall = false
 
   readonly #swap: FileSwap
@@ -26,6 +26,7 @@ export class LiveBackend implements HeapBackend {
   constructor(mmu: UserfaultfdMmu, swap: FileSwap) {
     this.mmu = mmu
     this.#swap = swap
+    this.policy = swap.isWritable ? { ...DEFAULT_POLICY, place: placeWithSwap } : DEFAULT_POLICY
   }
 
   /** The segments are those of the MMU. */

@@ -12,6 +12,9 @@ import type { System } from '../../mm/system.ts'
 
 const STEP = 512 // pages, 2 MiB
 const IN_FLIGHT_MAX = 4 * STEP
+/** Pages that are written, and milliseconds in between, to see whether a disk works again. */
+const PROBE = 16
+const PROBE_MS = 500
 /** Steps in a row that free nothing and write nothing: everything is in use. The next touch that finds memory low begins again. */
 const FRUITLESS_MAX = 16
 
@@ -57,11 +60,25 @@ export class Reclaimer {
       swap.progress.add(() => this.wake())
       return
     }
+    if (swap?.isFailing === true) {
+      this.#probe()
+      return
+    }
     const nfree = this.#sys.nfree
     this.#sys.reclaim(STEP)
     const didSomething = this.#sys.nfree > nfree || (swap !== null && swap.inFlight.size > ninFlight)
     this.#nfruitless = didSomething ? 0 : this.#nfruitless + 1
     if (this.#nfruitless < FRUITLESS_MAX) this.wake()
     else this.#nfruitless = 0
+  }
+
+  /** The disk does not take what is written to it. It is asked again now and then. */
+  #probe(): void {
+    this.#isScheduled = true
+    setTimeout(() => {
+      this.#isScheduled = false
+      this.#sys.reclaim(PROBE)
+      this.#sys.swap?.progress.add(() => this.wake())
+    }, PROBE_MS)
   }
 }
