@@ -45,6 +45,7 @@ export async function bundle(root) {
     splitting: true,
     chunkNames: 'chunk-[hash]',
     minify: true,
+    lineLimit: 200, // an uncaught error shows the line that it comes from
     format: 'esm',
     platform: 'node',
     target: 'es2023',
