@@ -21,6 +21,28 @@ describe('FreeRuns', () => {
     expect([runs.longest, runs.alloc(8)]).toEqual([8, 0])
   })
 
+  it('take() takes certain frames if all of them are free', () => {
+    const runs = new FreeRuns(12, 8)
+    expect([runs.take(2, 3), runs.take(1, 2), runs.take(4, 1), runs.take(7, 2), runs.take(12, 1)]).toEqual([
+      true,
+      false,
+      false,
+      false, // in two banks
+      false,
+    ])
+    expect([runs.take(0, 2), runs.take(5, 3), runs.take(8, 4), runs.nfree]).toEqual([true, true, true, 0])
+    runs.free(0, 8)
+    expect([runs.longest, runs.take(0, 8)]).toEqual([8, true])
+  })
+
+  it('keeps banks apart', () => {
+    const runs = new FreeRuns(12, 8)
+    expect([runs.longest, runs.alloc(9), runs.alloc(8), runs.alloc(4)]).toEqual([8, -1, 0, 8])
+    runs.free(6, 2)
+    runs.free(8, 2)
+    expect([runs.longest, runs.alloc(3)]).toEqual([2, -1])
+  })
+
   it('refuses to free a frame twice', () => {
     const runs = new FreeRuns(8)
     runs.alloc(4)

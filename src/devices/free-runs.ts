@@ -59,6 +59,22 @@ export class FreeRuns {
     return -1
   }
 
+  /** Takes certain neighbouring frames of one bank. Returns false, with nothing taken, if they are not all free. */
+  take(first: number, npages: number): boolean {
+    const { starts, lengths } = this
+    const at = this.firstAfter(first) - 1
+    if (at < 0 || starts[at] + lengths[at] < first + npages) return false
+    const before = first - starts[at]
+    const after = lengths[at] - before - npages
+    const left: [start: number, length: number][] = []
+    if (before > 0) left.push([starts[at], before])
+    if (after > 0) left.push([first + npages, after])
+    starts.splice(at, 1, ...left.map(([start]) => start))
+    lengths.splice(at, 1, ...left.map(([, length]) => length))
+    this.nfree -= npages
+    return true
+  }
+
   /** Gives frames back, all of them taken. */
   free(first: number, npages: number): void {
     const { starts, lengths } = this

@@ -123,6 +123,28 @@ describe('FramePool', () => {
     expect([banked.nfree, banked.longestFree]).toEqual([8, 5])
   })
 
+  it('gives pages back the frames that they had, and their block', () => {
+    const [block] = reserve(16, 4)
+    for (let frame = 0; frame < 4; frame++) pool.takePage(frame)
+    pool.close(block)
+    free(1)
+    free(2)
+    expect([pool.reserveAt(mm, 17, 3, 1), pool.reserveAt(mm, 17, 2, 1)?.length]).toEqual([null, 1])
+    const again = pool.blockAt(1)
+    pool.takePage(1)
+    pool.capture(1, CAPTURED)
+    pool.close(again)
+    expect([pool.blockAt(1), block.live, block.ncaptured, pool.nfree]).toEqual([block, 3, 1, 5])
+    pool.release(1)
+    // Another page in its place is not of the block.
+    const [other] = pool.reserveAt(mm, 30, 1, 2) ?? []
+    pool.takePage(2)
+    pool.close(other)
+    expect([pool.blockAt(2), pool.evictable()]).toEqual([other, [block, other]])
+    for (const frame of [0, 1, 2, 3]) free(frame)
+    expect(pool.nfree).toBe(8)
+  })
+
   it('remove() says while pages are in use', () => {
     const [block] = reserve(8, 1)
     pool.takePage(0)

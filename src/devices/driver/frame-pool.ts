@@ -145,7 +145,15 @@ export class FramePool {
   /** Reserves one run of frames for neighbouring pages, in blocks cut at 2 MiB of addresses; null if no run is as long. */
   reserve(mm: Mm, vpn: number, npages: number): Block[] | null {
     const first = this.free.alloc(npages)
-    if (first < 0) return null
+    return first < 0 ? null : this.cutBlocks(mm, vpn, npages, first)
+  }
+
+  /** The same with certain frames; null if they are not all free. */
+  reserveAt(mm: Mm, vpn: number, npages: number, first: number): Block[] | null {
+    return this.free.take(first, npages) ? this.cutBlocks(mm, vpn, npages, first) : null
+  }
+
+  private cutBlocks(mm: Mm, vpn: number, npages: number, first: number): Block[] {
     const blocks: Block[] = []
     for (let at = 0; at < npages; ) {
       const n = Math.min(npages - at, HPAGE_PMD_NR - ((vpn + at) % HPAGE_PMD_NR))
@@ -169,6 +177,23 @@ export class FramePool {
       if (this.blockOf[frame] === block.id && this.state[frame] === FRAME_RESERVED) this.giveBack(frame)
     }
     if (block.live === 0 && block.ncaptured === 0) this.blocks.delete(block.id)
+    else this.joinSurrounding(block)
+  }
+
+  /** Pages that came back to where they had left a block belong to it again: what lies together is evicted together. */
+  private joinSurrounding(block: Block): void {
+    const end = block.first + block.npages
+    const around = this.blocks.get(this.blockOf[block.first - 1]) ?? this.blocks.get(this.blockOf[end])
+    if (around === undefined || around.open || around.mm !== block.mm) return
+    if (around.first > block.first || around.first + around.npages < end) return
+    if (around.vpn - around.first !== block.vpn - block.first) return
+    for (let frame = block.first; frame < end; frame++) {
+      if (this.blockOf[frame] === block.id) this.blockOf[frame] = around.id
+    }
+    around.live += block.live
+    around.ncaptured += block.ncaptured
+    around.lastUse = Math.max(around.lastUse, block.lastUse)
+    this.blocks.delete(block.id)
   }
 
   /** The block that a frame belongs to. */

@@ -63,7 +63,7 @@ export function gatherPages(
   // Nothing but what moves, as the events of a migration end the duplicates beside it.
   for (const [from, to] of runsElsewhere(op, start, end, block)) gatherRun(open, op, vma, from, to, block)
   // Before anybody else gets a turn: a captured page stays.
-  op.look(use)
+  op.look(use, start, end)
 }
 
 function gatherRun(open: OpenMigrations, op: Operation, vma: Vma, start: Addr, end: Addr, block: Block): void {

@@ -88,7 +88,7 @@ export async function moveToDevice(
   if (failure !== null) throw failure
   hmmMirrorRangeCopied(op.space.mirror, new HmmEvent(start, end, HMM_COPY_TO_DEVICE))
   // Before anybody else gets a turn: a captured page stays.
-  op.look(use)
+  op.look(use, start, end)
   report(op, { start, end, nmoved, ncopied: copies.length, nskipped: args.npages - nmoved })
 }
 

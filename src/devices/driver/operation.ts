@@ -4,15 +4,15 @@
 // A frame that is captured keeps its bytes. A page that is captured for writing stays on the device: a touch by the CPU waits
 // for the end of the operation. One that is only read may leave; the operation goes on with the bytes that it found.
 
-import { addrToVpn, PAGE_SIZE, pageAlignDown, pageAlignUp, vpnToAddr } from '../../base/addr.ts'
+import { type Addr, addrToVpn, PAGE_SIZE, pageAlignDown, pageAlignUp, vpnToAddr } from '../../base/addr.ts'
 import type { Placement } from '../../hmm/policy.ts'
 import type { Access } from '../../trace/events.ts'
 import type { AddrRange } from '../claims.ts'
 import type { DeviceParts } from './device-parts.ts'
-import type { DeviceSpace, VpnRun } from './device-space.ts'
+import type { DeviceSpace } from './device-space.ts'
 import { CAPTURED, CAPTURED_FOR_WRITING } from './frame-pool.ts'
 import type { ProgramMemory } from './hardware.ts'
-import type { RangeUse } from './range-use.ts'
+import { endOf, type RangeUse } from './range-use.ts'
 import type { Purpose } from './traffic.ts'
 
 export interface OperationOptions<Memory extends ProgramMemory> {
@@ -72,16 +72,18 @@ export class Operation<Memory extends ProgramMemory = ProgramMemory> {
     return this.captured.length > 0
   }
 
-  /** Captures the frames of a range that are there. Returns the runs that are not. */
-  look(use: RangeUse): VpnRun[] {
+  /** Captures the frames of a range that are there, or of its pages in `[start, end)`. */
+  look(use: RangeUse, start: Addr = use.start, end: Addr = endOf(use)): void {
     const { pool } = this.parts
     const isWrite = use.access === 'write'
     const bits = isWrite && this.holdsPages ? CAPTURED | CAPTURED_FOR_WRITING : CAPTURED
     const capture = (frame: number): void => {
       if (pool.capture(frame, bits)) this.captured.push(frame)
     }
-    this.space.translate(use.start, isWrite, use.frames, capture, use.firstFrame)
-    return missingRuns(use)
+    const from = Math.max(start, use.start)
+    const first = addrToVpn(from - use.start)
+    const frames = use.frames.subarray(first, addrToVpn(Math.min(end, endOf(use)) - use.start))
+    this.space.translate(from, isWrite, frames, capture, use.firstFrame < 0 ? -1 : use.firstFrame + first)
   }
 
   /** The frames that hold a range at the moment, -1 where there is none, without keeping them. */
@@ -108,17 +110,4 @@ export class Operation<Memory extends ProgramMemory = ProgramMemory> {
     }
     pool.released.wake()
   }
-}
-
-function missingRuns({ start, frames }: RangeUse): VpnRun[] {
-  const first = addrToVpn(start)
-  const runs: VpnRun[] = []
-  for (let i = 0; i < frames.length; i++) {
-    if (frames[i] >= 0) continue
-    let next = i + 1
-    while (next < frames.length && frames[next] < 0) next++
-    runs.push({ vpn: first + i, npages: next - i })
-    i = next
-  }
-  return runs
 }

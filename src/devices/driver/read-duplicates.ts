@@ -42,7 +42,7 @@ export async function duplicateBlock(op: Operation, use: RangeUse, block: Block)
   const begunAt = clock.now()
   void hardware.upload(copies)
   op.purpose.copying.time += clock.now() - begunAt
-  op.look(use)
+  op.look(use, start, end)
   op.placed.duplicate += pages.length
   traffic.duplicated({ mm, start, end }, pages.length, op.purpose)
   traffic.copied({ mm, start, end }, 'host-to-device', copies.length, op.purpose)

@@ -185,6 +185,26 @@ describe.each(ON_HARDWARES)('on a $hardware device', (setup: Setup) => {
       expect([again.pages.resident, sumByCause(again.counters.bytesDeviceToDevice)]).toEqual([9, 0])
     })
 
+    it('stay where they are when some of their pages come anew, also on a device that is full', async () => {
+      const { handle, device } = await start({ devices: [{ memory: 16 * PAGE_SIZE }] })
+      const [x, y] = [await machine.alloc(1, 8, (i) => i), await machine.alloc(16, 8, (i) => i)]
+      const request = { read: [pages(x, 8)], write: [pages(y, 8)], inOnePiece: true }
+      await handle.run(request, add(1, y))
+      for (const i of [2, 3, 6]) await machine.store(at(x, i), 100 + i)
+      await handle.bringBack(pages(at(y, 5), 2))
+      await machine.store(at(y, 5), 50)
+      const seen: number[] = []
+      const { pages: found, counters } = await handle.run(request, (memory) => {
+        for (let i = 0; i < 8; i++) seen.push(memory.load32(at(x, i)), memory.load32(at(y, i)))
+      })
+      machine.check()
+      expect(seen).toEqual([0, 1, 1, 1, 102, 2, 103, 3, 4, 4, 5, 50, 106, 6, 7, 7])
+      expect(found).toEqual({ resident: 11, duplicated: 3, pinned: 2, migrated: 0 })
+      const { bytesHostToDevice, bytesDeviceToDevice, bytesDeviceToHost } = counters
+      expect([bytesHostToDevice, bytesDeviceToDevice, bytesDeviceToHost].map(sumByCause)).toEqual([5 * PAGE_SIZE, 0, 0])
+      expect(device.parts.pool.nfree).toBe(0)
+    })
+
     it('that share a page are one piece together', async () => {
       const { handle } = await start()
       const y = await machine.alloc(1, 3, (i) => i)

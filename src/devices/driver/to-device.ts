@@ -1,6 +1,7 @@
 // Pages on their way to the device. What an operation is missing is brought in run by run: frames are reserved, then each
-// block of at most 2 MiB is filled, either with duplicates of the system pages or with the pages themselves. A range that has
-// to lie in one piece, and does not, gets a run of frames of its own; what is on the device already moves there (gather.ts).
+// block of at most 2 MiB is filled, either with duplicates of the system pages or with the pages themselves. A page that was on the
+// device before returns to the frame that it had, if that is free. A range that has to lie in one piece, and cannot where it is,
+// gets a run of frames of its own; what is on the device already moves there (gather.ts).
 //
 //   missing run ─> frames (room.ts) ─> what does the policy say?
 //                                        duplicate      fault for reading, shareForRead, copy: all at once, without a wait
@@ -46,32 +47,38 @@ export class ToDevice {
    * mapping is read-only), EBUSY (a page does not move), or the reason for which the operation ended.
    */
   async bringIn(op: Operation, use: RangeUse): Promise<void> {
-    if (use.inOnePiece && mustBeJoined(op, use)) {
-      await this.join(op, use)
-      return
-    }
-    const missing = op.look(use)
-    const nmissing = missing.reduce((sum, run) => sum + run.npages, 0)
-    op.nresident += use.frames.length - nmissing
-    if (nmissing === 0) return
+    if (use.inOnePiece) await this.bringInOnePiece(op, use)
+    else await this.bringInPieces(op, use)
+  }
+
+  private async bringInPieces(op: Operation, use: RangeUse): Promise<void> {
     const { mm } = op.space
-    op.parts.traffic.faulted({ mm, start: use.start, end: endOf(use) }, use.access, nmissing, op.purpose)
-    for (const run of missing) await this.bringInRun(op, use, run)
+    op.look(use)
+    const missing = missingRuns(use, use.frames)
+    note(op, use, missing)
+    for (const { vpn, npages } of missing) {
+      const beside = reserveBeside(op, use, vpn, npages)
+      await this.fillAll(op, use, beside ?? (await this.room.reserve(mm, vpn, npages, false, op.purpose)))
+    }
   }
 
-  /** Brings a range in that has to lie in one piece and does not. */
-  private async join(op: Operation, use: RangeUse): Promise<void> {
-    const npages = use.frames.length
-    const nmissing = op.peek(use).reduce((count, frame) => (frame < 0 ? count + 1 : count), 0)
-    op.nresident += npages - nmissing
-    const run = { mm: op.space.mm, start: use.start, end: endOf(use) }
-    if (nmissing > 0) op.parts.traffic.faulted(run, use.access, nmissing, op.purpose)
-    await this.bringInRun(op, use, { vpn: addrToVpn(use.start), npages })
+  /** What is missing comes to where it belongs; where that is not free, all of the range goes to another place. */
+  private async bringInOnePiece(op: Operation, use: RangeUse): Promise<void> {
+    const found = op.peek(use)
+    const missing = missingRuns(use, found)
+    note(op, use, missing)
+    use.firstFrame = firstFrameOf(found, op.parts.pool.bankPages)
+    let blocks = use.firstFrame < 0 ? null : reserveHoles(op, use, missing)
+    // Captured before anybody else gets a turn; what has to move lies elsewhere and is not captured yet.
+    if (blocks !== null) op.look(use)
+    else {
+      blocks = await this.room.reserve(op.space.mm, addrToVpn(use.start), use.frames.length, true, op.purpose)
+      use.firstFrame = blocks[0].first
+    }
+    await this.fillAll(op, use, blocks)
   }
 
-  private async bringInRun(op: Operation, use: RangeUse, { vpn, npages }: VpnRun): Promise<void> {
-    const blocks = await this.room.reserve(op.space.mm, vpn, npages, use.inOnePiece, op.purpose)
-    if (use.inOnePiece) use.firstFrame = blocks[0].first
+  private async fillAll(op: Operation, use: RangeUse, blocks: readonly Block[]): Promise<void> {
     try {
       for (const block of blocks) await this.fill(op, use, block)
     } finally {
@@ -153,14 +160,65 @@ async function faultDuplicates(op: Operation, start: Addr, end: Addr): Promise<b
   return waited
 }
 
-/** Some of a range that has to lie in one piece is on the device, and it does not lie in one piece. */
-function mustBeJoined(op: Operation, use: RangeUse): boolean {
-  const found = op.peek(use)
-  const first = found[0]
-  const { bankPages } = op.parts.pool
-  const isOneBank = Math.floor(first / bankPages) === Math.floor((first + found.length - 1) / bankPages)
-  const isOneRun = first >= 0 && isOneBank && found.every((frame, i) => frame === first + i)
-  return !isOneRun && found.some((frame) => frame >= 0)
+/** Counts what is there, and reports what is not. */
+function note(op: Operation, use: RangeUse, missing: readonly VpnRun[]): void {
+  const nmissing = missing.reduce((sum, { npages }) => sum + npages, 0)
+  op.nresident += use.frames.length - nmissing
+  if (nmissing === 0) return
+  const run = { mm: op.space.mm, start: use.start, end: endOf(use) }
+  op.parts.traffic.faulted(run, use.access, nmissing, op.purpose)
+}
+
+/** Runs of pages that have no frame. */
+function missingRuns({ start }: RangeUse, frames: Int32Array): VpnRun[] {
+  const first = addrToVpn(start)
+  const runs: VpnRun[] = []
+  for (let i = 0; i < frames.length; i++) {
+    if (frames[i] >= 0) continue
+    let next = i + 1
+    while (next < frames.length && frames[next] < 0) next++
+    runs.push({ vpn: first + i, npages: next - i })
+    i = next
+  }
+  return runs
+}
+
+/** Where a range begins whose pages, as far as they are there, lie in one piece; -1 if they do not, or none is there. */
+function firstFrameOf(found: Int32Array, bankPages: number): number {
+  const at = found.findIndex((frame) => frame >= 0)
+  if (at < 0) return -1
+  const first = found[at] - at
+  const last = first + found.length - 1
+  if (first < 0 || Math.floor(first / bankPages) !== Math.floor(last / bankPages)) return -1
+  return found.every((frame, i) => frame < 0 || frame === first + i) ? first : -1
+}
+
+/** Reserves the frames at which the missing pages of a range belong; null if some are not free. */
+function reserveHoles(op: Operation, use: RangeUse, missing: readonly VpnRun[]): Block[] | null {
+  const { pool } = op.parts
+  const reserved: Block[] = []
+  for (const { vpn, npages } of missing) {
+    const blocks = pool.reserveAt(op.space.mm, vpn, npages, use.firstFrame + vpn - addrToVpn(use.start))
+    if (blocks === null) {
+      for (const block of reserved) pool.close(block)
+      return null
+    }
+    reserved.push(...blocks)
+  }
+  return reserved
+}
+
+/** Reserves the frames beside those of the pages before or after a run; null if they are not free. */
+function reserveBeside(op: Operation, { start, frames }: RangeUse, vpn: number, npages: number): Block[] | null {
+  const { pool } = op.parts
+  const at = vpn - addrToVpn(start)
+  const after = at + npages < frames.length ? frames[at + npages] - npages : -1
+  const before = at > 0 ? frames[at - 1] + 1 : -1
+  if (before > 0 && before % pool.bankPages !== 0) {
+    const blocks = pool.reserveAt(op.space.mm, vpn, npages, before)
+    if (blocks !== null) return blocks
+  }
+  return after >= 0 ? pool.reserveAt(op.space.mm, vpn, npages, after) : null
 }
 
 /** What the policy says about a block. A page that is written cannot be a duplicate. */
