@@ -47,7 +47,9 @@ export {
   type Misuse,
   OwnershipError,
 } from './heap/heap-error.ts'
+export type { HeapHandle } from './heap/heap-handle.ts'
 export {
+  type AttachOptions,
   HEAP_MODES,
   type HeapMode,
   type HeapOptions,

@@ -5,5 +5,5 @@
 // Bundlers that build for browsers get browser-entry.ts in its place, which has the same names. People who write drivers, or want
 // to see how it works inside, find more in `hetmem/hmm`.
 
-export { openHeap } from './heap/on-node.ts'
+export { attachHeap, openHeap } from './heap/on-node.ts'
 export * from './heap-entry.ts'

@@ -32,6 +32,9 @@ export interface Allocation {
   readonly npages: number
 }
 
+/** No array has this number. */
+const OTHERS_ID = 0
+
 /** Some bytes of an array. */
 export interface Part {
   readonly allocation: Allocation
@@ -71,8 +74,14 @@ export class Allocations {
     return this.#live.size
   }
 
+  /** The live array with a number. */
+  get(id: number): Allocation | undefined {
+    return this.#live.get(id)
+  }
+
+  /** As far as is known here: of another thread's array only the engine knows. */
   isLive(allocation: Allocation): boolean {
-    return this.#live.has(allocation.id)
+    return this.#live.has(allocation.id) || isOthers(allocation)
   }
 
   add(allocation: Allocation, view: HeapView): void {
@@ -112,10 +121,11 @@ export class Allocations {
   /**
    * The array that a view shows as a whole, for free.
    *
-   * Throws like `partOf`, but DOUBLE_FREE if it was freed, and a RangeError for a view of less.
+   * Of another thread's array it is what the view shows. Throws like `partOf`, but DOUBLE_FREE if it was freed, and a RangeError for a view of less.
    */
   wholeOf(view: HeapView): Allocation {
     const { allocation, start, end } = this.#find(view)
+    if (isOthers(allocation)) return allocation
     if (!this.isLive(allocation)) {
       throw new HeapError('DOUBLE_FREE', `${describeAllocation(allocation)} was freed already`)
     }
@@ -168,6 +178,7 @@ export class Allocations {
   #findAt(segment: ArenaSegment, byteOffset: number, nbytes: number): Part | undefined {
     const { live, freed } = this.#placesIn(segment)
     const page = Math.floor(byteOffset / PAGE_SIZE)
+    if (page < segment.npages && this.#arena.isOthers(segment, page)) return othersPart(segment, byteOffset, nbytes)
     // A view without elements may begin where the last page of its array ends.
     const isEdge = nbytes === 0 && byteOffset % PAGE_SIZE === 0 && page > 0
     const allocation = live.at(page) ?? (isEdge ? live.at(page - 1) : undefined) ?? freed.at(page)
@@ -184,6 +195,23 @@ export class Allocations {
     }
     return places
   }
+}
+
+/** What stands for the array of another thread's heap. */
+export function isOthers({ id }: Allocation): boolean {
+  return id === OTHERS_ID
+}
+
+function othersPart(segment: ArenaSegment, byteOffset: number, nbytes: number): Part | undefined {
+  if (byteOffset + nbytes > segment.buffer.byteLength) return undefined
+  const page = Math.floor(byteOffset / PAGE_SIZE)
+  const length = byteOffset + nbytes - page * PAGE_SIZE
+  const npages = Math.ceil(length / PAGE_SIZE)
+  const name = 'array of another thread'
+  const rest = { type: 'Uint8Array', readOnly: false } as const
+  const allocation = { id: OTHERS_ID, name, length, nbytes: length, segment, page, npages, ...rest }
+  const start = segment.addr + byteOffset
+  return { allocation, start, end: start + nbytes }
 }
 
 /** Arrays of one segment: those that live, and those that are gone from places that nobody took since. */

@@ -95,7 +95,7 @@ describe('launches', () => {
       for (const view of views) await fixture.launch({ write: [view] }, addOne as never)
       fixture.check()
     }
-    expect((await heap.stats()).devices).toEqual([{ name: 'memory', memory: 32768, used: expect.any(Number) }])
+    expect((await heap.stats()).devices).toMatchObject([{ name: 'memory', memory: 32768, used: expect.any(Number) }])
     expect((await Promise.all(views.map((view) => fixture.places(view)))).join('')).toMatch(/-/)
     await heap.sync(...views)
     fixture.check()

@@ -84,6 +84,21 @@ export interface HeapOptions {
   readonly onNotice?: (text: string) => void
 }
 
+/** What a heap of another thread can be attached with. */
+export type AttachOptions = Pick<HeapOptions, 'unfreed' | 'onNotice'>
+
+/** Options with every default filled in. */
+export type AttachSettings = Pick<HeapSettings, 'unfreed' | 'onNotice'>
+
+/** Throws a TypeError or RangeError that names the option, its value and what was wanted. */
+export function parseAttachOptions(options: AttachOptions): AttachSettings {
+  checkNames(options, 'options', ['unfreed', 'onNotice'])
+  return {
+    unfreed: oneOf(options.unfreed, 'unfreed', UNFREED_OPTIONS, 'ignore'),
+    onNotice: parseOnNotice(options.onNotice),
+  }
+}
+
 /** Options with every default filled in. */
 export interface HeapSettings {
   readonly mode: ModeOption

@@ -12,13 +12,21 @@ import { formatSize, type Size } from '../base/size.ts'
 import type { ArgumentValues, KernelArguments } from '../kernel/argument.ts'
 import type { LaunchCount } from '../kernel/grid.ts'
 import type { Kernel } from '../kernel/kernel.ts'
-import { type Allocation, Allocations, type AllocOptions, allocationAddr, describeAllocation } from './allocation.ts'
+import {
+  type Allocation,
+  Allocations,
+  type AllocOptions,
+  allocationAddr,
+  describeAllocation,
+  isOthers,
+} from './allocation.ts'
 import { type Arena, SEGMENT_BYTES_MAX } from './arena.ts'
 import {
   type ArrayOf,
   type ArrayType,
   type ArrayTypeName,
   checkArrayType,
+  checkLength,
   describe,
   type HeapView,
   makeArray,
@@ -33,14 +41,18 @@ import {
   type EnginePort,
   type NewArray,
 } from './engine/protocol.ts'
+import { type DataSource, type FileOpener, fileOfArray, fillFrom, type OpenFile, pathOf, piecesOf } from './files.ts'
 import { HeapError, HeapRangeError, HeapTypeError } from './heap-error.ts'
+import type { HeapHandle, HeapSharing } from './heap-handle.ts'
 import type { HeapMode, UnfreedOption } from './heap-options.ts'
+import { type LoadOptions, type MapOptions, parseLoadOptions, parseMapOptions } from './map-options.ts'
 import { checkNames, parseBytes } from './option-checks.ts'
 import { OrderedPort } from './ordered-port.ts'
 import {
   CloseReceipt,
   describeUnfreed,
   HeapStats,
+  LoadReceipt,
   PinReceipt,
   Receipt,
   Residency,
@@ -50,6 +62,7 @@ import type { Room } from './room.ts'
 import { type Batch, Runner, type RunOptions } from './run.ts'
 import type { RunReceipt } from './run-receipt.ts'
 import { type Scope, Scopes } from './scope.ts'
+import type { BufferLender, BufferRange, WithBufferOptions } from './with-buffer.ts'
 
 /** What is going to be done with memory: reading, or reading and writing. */
 export const ACCESS_OPTIONS = ['read', 'readWrite'] as const
@@ -77,6 +90,12 @@ export interface HeapParts {
   readonly room?: Room
   readonly unfreed: UnfreedOption
   readonly onNotice: (text: string) => void
+  /** Opens files. Default: there are none. */
+  readonly openFile?: FileOpener
+  /** Lends ranges of GPU buffers. Default: the engine is on another thread. */
+  readonly lend?: BufferLender
+  /** What it shares with heaps of other threads. Default: nobody else has a heap on this memory. */
+  readonly sharing?: HeapSharing
   /** Resolves when nothing of the heap is left that was not in the engine's hands. Default: at once. */
   readonly whenGone?: () => Promise<void>
 }
@@ -92,12 +111,16 @@ export class Heap {
   readonly #scopes: Scopes
   readonly #unfreed: UnfreedOption
   readonly #onNotice: (text: string) => void
+  readonly #openPath: FileOpener | null
+  /** Files that arrays show. */
+  readonly #files = new Map<Allocation, OpenFile>()
+  readonly #lend: BufferLender | null
   readonly #whenGone: () => Promise<void>
-  #lastId = 0
+  readonly #sharing: HeapSharing
   #closing: Promise<CloseReceipt> | null = null
 
   /** @internal Use openHeap. */
-  constructor({ mode, arena, port, room, unfreed, onNotice, whenGone }: HeapParts) {
+  constructor({ mode, arena, port, room, unfreed, onNotice, openFile, lend, sharing, whenGone }: HeapParts) {
     this.mode = mode
     this.#arena = arena
     this.#port = new OrderedPort(port)
@@ -112,7 +135,22 @@ export class Heap {
     })
     this.#unfreed = unfreed
     this.#onNotice = onNotice
+    this.#openPath = openFile ?? null
+    this.#lend = lend ?? null
+    this.#sharing = sharing ?? new NotShared(mode)
     this.#whenGone = whenGone ?? (async () => {})
+  }
+
+  /**
+   * For `attachHeap` on other threads, which have a heap on the same memory then. Goes wherever messages go.
+   *
+   *     new Worker(program, { workerData: { heap: heap.handle, x } })
+   *
+   * Throws a HeapError NOT_IN_MODE where other threads cannot join.
+   */
+  get handle(): HeapHandle {
+    this.#checkOpen()
+    return this.#sharing.handle()
   }
 
   // ---- arrays ----
@@ -138,7 +176,9 @@ export class Heap {
    */
   free(array: HeapView): void {
     this.#checkOpen()
-    this.#free(this.#allocations.wholeOf(array))
+    const allocation = this.#allocations.wholeOf(array)
+    if (isOthers(allocation)) this.#freeOthers(allocation, array)
+    else this.#free(allocation)
   }
 
   /**
@@ -211,6 +251,74 @@ export class Heap {
   /** Live arrays, oldest first. */
   get arrays(): readonly UnfreedArray[] {
     return [...this.#allocations.live].map(({ name, type, nbytes }) => ({ name, type, bytes: nbytes }))
+  }
+
+  // ---- files ----
+
+  /**
+   * Shows a part of a file as an array, which is for reading. In live mode nothing is read before it is touched, and what has not
+   * been touched lately is dropped and read again: the array may be larger than memory, and takes none of the room for others.
+   * In explicit mode the part is read now.
+   *
+   *     const weights = await heap.map('model.bin', Float32Array, { offset: 4096 })
+   *
+   * The file stays as it is, whatever is stored to the array. It must stay so for others too: a page of a file that was changed
+   * since is lost, and a touch of it ends the process with a message.
+   *
+   * Rejects with a TypeError or RangeError for arguments that are none or a file that is too short, and with a HeapError BAD_FILE,
+   * OUT_OF_SPACE, or NOT_IN_MODE where there are no files.
+   */
+  async map<T extends ArrayType>(path: string | URL, type: T, options: MapOptions = {}): Promise<ArrayOf<T>> {
+    this.#checkOpen()
+    checkArrayType(type)
+    const file = this.#openFile(path)
+    const isShown = this.mode !== 'explicit'
+    let isKept = false
+    try {
+      const { offset, length, name } = parseMapOptions(options, type, file)
+      const { array, allocation } = this.#alloc(
+        type,
+        length,
+        { name, readOnly: true },
+        isShown ? { file, offset } : null,
+      )
+      this.#scopes.add(allocation)
+      if (isShown) this.#files.set(allocation, file)
+      isKept = isShown
+      if (!isShown) await fillFrom(bytesOf(array), file.pieces(offset), 0, `file ${JSON.stringify(file.path)}`)
+      return array
+    } finally {
+      if (!isKept) file.close()
+    }
+  }
+
+  /**
+   * Fills a view with bytes from a file or a stream, in every mode: they are read to memory outside of the heap and copied from
+   * there, so that nobody but this thread waits for pages.
+   *
+   *     await heap.load(x, 'data.bin', { offset: 64 })
+   *     await heap.load(y, response.body)
+   *
+   * Rejects like `sync`, with a HeapError BAD_FILE if there are not enough bytes, READ_ONLY for an array that shows a file, or
+   * NOT_IN_MODE for a path where there are no files. What was read before is in the view then.
+   */
+  async load(view: HeapView, source: DataSource, options: LoadOptions = {}): Promise<LoadReceipt> {
+    this.#checkOpen()
+    const { offset } = parseLoadOptions(options)
+    const { allocation } = this.#allocations.partOf(view)
+    if (this.#files.has(allocation)) throw new HeapError('READ_ONLY', `"${allocation.name}" shows a file`)
+    const path = pathOf(source)
+    const file = path === undefined ? null : this.#openFile(path)
+    const begin = performance.now()
+    try {
+      if (this.mode === 'explicit') await this.sync(view)
+      const what = path === undefined ? 'source' : `file ${JSON.stringify(path)}`
+      const pieces = file === null ? piecesOf(source) : file.pieces(offset)
+      await fillFrom(bytesOf(view), pieces, file === null ? offset : 0, what)
+      return new LoadReceipt(allocation.name, view.byteLength, performance.now() - begin)
+    } finally {
+      file?.close()
+    }
   }
 
   // ---- kernels ----
@@ -441,8 +549,11 @@ export class Heap {
 
   async #close(): Promise<CloseReceipt> {
     const unfreed = this.arrays
-    const { misuses } = await this.#send('close', {})
+    const { isAttached } = this.#sharing
+    const { misuses } = await this.#send(isAttached ? 'detach' : 'close', {})
+    if (isAttached) this.#arena.leave()
     await this.#whenGone()
+    for (const [allocation, file] of [...this.#files]) this.#closeFile(allocation, file)
     if (misuses.length > 0) throw errorOf({ code: 'NOT_OWNED', message: '', misuses })
     if (unfreed.length > 0 && this.#unfreed === 'warn') this.#onNotice(`hetmem: ${describeUnfreed(unfreed)}`)
     if (unfreed.length > 0 && this.#unfreed === 'error') throw new HeapError('UNFREED', describeUnfreed(unfreed))
@@ -455,12 +566,14 @@ export class Heap {
     type: T,
     length: number,
     options: AllocOptions,
+    shown: { readonly file: OpenFile; readonly offset: number } | null = null,
   ): { array: ArrayOf<T>; allocation: Allocation } {
     this.#checkOpen()
     checkArrayType(type)
     checkLength(length)
     checkNames(options, 'options', ['name', 'align', 'readOnly'])
-    const { name = `${type.name} #${this.#lastId + 1}`, readOnly = false } = options
+    const id = this.#sharing.nextId()
+    const { name = `${type.name} #${id}`, readOnly = false } = options
     if (typeof name !== 'string') throw new HeapTypeError(`name is ${describe(name)}, wanted a text`)
     if (typeof readOnly !== 'boolean')
       throw new HeapTypeError(`readOnly is ${describe(readOnly)}, wanted true or false`)
@@ -469,17 +582,17 @@ export class Heap {
     const what = `${type.name} "${name}" of ${length} elements`
     const place = this.#arena.alloc(Math.max(1, Math.ceil(nbytes / PAGE_SIZE)), align, what)
     const { segment, page, npages, nstale } = place
-    const id = ++this.#lastId
     const typeName = type.name as ArrayTypeName
     const allocation: Allocation = { id, name, type: typeName, length, nbytes, readOnly, segment, page, npages }
     const addr = allocationAddr(allocation)
     try {
-      this.#room?.take(addr, npages, what)
+      if (shown === null) this.#room?.take(addr, npages, what)
     } catch (error) {
       this.#arena.free(segment, page, npages)
       throw error
     }
-    this.#map({ id, name, type: typeName, length, nbytes, readOnly, addr, npages, nstale })
+    const file = shown === null ? null : fileOfArray(shown.file, shown.offset)
+    this.#map({ id, name, type: typeName, length, nbytes, readOnly, addr, npages, nstale, file })
     const array = makeArray(type, segment.buffer, page * PAGE_SIZE, length)
     this.#allocations.add(allocation, array)
     return { array, allocation }
@@ -496,13 +609,48 @@ export class Heap {
   #free(allocation: Allocation): void {
     this.#allocations.remove(allocation)
     const { id, segment, page, npages } = allocation
-    this.#room?.free(npages)
+    const file = this.#files.get(allocation)
+    if (file === undefined) this.#room?.free(npages)
     this.#port.call('unmap', { id }, (reply) => {
       if (reply.ok) {
-        this.#room?.unmapped(allocationAddr(allocation), npages)
+        if (file === undefined) this.#room?.unmapped(allocationAddr(allocation), npages)
+        else this.#closeFile(allocation, file)
         this.#arena.free(segment, page, npages)
       } else this.#onNotice(`hetmem: freeing ${describeAllocation(allocation)} failed: ${reply.failure.message}`)
     })
+  }
+
+  /** An array that another thread's heap has allocated: the engine knows whether that is one, and tells who has its room. */
+  #freeOthers({ name }: Allocation, { buffer, byteOffset, byteLength }: HeapView): void {
+    const { start } = this.#allocations.partOf(new Uint8Array(buffer, byteOffset, byteLength))
+    this.#port.call('unmapAt', { range: { start, end: start + byteLength } }, (reply) => {
+      if (!reply.ok) this.#onNotice(`hetmem: freeing an ${name} failed: ${reply.failure.message}`)
+    })
+  }
+
+  /** @internal Another thread has freed an array of this heap. */
+  freedByOthers(id: number): void {
+    const allocation = this.#allocations.get(id)
+    if (allocation === undefined) return
+    this.#allocations.remove(allocation)
+    const { segment, page, npages } = allocation
+    this.#room?.free(npages)
+    this.#room?.unmapped(allocationAddr(allocation), npages)
+    this.#arena.free(segment, page, npages)
+  }
+
+  /** Throws a HeapError BAD_FILE, or NOT_IN_MODE where there are no files. */
+  #openFile(path: string | URL): OpenFile {
+    const text = pathOf(path)
+    if (text === undefined) throw new HeapTypeError(`path is ${describe(path)}, wanted a text or a file: URL`)
+    if (this.#openPath === null)
+      throw new HeapError('NOT_IN_MODE', `file ${JSON.stringify(text)}: there are no files here`)
+    return this.#openPath(text)
+  }
+
+  #closeFile(allocation: Allocation, file: OpenFile): void {
+    this.#files.delete(allocation)
+    file.close()
   }
 
   #rangesOf(views: readonly HeapView[]): ByteRange[] {
@@ -531,14 +679,28 @@ export class Heap {
   }
 }
 
-/** Throws a TypeError for no whole number, a RangeError for one that is negative or too large. */
-function checkLength(length: number): void {
-  const isWhole =
-    typeof length === 'number' && (Number.isInteger(length) || Math.abs(length) === Number.POSITIVE_INFINITY)
-  if (!isWhole) throw new HeapTypeError(`length is ${describe(length)}, wanted a whole number of elements`)
-  if (length < 0 || length > SEGMENT_BYTES_MAX) {
-    throw new HeapRangeError(`length is ${length}, wanted 0 to ${SEGMENT_BYTES_MAX} elements`)
+/** Nobody else has a heap on the memory. */
+class NotShared implements HeapSharing {
+  readonly isAttached = false
+  readonly #mode: HeapMode
+  #lastId = 0
+
+  constructor(mode: HeapMode) {
+    this.#mode = mode
   }
+
+  nextId(): number {
+    return ++this.#lastId
+  }
+
+  handle(): never {
+    throw new HeapError('NOT_IN_MODE', `handle in ${this.#mode} mode: its heaps are for one thread`)
+  }
+}
+
+/** The bytes of a view. */
+function bytesOf({ buffer, byteOffset, byteLength }: HeapView): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength)
 }
 
 function checkAlign(align: Size): number {

@@ -3,8 +3,9 @@
 import { findAdapter } from '../devices/webgpu/adapter.ts'
 import { openFile } from './files-node.ts'
 import type { Heap } from './heap.ts'
-import type { HeapOptions } from './heap-options.ts'
-import { openHeapOn } from './open-heap.ts'
+import type { HeapHandle } from './heap-handle.ts'
+import type { AttachOptions, HeapOptions } from './heap-options.ts'
+import { attachHeapOn, openHeapOn } from './open-heap.ts'
 import type { Platform } from './platform.ts'
 import { openTraceFiles, traceHeader } from './trace-files.ts'
 
@@ -17,6 +18,10 @@ const NODE: Platform = {
     // Loaded where somebody wants it: it is of no use to other systems.
     const { openLive } = await import('./live/open-live.ts')
     return await openLive(settings)
+  },
+  async attachLive(handle, settings) {
+    const { attachLive } = await import('./live/attach-live.ts')
+    return await attachLive(handle, settings, openFile)
   },
 }
 
@@ -31,4 +36,19 @@ const NODE: Platform = {
  */
 export function openHeap(options: HeapOptions = {}): Promise<Heap> {
   return openHeapOn(NODE, options)
+}
+
+/**
+ * The heap of another thread on this one: the same memory, so arrays mean the same on both, however they came here.
+ *
+ *     const heap = await attachHeap(workerData.heap)     // what `heap.handle` was over there
+ *     const y = heap.alloc(Float32Array, 1000)
+ *     await heap.sync(workerData.x)
+ *
+ * Closing it leaves everything as it is; arrays that were allocated here stay until the other heap is closed or somebody frees them.
+ *
+ * Rejects with a TypeError for what is no handle, and with a HeapError CLOSED.
+ */
+export function attachHeap(handle: HeapHandle, options: AttachOptions = {}): Promise<Heap> {
+  return attachHeapOn(NODE, handle, options)
 }

@@ -16,6 +16,9 @@ const WEB: Platform = {
   },
   openFile: null,
   openLive: async () => 'real page faults need Node on Linux',
+  attachLive: async () => {
+    throw new HeapError('MODE_UNAVAILABLE', 'the handle is that of a live heap, wanted Node on Linux')
+  },
 }
 
 /** Opens a heap, as the function of the same name does under Node (on-node.ts). */

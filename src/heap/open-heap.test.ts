@@ -14,6 +14,7 @@ const NOT_LIVE: Platform = {
   openFile: null,
   openTraceFiles: () => [],
   openLive: async () => 'this is a test',
+  attachLive: () => Promise.reject(new Error('nothing is live')),
 }
 
 describe('openHeap()', () => {
@@ -54,7 +55,7 @@ describe('openHeap()', () => {
     await expect(openHeap({ mode: 'explicit', memory: '1 GiB' })).rejects.toThrow(
       'NOT_IN_MODE: memory in explicit mode',
     )
-    await expect(openHeap({ shared: false, memory: 2 ** 20, swap: '1 GiB' })).rejects.toThrow(
+    await expect(openHeap({ shared: false, memory: 2 ** 24, swap: '1 GiB' })).rejects.toThrow(
       /^NOT_IN_MODE: memory and swap in explicit mode: .*; mode is explicit because /,
     )
   })

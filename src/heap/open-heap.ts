@@ -1,11 +1,19 @@
 // Opens heaps: decides how accesses of the CPU are found, and puts arena, engine and devices together.
 
+import { describe } from '../base/describe.ts'
 import type { Engine } from './engine/engine.ts'
 import type { EnginePort } from './engine/protocol.ts'
 import { openExplicit } from './explicit/open-explicit.ts'
 import type { Heap } from './heap.ts'
-import { HeapError } from './heap-error.ts'
-import { type HeapOptions, type HeapSettings, parseHeapOptions } from './heap-options.ts'
+import { HeapError, HeapTypeError } from './heap-error.ts'
+import type { HeapHandle } from './heap-handle.ts'
+import {
+  type AttachOptions,
+  type HeapOptions,
+  type HeapSettings,
+  parseAttachOptions,
+  parseHeapOptions,
+} from './heap-options.ts'
 import type { Platform } from './platform.ts'
 import { withTraceVariable } from './trace-options.ts'
 
@@ -30,6 +38,14 @@ async function openInMode(platform: Platform, settings: HeapSettings): Promise<H
   if (engine !== null) registerEngine(heap, engine)
   if (live !== null) announce(settings, whyExplicit(live))
   return heap
+}
+
+/** Attaches the heap of another thread. What rejects it is told beside `attachHeap` of the platform. */
+export async function attachHeapOn(platform: Platform, handle: HeapHandle, options: AttachOptions): Promise<Heap> {
+  if (handle?.kind !== 'hetmem heap') {
+    throw new HeapTypeError(`handle is ${describe(handle)}, wanted what \`heap.handle\` of another thread was`)
+  }
+  return await platform.attachLive(handle, parseAttachOptions(options))
 }
 
 /** The engine of a heap on this thread, for launches until there are kernels. */

@@ -6,7 +6,8 @@ import type { AdapterFinder } from '../devices/webgpu/own-adapter.ts'
 import type { Sink } from '../trace/sink.ts'
 import type { FileOpener } from './files.ts'
 import type { Heap } from './heap.ts'
-import type { HeapMode, HeapSettings } from './heap-options.ts'
+import type { HeapHandle } from './heap-handle.ts'
+import type { AttachSettings, HeapMode, HeapSettings } from './heap-options.ts'
 import type { TraceSettings } from './trace-options.ts'
 
 export interface Platform {
@@ -20,4 +21,6 @@ export interface Platform {
   readonly openFile: FileOpener | null
   /** Opens a live heap, or says why there is none here, in words that a program may print. */
   openLive(settings: HeapSettings): Promise<Heap | string>
+  /** Attaches the live heap of another thread. Rejects with a HeapError CLOSED. */
+  attachLive(handle: HeapHandle, settings: AttachSettings): Promise<Heap>
 }

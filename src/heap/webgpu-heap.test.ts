@@ -183,6 +183,39 @@ describe('a heap with a GPU', () => {
     await heap.close()
   })
 
+  it('lends arrays as ranges of a buffer', async () => {
+    await open({ device: [{ kind: 'memory' }, { memory: '1 MiB' }] })
+    const { x, y } = arrays()
+    const seen = await heap.withBuffer(x.subarray(2, 6), 'read', async ({ device, buffer, offset, size }) => {
+      expect([offset % 4096, size]).toEqual([8, 16])
+      const staging = device.createBuffer({ size, usage: 1 | 8 })
+      const encoder = device.createCommandEncoder()
+      encoder.copyBufferToBuffer(buffer, offset, staging, 0, size)
+      device.queue.submit([encoder.finish()])
+      await staging.mapAsync(1)
+      const values = [...new Float32Array(staging.getMappedRange())]
+      staging.destroy()
+      return values
+    })
+    expect([seen, await places(x)]).toEqual([[2, 3, 4, 5], `s${'c'.repeat(9)}`])
+    const written = heap.withBuffer(y, 'readWrite', ({ device, buffer, offset }) => {
+      device.queue.writeBuffer(buffer, offset + 4, new Float32Array([8]))
+    })
+    await heap.sync(y)
+    expect([...y.subarray(0, 3)]).toEqual([1, 8, 1])
+    await written
+    const failing = heap.withBuffer(x, 'read', () => Promise.reject(new RangeError('no such texture')))
+    await expect(failing).rejects.toThrow(RangeError)
+    const nothing = (): void => {}
+    await expect(heap.withBuffer(x, 'read', nothing, { device: 'memory' })).rejects.toMatchObject({
+      message: 'NO_DEVICE: withBuffer: the heap has no GPU behind "memory"',
+    })
+    await expect(heap.withBuffer(x, 'write' as 'read', nothing)).rejects.toThrow(
+      'access is "write", wanted one of read',
+    )
+    await heap.close()
+  })
+
   it('names what a lost GPU took along, until that is discarded', async () => {
     await open()
     const { x, y } = arrays()

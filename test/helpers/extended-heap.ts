@@ -51,6 +51,7 @@ export class ExtendedHeap {
   /** Everything that was sent before has been done, as far as it does not wait for launches. */
   async settled(): Promise<void> {
     await this.heap.stats()
+    await new Promise((resolve) => setImmediate(resolve))
   }
 
   /** A character per page: `c` the CPU's, `s` shared for reading, `-` in system memory, `D` on the first device, `E` the second. */

@@ -70,10 +70,9 @@ export class ArrayTable {
     if (this.#last === array) this.#last = null
   }
 
-  get(id: number): MappedArray {
-    const array = this.#byId.get(id)
-    assert(array !== undefined, () => `array ${id} is mapped`)
-    return array
+  /** The array with a number. */
+  find(id: number): MappedArray | undefined {
+    return this.#byId.get(id)
   }
 
   /** The array whose pages cover an address. */

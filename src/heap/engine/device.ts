@@ -2,6 +2,7 @@
 
 import { HPAGE_PMD_NR, PAGE_SIZE } from '../../base/addr.ts'
 import type { KernelOptions } from '../../devices/webgpu/kernel-launch.ts'
+import type { BufferRange } from '../../devices/webgpu/with-buffer.ts'
 import type { KernelLaunch } from '../../kernel/program.ts'
 import type { Access } from '../../trace/events.ts'
 import type { ByteRange, RunOutcome } from './protocol.ts'
@@ -24,6 +25,8 @@ export interface EngineDevice {
   prefetch(range: ByteRange, access: Access): Promise<{ moved: number; resident: number }>
   /** Moves the pages of a range that it has to system memory, after the launches that may write them. Rejects like `prefetch`. */
   bringBack(range: ByteRange): Promise<void>
+  /** Keeps a range in one piece of a GPUBuffer while `use` runs. Missing for devices that have no such thing. Rejects like a launch. */
+  lend?(range: ByteRange, write: boolean, use: (range: BufferRange) => Promise<void>): Promise<void>
   /** If the device is lost and the newest contents of something in the range went with it: a sentence that says so. */
   lostIn(range: ByteRange): string | null
   /**

@@ -11,6 +11,7 @@
 import { type Addr, PAGE_SIZE, type Pfn, pageAlignDown, pageAlignUp, pteIndex } from '../../base/addr.ts'
 import { assert, formatAddr } from '../../base/assert.ts'
 import { EAGAIN, EFAULT, MmError } from '../../base/errno.ts'
+import { formatSize } from '../../base/size.ts'
 import { isClaimed, whenUnclaimed } from '../../devices/claims.ts'
 import { mmapReadLock, mmapWriteLock } from '../../devices/edge.ts'
 import type { DevicePolicy } from '../../hmm/policy.ts'
@@ -46,9 +47,9 @@ import { CopyCounts, OutcomeBuilder } from './outcome.ts'
 import type {
   Advice,
   ByteRange,
+  DeviceStats,
   EngineCall,
   EngineCalls,
-  DeviceStats,
   EnginePort,
   EngineStats,
   MemoryStats,
@@ -122,6 +123,8 @@ export class Engine implements EnginePort {
   readonly #holds: Holds
   readonly #runs = new KernelRuns(this)
   readonly #copies = new CopyCounts()
+  /** Arrays that go when nobody uses them any more. */
+  readonly #unmapping = new Set<MappedArray>()
   /** Calls that have not answered yet. */
   readonly #running = new Set<Promise<void>>()
   /** What the CPU did to pages that were not its own, and nobody has been told of. */
@@ -211,7 +214,9 @@ export class Engine implements EnginePort {
       return null
     },
     map: (array) => this.#map(array),
-    unmap: ({ id }) => this.#unmap(this.arrays.get(id)),
+    unmap: ({ id }) => this.#unmap(this.arrays.find(id)),
+    unmapAt: ({ range }) => this.#unmapAt(range),
+    detach: () => ({ misuses: this.#takeMisuses() }),
     sync: ({ ranges, write }) => this.#sync(ranges, write),
     hold: ({ ranges, write }) => this.#hold(ranges, write),
     release: ({ hold }) => {
@@ -249,14 +254,34 @@ export class Engine implements EnginePort {
     if (nstale > 0) this.backend.renew(addr, nstale)
     assert(!this.mm.mmapLock.writer, 'nobody holds mmapLock for writing across a wait')
     const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE
-    const mapped = mmMmap(this.mm, addr, npages * PAGE_SIZE, RW, flags)
+    const mapped = mmMmap(this.mm, addr, npages * PAGE_SIZE, args.file === null ? RW : PROT_READ, flags)
     assert(mapped === addr, () => `mapping "${name}" at ${addr} returned ${mapped}`)
+    if (args.file !== null) {
+      const vma = this.mm.vmaLookup(addr)
+      assert(vma !== null && vma.start === addr, () => `"${name}" has a mapping of its own`)
+      this.backend.showFile(vma, args.file, args.nbytes)
+    }
     const end = addr + npages * PAGE_SIZE
     if (this.tracer.on) this.tracer.emit({ kind: 'alloc', start: addr, end, allocation: name, type: args.type })
     return null
   }
 
-  #unmap(array: MappedArray): null | Promise<null> {
+  /** Of an array that another thread's heap has allocated. */
+  #unmapAt({ start, end }: ByteRange): { id: number } | Promise<{ id: number }> {
+    const array = this.arrays.at(start)
+    if (array === undefined || array.start !== start || array.dataEnd !== end) {
+      throw new Refusal('FOREIGN_VIEW', `a view of ${end - start} bytes is not the whole of an array`)
+    }
+    const { id } = array
+    const unmapping = this.#unmap(array)
+    return unmapping === null ? { id } : unmapping.then(() => ({ id }))
+  }
+
+  #unmap(array: MappedArray | undefined): null | Promise<null> {
+    // Two threads may have the same idea.
+    if (array === undefined || this.#unmapping.has(array))
+      throw new Refusal('DOUBLE_FREE', 'the array was freed already')
+    this.#unmapping.add(array)
     const { start, end, name } = array
     const unmap = (): void => {
       this.backend.retire(start, countPages(start, end), () => {
@@ -267,14 +292,19 @@ export class Engine implements EnginePort {
       // As long as the array has its name.
       this.#collectMisuses()
       this.arrays.remove(array)
+      this.#unmapping.delete(array)
     }
     const unused = this.#whenUnused(array)
     const unmapping = unused === null ? this.#whenWritable(unmap) : unused.then(() => this.#whenWritable(unmap))
-    if (unmapping === null && whenSwapIdle(this.sys, start, end) === null) return null
+    const hide = (): null => {
+      this.backend.hideFile(start)
+      return null
+    }
+    if (unmapping === null && whenSwapIdle(this.sys, start, end) === null) return hide()
     // The place is used again after the answer.
     return Promise.resolve(unmapping)
       .then(() => whenSwapIdle(this.sys, start, end))
-      .then(() => null)
+      .then(() => hide())
   }
 
   #sync(ranges: readonly ByteRange[], write: boolean): Promise<Outcome> {
@@ -283,12 +313,18 @@ export class Engine implements EnginePort {
 
   async #hold(ranges: readonly ByteRange[], write: boolean): Promise<Answer<'hold'>> {
     const pages = this.#pagesOf(ranges)
-    const outcome = await this.#handOver(pages, write)
     const held = pages.map(({ firstPage, endPage }) => ({ start: firstPage, end: endPage }))
+    this.#checkHoldable(pages)
+    const outcome = await this.#handOver(pages, write)
     for (let round = 0; round < HOLD_ROUNDS_MAX; round++) {
       await mmapReadLock(this.mm)
-      const hold = this.backend.forCpu(() => this.#holds.add(held, write))
-      this.mm.mmapLock.unlockRead()
+      let hold: number
+      try {
+        this.#checkHoldable(pages)
+        hold = this.backend.forCpu(() => this.#holds.add(held, write))
+      } finally {
+        this.mm.mmapLock.unlockRead()
+      }
       if (hold < 0 && hold !== -EAGAIN) throw this.#refusalFor(hold, pages[0])
       // What was taken away in between comes again, and what is held cannot be taken any more.
       await this.#handOver(pages, write)
@@ -597,6 +633,17 @@ export class Engine implements EnginePort {
     throw new Refusal('HELD', `"${array.name}" is held by withResident or pin, so ${what} would wait for itself`)
   }
 
+  /** What is held cannot make room for anything else, so some memory has to stay free of it. */
+  #checkHoldable(pages: readonly Pages[]): void {
+    const { memoryPages, reservePages, mmu } = this.sys
+    if (memoryPages === mmu.nframes) return
+    const wanted = pages.reduce((sum, { firstPage, endPage }) => sum + countPages(firstPage, endPage), 0)
+    const left = Math.max(0, memoryPages - reservePages - this.#holds.npages)
+    if (wanted <= left) return
+    const sizes = `${formatSize(wanted * PAGE_SIZE)} of "${pages[0].array.name}", and ${formatSize(left * PAGE_SIZE)}`
+    throw new Refusal('OUT_OF_SPACE', `withResident or pin of ${sizes} of memory can be held; open the heap with more`)
+  }
+
   /** After a wait: the array is still there. */
   #checkMapped(range: ArrayRange): void {
     if (this.arrays.at(range.start) !== range.array) throw this.#refusalFor(-EFAULT, range)
@@ -671,10 +718,10 @@ export class Engine implements EnginePort {
   }
 }
 
-function countPages(from: Addr, to: Addr): number {
-  return Math.max(0, (to - from) / PAGE_SIZE)
-}
 function statsOf({ name, hardware, note, nbytes, nbytesUsed }: EngineDevice): DeviceStats {
   return { name, hardware, note, memory: nbytes, used: nbytesUsed }
 }
 
+function countPages(from: Addr, to: Addr): number {
+  return Math.max(0, (to - from) / PAGE_SIZE)
+}

@@ -166,6 +166,8 @@ export interface EngineCalls {
   map: { args: NewArray; answer: null }
   /** Takes effect after the launches that use the array. */
   unmap: { args: { id: number }; answer: null }
+  /** The same for an array of another thread's heap: the range is all of its elements. Answers which one that is. */
+  unmapAt: { args: { range: ByteRange }; answer: { id: number } }
   sync: { args: { ranges: readonly ByteRange[]; write: boolean }; answer: Outcome }
   /** Gives ranges to the CPU and keeps them there until `release`. */
   hold: { args: { ranges: readonly ByteRange[]; write: boolean }; answer: { hold: number; outcome: Outcome } }
@@ -200,6 +202,8 @@ export interface EngineCalls {
   /** Calls one of the engine's `extensions`, for what is no business of programs: tests and measurements. */
   extension: { args: { name: string; data: unknown }; answer: unknown }
   stats: { args: Record<string, never>; answer: EngineStats }
+  /** A heap that had joined goes. */
+  detach: { args: Record<string, never>; answer: { misuses: readonly Misuse[] } }
   close: { args: Record<string, never>; answer: { misuses: readonly Misuse[] } }
 }
 export type EngineCall = keyof EngineCalls

@@ -32,6 +32,8 @@ export interface EngineNews {
   /** Memory of an array that this heap allocated is free, because somebody else freed the array. */
   readonly freed?: { readonly id: number }
   readonly events?: readonly TraceEvent[]
+  /** A heap that wanted to join has joined. */
+  readonly joined?: true
 }
 
 type ReplyMessage = { readonly id: number; readonly reply: Reply<EngineCall> }
@@ -71,6 +73,7 @@ export class RemotePort implements EnginePort {
     this.#failure = failure
     const replies = [...this.#replies.values()]
     this.#replies.clear()
+    this.#channel.keepAlive(false)
     this.#channel.close()
     for (const reply of replies) reply({ ok: false, failure })
   }

@@ -9,12 +9,13 @@ import { type KernelOptions, runKernels } from '../../devices/webgpu/kernel-laun
 import { KernelPipelines } from '../../devices/webgpu/kernel-pipelines.ts'
 import type { AdapterFinder, FoundAdapter } from '../../devices/webgpu/own-adapter.ts'
 import { WebGpuDevice } from '../../devices/webgpu/webgpu-device.ts'
+import { type BufferRange, withBuffer } from '../../devices/webgpu/with-buffer.ts'
 import type { KernelLaunch } from '../../kernel/program.ts'
 import type { AdapterOption, WebGpuDeviceSettings } from '../device-options.ts'
 import { HeapError } from '../heap-error.ts'
 import { DriverEngineDevice } from './driver-device.ts'
 import type { DeviceSite } from './engine.ts'
-import type { RunOutcome } from './protocol.ts'
+import type { ByteRange, RunOutcome } from './protocol.ts'
 
 export class WebGpuEngineDevice extends DriverEngineDevice<GpuLaunch> {
   readonly device: WebGpuDevice
@@ -54,6 +55,10 @@ export class WebGpuEngineDevice extends DriverEngineDevice<GpuLaunch> {
     if (nbytes < memory)
       notes.push(`it has ${formatSize(nbytes)}, as there is no room for the ${formatSize(memory)} wanted`)
     return new WebGpuEngineDevice(device, site, hardware, notes)
+  }
+
+  async lend(range: ByteRange, write: boolean, use: (range: BufferRange) => Promise<void>): Promise<void> {
+    await withBuffer(this.handle, range, write ? 'write' : 'read', use)
   }
 
   private constructor(device: WebGpuDevice, { mm }: DeviceSite, hardware: string, notes: readonly string[]) {

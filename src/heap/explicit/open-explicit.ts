@@ -5,10 +5,11 @@ import { SinkList } from '../../trace/sink.ts'
 import { Arena, GrowingSegments } from '../arena.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { EnginePort } from '../engine/protocol.ts'
-import { Heap } from '../heap.ts'
+import { Heap, type HeapParts } from '../heap.ts'
 import type { HeapSettings } from '../heap-options.ts'
 import type { Platform } from '../platform.ts'
 import { withSites } from '../site-port.ts'
+import { lenderOf } from '../with-buffer.ts'
 import type { EngineWorker } from './channel.ts'
 import { startEngine } from './engine-thread.ts'
 import { makeExplicitEngine } from './explicit-engine.ts'
@@ -26,7 +27,7 @@ export async function openExplicit(platform: Platform, settings: HeapSettings): 
   const sinks = [...platform.openTraceFiles(trace, 'explicit'), ...trace.sinks]
   if (engineWorker !== null) return await openInWorker(platform, engineWorker, settings, new SinkList(sinks))
   const engine = await makeExplicitEngine({ ...settings, verbose: trace.verbose }, sinks, platform.findAdapter)
-  return { heap: makeHeap(platform, settings, engine), port: engine, engine }
+  return { heap: makeHeap(platform, settings, engine, { lend: lenderOf(engine) }), port: engine, engine }
 }
 
 async function openInWorker(
@@ -41,10 +42,11 @@ async function openInWorker(
   const { port, whenGone } = await startEngine(worker, { engine, isTraced }, ({ events = [] }) => {
     for (const event of events) sinks.write(event)
   })
-  const heap = makeHeap(platform, settings, port, async () => {
+  const end = async (): Promise<void> => {
     await whenGone()
     sinks.close()
-  })
+  }
+  const heap = makeHeap(platform, settings, port, { whenGone: end })
   return { heap, port, engine: null }
 }
 
@@ -52,7 +54,7 @@ function makeHeap(
   { openFile }: Platform,
   settings: HeapSettings,
   port: EnginePort,
-  whenGone?: () => Promise<void>,
+  parts: Pick<HeapParts, 'whenGone' | 'lend'>,
 ): Heap {
   const { size, segmentMax, shared, trace, unfreed, onNotice } = settings
   const makeBuffer = (nbytes: number) => (shared ? new SharedArrayBuffer(nbytes) : new ArrayBuffer(nbytes))
@@ -66,6 +68,6 @@ function makeHeap(
     unfreed,
     onNotice,
     ...(openFile !== null && { openFile }),
-    ...(whenGone !== undefined && { whenGone }),
+    ...parts,
   })
 }

@@ -1,7 +1,27 @@
 // Channels between threads of Node.
 
-import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
+import { BroadcastChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
 import type { Channel } from '../engine/remote-port.ts'
+
+/** Members of a group, all threads that have opened the name: each hears what the others send. */
+export function groupChannel(name: string): Channel {
+  // Ports in all but its type.
+  const group = new BroadcastChannel(name) as unknown as Group
+  return {
+    send: (message) => group.postMessage(message),
+    listen(take) {
+      group.onmessage = ({ data }) => take(data)
+      group.unref()
+    },
+    receive: () => receiveMessageOnPort(group),
+    keepAlive: (wanted) => (wanted ? group.ref() : group.unref()),
+    close: () => group.close(),
+  }
+}
+
+interface Group extends MessagePort {
+  onmessage: (event: { readonly data: unknown }) => void
+}
 
 /** A pair's end: from `new MessageChannel()`. */
 export function portChannel(port: MessagePort): Channel {

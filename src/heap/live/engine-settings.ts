@@ -9,6 +9,8 @@ import type { EngineMemory } from './memory-limit.ts'
 
 export interface EngineSettings {
   readonly support: LiveSupport
+  /** Where other threads join: the name of a BroadcastChannel. */
+  readonly channel: string
   /** Pages of the heap, in whole 64 KiB. */
   readonly nframes: number
   readonly memory: EngineMemory

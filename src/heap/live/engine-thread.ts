@@ -6,11 +6,11 @@ import { isMainThread, MessageChannel, Worker } from 'node:worker_threads'
 import { releaseOnExit } from '../../mmu/userfaultfd/exit-hook.ts'
 import type { Kernel } from '../../mmu/userfaultfd/ffi.ts'
 import type { WriteTracking } from '../../mmu/userfaultfd/userfaultfd-mmu.ts'
-import type { EngineCall, EngineCalls, Reply } from '../engine/protocol.ts'
-import { type EngineNews, RemotePort } from '../engine/remote-port.ts'
+import type { EngineNews } from '../engine/remote-port.ts'
 import { portChannel } from './channels.ts'
 import type { EngineReady, EngineSettings, EngineStart } from './engine-settings.ts'
-import { ENGINE_CLOSED, ENGINE_DIED, ENGINE_LIVES, endProcess, makeWords, STATE, STRAYS } from './life.ts'
+import { ENGINE_CLOSED, ENGINE_DIED, ENGINE_LIVES, endProcess, STATE } from './life.ts'
+import { LivingPort } from './living-port.ts'
 
 /** How engines run. Tests have other wishes than programs. */
 export const ENGINE_PROGRAM = {
@@ -24,41 +24,6 @@ export const ENGINE_PROGRAM = {
   heapMiB: 4096,
 }
 
-/** The build makes one file of the program, which loads in half the time. */
-const BUNDLE = new URL('./engine-worker.bundle.js', import.meta.url)
-
-/** Extensions need the modules that the bundle is made of. */
-function programUrl({ url, extensions } = ENGINE_PROGRAM): URL {
-  const isBundled = url.href === new URL('./engine-worker.js', import.meta.url).href && existsSync(BUNDLE)
-  return isBundled && extensions === null ? BUNDLE : url
-}
-
-/** Milliseconds that a fence may take: as long as the engine has to do with other things. */
-const FENCE_MAX_MS = 10_000
-
-/** A port that says no as soon as the engine is dead, also before this thread has been told. */
-class LivingPort extends RemotePort {
-  readonly words = makeWords()
-
-  override call<C extends EngineCall>(call: C, args: EngineCalls[C]['args'], reply: (reply: Reply<C>) => void): void {
-    if (this.isDead) this.fail({ code: 'ENGINE_DIED', message: 'the engine is gone' })
-    super.call(call, args, reply)
-    // A program that has touched what was freed must not find in a new array what it left there.
-    if (call === 'map' && Atomics.load(this.words, STRAYS) > 0) this.#fence()
-  }
-
-  get isDead(): boolean {
-    return Atomics.load(this.words, STATE) === ENGINE_DIED
-  }
-
-  /** Returns when the engine has begun the calls before. It only stores, so it is looked after. */
-  #fence(): void {
-    const word = new Int32Array(new SharedArrayBuffer(4))
-    super.call('fence', { word }, () => {})
-    for (let ms = 0; ms < FENCE_MAX_MS && Atomics.load(word, 0) === 0 && !this.isDead; ms++) Atomics.wait(word, 0, 0, 1)
-  }
-}
-
 export class EngineThread {
   readonly port: LivingPort
   readonly #kernel: Kernel
@@ -68,14 +33,20 @@ export class EngineThread {
   readonly #gone: Promise<void>
   #stopWatching: (() => void) | null = null
 
-  constructor(kernel: Kernel, settings: EngineSettings, onNews: (news: EngineNews) => void) {
+  /** `words` are those of life.ts. */
+  constructor(
+    kernel: Kernel,
+    words: Int32Array<SharedArrayBuffer>,
+    settings: EngineSettings,
+    onNews: (news: EngineNews) => void,
+  ) {
     const { port1, port2 } = new MessageChannel()
     this.#kernel = kernel
     this.#endsProcess = settings.endsProcess
     const channel = portChannel(port1)
-    this.port = new LivingPort(channel, onNews)
-    const start: EngineStart = { settings, port: port2, words: this.port.words }
-    this.#worker = new Worker(programUrl(), {
+    this.port = new LivingPort(channel, words, onNews)
+    const start: EngineStart = { settings, port: port2, words }
+    this.#worker = new Worker(ENGINE_PROGRAM.url, {
       name: 'hetmem engine',
       workerData: start,
       transferList: [port2],

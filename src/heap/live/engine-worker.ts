@@ -5,10 +5,11 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { assert } from '../../base/assert.ts'
 import { loadKernel } from '../../mmu/userfaultfd/ffi.ts'
 import { BatchSink } from '../../trace/batch-sink.ts'
+import { ClientHub } from '../engine/client-hub.ts'
 import type { EnginePort } from '../engine/protocol.ts'
-import { type EngineNews, serveCalls } from '../engine/remote-port.ts'
+import type { EngineNews } from '../engine/remote-port.ts'
 import { closeTraceFiles, openTraceFiles } from '../trace-files.ts'
-import { portChannel } from './channels.ts'
+import { groupChannel, portChannel } from './channels.ts'
 import type { EngineReady, EngineStart } from './engine-settings.ts'
 import { ENGINE_CLOSED, ENGINE_DIED, endProcess, STATE, STRAYS } from './life.ts'
 import { LiveEngine } from './live-engine.ts'
@@ -27,9 +28,7 @@ const live = new LiveEngine({
   kernel,
   settings,
   sinks: [...openTraceFiles(settings.trace), ...(settings.isTraced ? [batches] : [])],
-  takeCalls: () => {
-    for (let next = channel.receive(); next !== undefined; next = channel.receive()) take(next.message)
-  },
+  takeCalls: () => clients.takeCalls(),
   giveUp: (message) => die(message),
   onStrays: (count) => void Atomics.store(words, STRAYS, count),
 })
@@ -47,7 +46,7 @@ const calls: EnginePort = {
     })
   },
 }
-const take = serveCalls(calls, channel)
+const clients = new ClientHub(calls, settings.channel, channel, groupChannel)
 channel.keepAlive(true)
 
 // From here on programs have memory that only this thread can keep.
@@ -63,7 +62,7 @@ program.postMessage({ fd: live.events.fd, ranges, buffers, thread } satisfies En
 
 async function end(): Promise<void> {
   await live.close()
-  channel.close()
+  clients.close()
   process.exit(0)
 }
 

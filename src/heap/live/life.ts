@@ -5,12 +5,17 @@
 import { writeSync } from 'node:fs'
 import type { Kernel } from '../../mmu/userfaultfd/ffi.ts'
 
-// Words that the engine shares with the threads of the program. The engine stores, and never waits.
+// Words that the threads of the program share with the engine and with each other. The engine stores, and never waits.
 
 /** One of the states below. */
 export const STATE = 0
 /** Pages of nobody that programs have touched: they are still mapped. */
 export const STRAYS = 1
+/** The last number that an array got, and the last one that a heap got. */
+export const LAST_ARRAY = 2
+export const LAST_CLIENT = 3
+/** Pages of all arrays, where memory is bounded. */
+export const USED_PAGES = 4
 
 export const ENGINE_LIVES = 0
 export const ENGINE_CLOSED = 1
@@ -21,7 +26,7 @@ const LAST_WORDS_MAX = 2
 
 /** Makes the words of an engine that lives. */
 export function makeWords(): Int32Array<SharedArrayBuffer> {
-  return new Int32Array(new SharedArrayBuffer(8))
+  return new Int32Array(new SharedArrayBuffer(20))
 }
 
 /**

@@ -1,26 +1,31 @@
 // Opens live heaps. The program's side of one is a Heap as in every mode; its engine runs on a thread of its own.
 
+import { threadId } from 'node:worker_threads'
 import { PAGE_SIZE } from '../../base/addr.ts'
-import { formatSize } from '../../base/size.ts'
 import { detectLive, type LiveSupport, type NoLiveSupport } from '../../mmu/userfaultfd/features.ts'
 import { loadKernel } from '../../mmu/userfaultfd/ffi.ts'
-import { SEGMENT_MAX } from '../../mmu/userfaultfd/segment.ts'
 import { UFFD_SOURCES } from '../../mmu/userfaultfd/uffd.ts'
 import { SinkList } from '../../trace/sink.ts'
-import { Arena, ArenaSegment, type SegmentSource } from '../arena.ts'
+import { FIRST_CLIENT } from '../engine/client-hub.ts'
 import type { EngineNews } from '../engine/remote-port.ts'
+import { Extents } from '../extents.ts'
 import { openFile } from '../files-node.ts'
 import { Heap } from '../heap.ts'
-import { HeapError } from '../heap-error.ts'
+import type { HeapHandle } from '../heap-handle.ts'
 import type { HeapSettings, ModeOption } from '../heap-options.ts'
 import { registerPort } from '../open-heap.ts'
 import { withSites } from '../site-port.ts'
 import { traceHeader } from '../trace-files.ts'
 import { ENGINE_PROGRAM, EngineThread } from './engine-thread.ts'
+import { makeWords } from './life.ts'
+import { LiveSharing, makeArena } from './live-sharing.ts'
 import { LimitedRoom } from './room.ts'
 
 /** Segments are made of memories of WebAssembly, whose pages are of 64 KiB. */
 const GRANULE = 65536
+
+/** Heaps that this thread has opened. */
+let nheaps = 0
 
 /** Opens a live heap, or says why there is none here. Rejects with a HeapError FAILED if there can be no swap file. */
 export async function openLive(settings: HeapSettings): Promise<Heap | string> {
@@ -29,13 +34,18 @@ export async function openLive(settings: HeapSettings): Promise<Heap | string> {
   const support = await findSupport(mode)
   if (support.mode === 'unavailable') return support.reason
   const kernel = await loadKernel()
-  const room = new LimitedRoom(kernel, settings.memory)
+  const words = makeWords()
+  const room = LimitedRoom.make(kernel, settings.memory, words)
+  const nframes = (Math.ceil(size / GRANULE) * GRANULE) / PAGE_SIZE
+  const channel = `hetmem ${process.pid} ${threadId} ${++nheaps}`
   const sinks = new SinkList(trace.sinks)
   const engine = new EngineThread(
     kernel,
+    words,
     {
       support,
-      nframes: (Math.ceil(size / GRANULE) * GRANULE) / PAGE_SIZE,
+      channel,
+      nframes,
       memory: room.forEngine,
       devices: settings.devices,
       verbose: trace.verbose,
@@ -52,40 +62,35 @@ export async function openLive(settings: HeapSettings): Promise<Heap | string> {
     room.close()
     return `its engine does not start: ${ready.message}`
   }
-  const segments = ready.buffers.map((buffer, i) => new ArenaSegment(i * SEGMENT_MAX, buffer))
+  const { owners, npages: extentPages } = Extents.make(nframes, FIRST_CLIENT)
+  const handle: HeapHandle = {
+    kind: 'hetmem heap',
+    mode: support.mode,
+    channel,
+    buffers: ready.buffers,
+    owners,
+    extentPages,
+    words,
+    memory: settings.memory,
+    swapFd: room.forEngine.swapFd,
+  }
   const heap = new Heap({
     mode: support.mode,
-    arena: new Arena(new NoMoreSegments(size), () => {}, segments),
+    arena: makeArena(kernel, handle, FIRST_CLIENT),
     port: withSites(engine.port, trace),
     room,
     openFile,
     unfreed,
     onNotice,
+    sharing: new LiveSharing(handle, { isAttached: false }),
     whenGone: () => engine.whenGone().then(() => room.close()),
   })
   registerPort(heap, engine.port)
   return heap
 
-  function takeNews({ events = [] }: EngineNews): void {
+  function takeNews({ events = [], freed }: EngineNews): void {
     for (const event of events) sinks.write(event)
-  }
-}
-
-/** All segments are there from the beginning. */
-class NoMoreSegments implements SegmentSource {
-  readonly #size: number
-
-  constructor(size: number) {
-    this.#size = size
-  }
-
-  /** The engine sees to it, when it has given the pages away. */
-  clear(): void {}
-
-  make(npages: number, _align: number, what: string): ArenaSegment {
-    const needed = formatSize(npages * PAGE_SIZE)
-    const text = `${what}: no segment has room for ${needed}, of ${formatSize(this.#size)} in all`
-    throw new HeapError('OUT_OF_SPACE', `${text}; free arrays, or open the heap with a larger size`)
+    if (freed !== undefined) heap.freedByOthers(freed.id)
   }
 }
 

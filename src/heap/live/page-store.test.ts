@@ -57,7 +57,7 @@ describe.skipIf(typeof machine === 'string')('PageStore', () => {
   beforeAll(() => {
     frames = new HomeFrames(kernel, NPAGES)
     for (let pfn = 0; pfn < NPAGES; pfn++) frames.alloc(vpnToAddr(pfn))
-    swap = new SwapFile(kernel, directory)
+    swap = SwapFile.make(kernel, directory)
     store = new PageStore(kernel, frames.memory, swap.fd)
   })
 

@@ -1,25 +1,45 @@
 // Room for arrays, on the program's side of a live heap: where its memory is limited every page has a place from the moment its
 // array is allocated, in RAM or in the swap file. So a touch never finds that there is none left; `alloc` does, by name.
 
+import { tmpdir } from 'node:os'
 import { PAGE_SIZE } from '../../base/addr.ts'
 import { formatSize } from '../../base/size.ts'
 import type { Kernel } from '../../mmu/userfaultfd/ffi.ts'
 import { HeapError } from '../heap-error.ts'
 import type { MemorySettings } from '../memory-options.ts'
 import type { Room } from '../room.ts'
+import { USED_PAGES } from './life.ts'
 import type { EngineMemory } from './memory-limit.ts'
 import { SwapFile } from './swap-file.ts'
 
 export class LimitedRoom implements Room {
   readonly #settings: MemorySettings
+  readonly #words: Int32Array<SharedArrayBuffer>
   readonly #file: SwapFile | null
-  #used = 0
 
-  /** Throws a HeapError FAILED if there can be no swap file. */
-  constructor(kernel: Kernel, settings: MemorySettings) {
-    this.#settings = settings
+  /** Throws a HeapError FAILED if there can be no swap file. `words` are those of life.ts. */
+  static make(kernel: Kernel, settings: MemorySettings, words: Int32Array<SharedArrayBuffer>): LimitedRoom {
     const { swap } = settings
-    this.#file = swap === null ? null : new SwapFile(kernel, swap.directory ?? undefined)
+    const file = swap === null ? null : SwapFile.make(kernel, swap.directory ?? undefined)
+    return new LimitedRoom(settings, words, file)
+  }
+
+  /** The room of a heap that another thread has opened. */
+  static attach(
+    kernel: Kernel,
+    settings: MemorySettings,
+    words: Int32Array<SharedArrayBuffer>,
+    fd: number,
+  ): LimitedRoom {
+    const { swap } = settings
+    const file = swap === null ? null : new SwapFile(kernel, swap.directory ?? tmpdir(), fd)
+    return new LimitedRoom(settings, words, file)
+  }
+
+  private constructor(settings: MemorySettings, words: Int32Array<SharedArrayBuffer>, file: SwapFile | null) {
+    this.#settings = settings
+    this.#words = words
+    this.#file = file
   }
 
   /** What the engine has to know. */
@@ -30,14 +50,20 @@ export class LimitedRoom implements Room {
 
   take(addr: number, npages: number, what: string): void {
     const nbytes = npages * PAGE_SIZE
-    const left = this.#capacity - this.#used
-    if (nbytes > left) throw new HeapError('OUT_OF_SPACE', `${what}: ${formatSize(nbytes)}, ${this.#describe(left)}`)
-    this.#file?.reserve(addr, nbytes, what)
-    this.#used += nbytes
+    // Others take some at the same time.
+    const used = Atomics.add(this.#words, USED_PAGES, npages) * PAGE_SIZE
+    try {
+      const left = Math.max(0, this.#capacity - used)
+      if (nbytes > left) throw new HeapError('OUT_OF_SPACE', `${what}: ${formatSize(nbytes)}, ${this.#describe(left)}`)
+      this.#file?.reserve(addr, nbytes, what)
+    } catch (error) {
+      this.free(npages)
+      throw error
+    }
   }
 
   free(npages: number): void {
-    this.#used -= npages * PAGE_SIZE
+    Atomics.sub(this.#words, USED_PAGES, npages)
   }
 
   unmapped(addr: number, npages: number): void {

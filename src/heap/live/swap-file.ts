@@ -21,11 +21,16 @@ export class SwapFile {
   readonly #kernel: Kernel
   #isOpen = true
 
-  /** Throws a HeapError FAILED where no file can be made in `directory`, which is that for temporary files by default. */
-  constructor(kernel: Kernel, directory = tmpdir()) {
+  /** Makes one. Throws a HeapError FAILED where there can be none in `directory`, by default that for temporary files. */
+  static make(kernel: Kernel, directory = tmpdir()): SwapFile {
+    return new SwapFile(kernel, directory, openUnnamed(directory))
+  }
+
+  /** The file behind a descriptor, which another thread may have made. */
+  constructor(kernel: Kernel, directory: string, fd: number) {
     this.#kernel = kernel
     this.directory = directory
-    this.fd = openUnnamed(directory)
+    this.fd = fd
   }
 
   /** Reserves blocks. Throws a HeapError OUT_OF_SPACE; `what` says for what, in the message. Offsets and sizes are in bytes. */
