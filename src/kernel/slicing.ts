@@ -36,7 +36,7 @@ export function slicingOf(
     )
   }
   const { per, before, after } = slice
-  const slicing = { per, stride, low: -before * stride, high: (after + 1) * stride - 1 }
+  const slicing = { per, stride, low: 0 - before * stride, high: (after + 1) * stride - 1 }
   return DIMENSIONS.map((along) => (along === slice.along ? slicing : null)) as unknown as ArgumentSlicing
 }
 

@@ -54,7 +54,7 @@ export interface PagedReceipt {
   readonly rounds: number
   /** Pages that were missed, each time it happened. */
   readonly faults: number
-  /** Of these, pages that had been taken away in the same slice. */
+  /** Of these, pages that had been taken from the same transactions. */
   readonly refaults: number
   /** Transactions that were run again. */
   readonly replays: number
@@ -129,8 +129,6 @@ class PagedRun {
   private journalWords = 8
   /** Places of the journal: the transactions of the slice, times their invocations. */
   private slots = 0
-  /** Pages taken away since the slice began. */
-  private readonly evicted = new Set<number>()
 
   constructor(parts: {
     device: GPUDevice
@@ -169,7 +167,6 @@ class PagedRun {
 
   private async slice(base: number, count: number): Promise<void> {
     this.counts.slices++
-    this.evicted.clear()
     this.buffers.reserveQueue(count)
     this.openJournal(count)
     const splits = this.counts.splits
@@ -181,6 +178,8 @@ class PagedRun {
   private async finish(first: Batch): Promise<void> {
     let batch = first
     const pinned = new Set<number>()
+    // Pages that were taken away meanwhile.
+    const evicted = new Set<number>()
     for (;;) {
       const round = await this.round(batch)
       if (round.replay === 0) return
@@ -191,11 +190,12 @@ class PagedRun {
       for (const page of [...round.read, ...round.write]) pinned.add(page)
       const isTooMuch = pinned.size > this.provider.capacity || !this.makeRoom(round.full, round.replay)
       if (isTooMuch && round.replay === 1) throw this.tooMuch(pinned.size, round.full)
-      if ((isTooMuch || this.isThrashing(round)) && round.replay > 1) {
+      const isThrashing = this.isThrashing(round, evicted)
+      if ((isTooMuch || isThrashing) && round.replay > 1) {
         await this.split(half, round.replay)
         return
       }
-      await this.service(round, pinned)
+      await this.service(round, pinned, evicted)
       batch = { mode: MODE_REPLAY, base: 0, count: round.replay, half }
     }
   }
@@ -203,7 +203,7 @@ class PagedRun {
   /** Runs the transactions of the queue in two parts, one after the other. */
   private async split(half: 0 | 1, count: number): Promise<void> {
     this.counts.splits++
-    this.size.shrink()
+    this.size.shrink(count)
     const { queue, queueHalf } = this.buffers
     const entries = await this.buffers.read(queue, half * queueHalf, 2 * count)
     const journal = this.program.hasJournal
@@ -236,16 +236,16 @@ class PagedRun {
     this.device.queue.writeBuffer(this.buffers.scratch, 0, words)
   }
 
-  private async service({ read, write }: Round, pinned: ReadonlySet<number>): Promise<void> {
+  private async service({ read, write }: Round, pinned: ReadonlySet<number>, evicted: Set<number>): Promise<void> {
     if (read.length + write.length === 0) return
-    const { evicted } = await this.provider.service({ read, write, pinned })
-    for (const page of evicted) this.evicted.add(page)
+    const answer = await this.provider.service({ read, write, pinned })
+    for (const page of answer.evicted) evicted.add(page)
   }
 
   /** More than a quarter of what is missed was here a moment ago: too many transactions share too little memory. */
-  private isThrashing({ read, write }: Round): boolean {
+  private isThrashing({ read, write }: Round, evicted: ReadonlySet<number>): boolean {
     const pages = [...read, ...write]
-    const refaults = pages.filter((page) => this.evicted.has(page)).length
+    const refaults = pages.filter((page) => evicted.has(page)).length
     this.counts.refaults += refaults
     return 4 * refaults > pages.length
   }

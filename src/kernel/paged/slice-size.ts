@@ -1,10 +1,12 @@
 // How many transactions are run together. Too many share too little memory and take pages from each other; too few make many rounds.
-// The working set is not known beforehand, so the size follows what happens: half after a split, double after a slice without one.
+// The working set is not known beforehand, so the size follows what happens: it doubles until transactions had to be split for the
+// first time, and from then on it goes back to what worked, and grows slowly.
 
 const TRANSACTIONS_MAX = 2 ** 20
 
 export class SliceSize {
   private size: number
+  private hasSplit = false
 
   /** For so many words of device memory, and transactions of so many invocations. */
   constructor(words: number, invocations: number) {
@@ -17,11 +19,15 @@ export class SliceSize {
     return this.size
   }
 
+  /** A slice went through as a whole. */
   grow(): void {
-    this.size = Math.min(TRANSACTIONS_MAX, this.size * 2)
+    const larger = this.hasSplit ? Math.ceil(this.size * 1.25) : this.size * 2
+    this.size = Math.min(TRANSACTIONS_MAX, larger)
   }
 
-  shrink(): void {
-    this.size = Math.max(1, Math.floor(this.size / 2))
+  /** So many transactions were too many. */
+  shrink(count: number): void {
+    this.hasSplit = true
+    this.size = Math.max(1, Math.min(this.size, Math.floor(count / 2)))
   }
 }
