@@ -7,6 +7,9 @@ import { build, install, ROOT, SetupError } from './setup.mjs'
 import { TASKS } from './tasks.mjs'
 import { test } from './test.mjs'
 
+/** Commands that take names of files. */
+const WITH_FILES = ['conformance', 'start']
+
 const COMMANDS = ['test', 'build', ...Object.keys(TASKS)]
 
 /**
@@ -40,7 +43,7 @@ async function runTask(command, { programs, source, env }) {
     await build()
   }
   // Files named on the command line are relative to where the user stands; the tools belong to the root.
-  const cwd = command === 'conformance' ? (process.env.INIT_CWD ?? process.cwd()) : ROOT
+  const cwd = WITH_FILES.includes(command) ? (process.env.INIT_CWD ?? process.cwd()) : ROOT
   for (const program of programs) {
     const status = await runAttached(process.execPath, program, { cwd, env: { ...process.env, ...env } })
     if (status !== 0) return status

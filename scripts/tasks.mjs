@@ -18,7 +18,7 @@ const CRUISED = ['src', 'studio', 'conformance', 'bench', 'examples', 'test', 's
 
 /** @type {Record<string, (args: string[]) => Task>} */
 export const TASKS = {
-  start: (args) => compiled('src/cli/main', ['tour', ...args]),
+  start: (args) => compiled('src/graph500/main', args),
   tour: (args) => compiled('src/cli/main', ['tour', ...args]),
   types: (args) => ({
     programs: ['tsconfig.json', 'tsconfig.core.json', 'tsconfig.browser.json'].map((file) => [

@@ -53,7 +53,7 @@ describe('parseCommandLine()', () => {
     [['--keys', '0'], '--keys is "0", wanted a whole number from 1 to 64'],
     [['--device-memory', '8 MB'], '--device-memory is "8 MB", wanted bytes or a text like \'64 MiB\''],
     [['--memory', '0 B'], '--memory is "0 B", wanted more than 0 bytes'],
-    [['--mode', 'simulated'], '--mode is "simulated", wanted one of auto, live, explicit'],
+    [['--mode', 'simulated'], '--mode is "simulated", wanted one of auto, live, live-user, explicit'],
     [['--graph', 'g', '--format', 'dot'], '--format is "dot", wanted one of snap, matrix-market, csv'],
     [['--graph', 'g', '--scale', '18'], '--graph and --scale exclude each other'],
     [['--format', 'csv'], '--format is for --graph FILE'],

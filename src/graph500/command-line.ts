@@ -1,15 +1,12 @@
 // What can be asked of the main job on the command line.
 
 import { parseArgs } from 'node:util'
-import { parseSize, type SizeText } from '../base/size.ts'
+import { MODE_OPTIONS, type ModeOption, parseSize, type SizeText } from '../index.ts'
 import { GRAPH_FORMATS, type GraphFormat } from './files/formats.ts'
 import { SCALE_MAX, SCALE_MIN } from './kronecker.ts'
 
 /** Search keys of an official run; more are no use, as the benchmark draws no more. */
 const KEYS_MAX = 64
-
-const MODES = ['auto', 'live', 'explicit'] as const
-export type ModeWanted = (typeof MODES)[number]
 
 export interface MainJob {
   /** Only the first part: arrays larger than the device, and a touch. */
@@ -26,7 +23,7 @@ export interface MainJob {
   readonly deviceMemory: number | null
   /** Bytes of system memory that the heap may keep; null for no limit. */
   readonly memory: number | null
-  readonly mode: ModeWanted
+  readonly mode: ModeOption
   /** Folder for the report and the trace; null for none. */
   readonly out: string | null
 }
@@ -46,7 +43,7 @@ place.
   --keys N               searches, 1 to ${KEYS_MAX} (default 16)
   --device-memory SIZE   what the device may use, such as '16 MiB' (default: a quarter of the edges)
   --memory SIZE          system memory that arrays may use (default: no limit; live mode only)
-  --mode MODE            ${MODES.join(', ')} (default auto)
+  --mode MODE            ${MODE_OPTIONS.join(', ')} (default auto)
   --out FOLDER           for hetmem-report.html and hetmem-trace.json (default: where you are)
   --no-files             write neither
   --help                 this text
@@ -75,7 +72,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
         keys: whole('--keys', values.keys ?? '16', 1, KEYS_MAX),
         deviceMemory: size('--device-memory', values['device-memory']),
         memory: size('--memory', values.memory),
-        mode: oneOf('--mode', values.mode ?? 'auto', MODES),
+        mode: oneOf('--mode', values.mode ?? 'auto', MODE_OPTIONS),
         out: values['no-files'] === true ? null : (values.out ?? '.'),
       },
     }

@@ -24,7 +24,7 @@ export function measurePlain(csr: Csr, keys: readonly number[], searches: readon
 
 /** Edges per second on a device that has room for everything. */
 export async function measureResident(
-  onHeap: HeapGraph,
+  onHeap: Pick<HeapGraph, 'search'>,
   keys: readonly number[],
   searches: readonly TimedSearch[],
 ): Promise<number> {

@@ -37,7 +37,8 @@ export function buildCsr(edges: EdgeList): Csr {
 function countNeighbours({ nvertices, from, to }: EdgeList): Uint32Array {
   const offsets = new Uint32Array(nvertices + 1)
   for (let i = 0; i < from.length; i++) {
-    const [u, v] = [from[i], to[i]]
+    const u = from[i]
+    const v = to[i]
     if (u >= nvertices || v >= nvertices) {
       throw new RangeError(`edge ${i} joins ${u} and ${v}, wanted vertices below ${nvertices}`)
     }
@@ -54,7 +55,8 @@ function fillRows({ from, to }: EdgeList, offsets: Uint32Array): Uint32Array {
   const columns = new Uint32Array(offsets[offsets.length - 1])
   const cursors = offsets.slice(0, -1)
   for (let i = 0; i < from.length; i++) {
-    const [u, v] = [from[i], to[i]]
+    const u = from[i]
+    const v = to[i]
     if (u === v) continue
     columns[cursors[u]++] = v
     columns[cursors[v]++] = u

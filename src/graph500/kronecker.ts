@@ -61,7 +61,11 @@ export function generateEdges(
   const { state } = mrg
   for (let i = 0; i < from.length; i++) {
     // The numbers of this edge, newest first, in variables: this loop is where the time goes.
-    let [z0, z1, z2, z3, z4] = [state[0], state[1], state[2], state[3], state[4]]
+    let z0 = state[0]
+    let z1 = state[1]
+    let z2 = state[2]
+    let z3 = state[3]
+    let z4 = state[4]
     let row = 0
     let column = 0
     for (let bit = 1 << (scale - 1); bit !== 0; bit >>= 1) {

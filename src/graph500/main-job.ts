@@ -32,8 +32,8 @@ import { printSummary } from './summary.ts'
 /** Device memory of the first part, unless it is given. */
 const SAXPY_DEVICE_BYTES = 8 * MIB
 
-/** What the searches need to be worth looking at: a device with room for a part of the edges besides what is needed whole. */
-const WINDOW_BYTES_MIN = MIB
+/** Room for strips that a device has to have besides what is needed whole. */
+const WINDOW_BYTES_MIN = MIB / 4
 
 /**
  * Runs it. Rejects with what went wrong: a GraphFileError, a HeapError, a WrongSearchError, or another Error whose message is a
@@ -86,7 +86,7 @@ async function graphPart(job: MainJob, out: Terminal, live: LiveLines): Promise<
 
 async function searchPart(job: MainJob, graph: Graph, mode: HeapMode, out: Terminal, live: LiveLines): Promise<void> {
   const bytes = heapGraphBytes(graph.csr)
-  const needed = bytes.whole + WINDOW_BYTES_MIN
+  const needed = roundUp(bytes.whole + WINDOW_BYTES_MIN, MIB)
   const deviceBytes =
     job.deviceMemory ?? roundUp(Math.max(graph.csr.columns.byteLength / 4, 2 * bytes.whole, needed), MIB)
   if (deviceBytes < needed) {

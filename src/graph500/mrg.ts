@@ -55,7 +55,11 @@ export class Mrg {
   /** Goes ahead by the steps of `jump`. */
   skip({ high, low }: MrgJump): void {
     const { state } = this
-    const [z0, z1, z2, z3, z4] = [state[0], state[1], state[2], state[3], state[4]]
+    const z0 = state[0]
+    const z1 = state[1]
+    const z2 = state[2]
+    const z3 = state[3]
+    const z4 = state[4]
     for (let row = 0; row < ORDER; row++) {
       const i = row * ORDER
       state[row] = reduce(

@@ -100,8 +100,10 @@ function checkEdges(
   /** 1 where the edge to the parent was met. */
   const joined = new Uint8Array(nvertices)
   for (let i = 0; i < from.length; i++) {
-    const [u, v] = [from[i], to[i]]
-    const [isIn, isOtherIn] = [parents[u] !== NONE, parents[v] !== NONE]
+    const u = from[i]
+    const v = to[i]
+    const isIn = parents[u] !== NONE
+    const isOtherIn = parents[v] !== NONE
     if (isIn && isOtherIn) nedges++
     if (countOnly || broken !== null || u === v) continue
     if (isIn !== isOtherIn) {

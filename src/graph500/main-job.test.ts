@@ -1,0 +1,88 @@
+// The whole main job, small, in every mode: what it prints, what it leaves, and what it does not begin.
+
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { whyNoGpu } from '../../test/helpers/gpu.ts'
+import { describeModes } from '../../test/helpers/mode-fixture.ts'
+import { MIB } from '../base/size.ts'
+import { COLUMNS_MAX, Terminal } from '../cli/terminal.ts'
+import type { MainJob } from './command-line.ts'
+import { REPORT_NAME, TRACE_NAME } from './job-files.ts'
+import { runMainJob } from './main-job.ts'
+
+const missing = await whyNoGpu()
+
+await describeModes((mode) => {
+  let folder: string
+  beforeEach(async (test) => {
+    if (missing !== null) test.skip(missing)
+    folder = await mkdtemp(join(tmpdir(), 'hetmem-job-'))
+  })
+  afterEach(async () => {
+    if (folder !== undefined) await rm(folder, { recursive: true })
+  })
+
+  async function run(job: Partial<MainJob>): Promise<string[]> {
+    let text = ''
+    const stream = { write: (part: string) => (text += part) }
+    const defaults = { quick: false, graph: null, format: null, scale: 12, keys: 2, deviceMemory: MIB, memory: null }
+    await runMainJob({ ...defaults, mode: mode.name, out: null, ...job }, new Terminal(stream, false), stream)
+    return text.split('\n')
+  }
+
+  it('computes, searches, validates, compares, and leaves a report and a trace', async () => {
+    const lines = await run({ out: folder })
+    const text = lines.join('\n')
+    const isTrapped = mode.name !== 'explicit'
+    expect(text).toMatch(isTrapped ? /hetmem +live mode.*, on / : /hetmem +explicit mode, on /)
+    expect(text).toMatch(/y \+= 2 \* x +saxpy: direct, \d+ slices/)
+    expect(text).toMatch(
+      new RegExp(`y\\[511944\\] = 2: ${isTrapped ? 'page fault' : 'sync'}, [1-9]\\d* KiB from the GPU, [\\d.]+ ms`),
+    )
+    expect(text).toContain('all 524,289 elements of y are 2')
+    expect(text).toContain('Kronecker graph of scale 12: 4,096 vertices, 65,536 edges')
+    expect(text).toMatch(/columns .*[█▓▒░].* there/)
+    expect(text).toMatch(/search 2 of 2: [\d,]+ vertices on \d levels, .* valid/)
+    expect(text).toContain('validated: 2 searches')
+    expect(text).toMatch(/of the same kernels with everything on the device/)
+    expect(text).toMatch(/of plain JavaScript/)
+    for (const line of lines.filter((each) => !each.includes(folder)))
+      expect(line.length).toBeLessThanOrEqual(COLUMNS_MAX)
+    expect((await readdir(folder)).sort()).toEqual([REPORT_NAME, TRACE_NAME])
+    expect(await readFile(join(folder, REPORT_NAME), 'utf8')).toContain('columns')
+    const trace = await readFile(join(folder, TRACE_NAME), 'utf8')
+    expect(JSON.stringify(JSON.parse(trace))).toContain('bfs from below')
+  })
+
+  it('stops after the first part if asked to', async () => {
+    const text = (await run({ quick: true, out: folder })).join('\n')
+    expect(text).toContain('all 524,289 elements of y are 2')
+    expect(text).not.toContain('graph')
+    expect(await readdir(folder)).toEqual([])
+  })
+
+  it('searches a graph from a file', async () => {
+    const path = join(folder, 'ring.csv')
+    await writeFile(path, Array.from({ length: 100 }, (_, i) => `${i},${(i + 1) % 100}\n`).join(''))
+    const text = (await run({ graph: path, keys: 1 })).join('\n')
+    expect(text).toContain('ring.csv (csv): 100 vertices, 100 edges')
+    expect(text).toContain('search 1 of 1: 100 vertices on 50 levels')
+    expect(text).toContain('validated: 1 search,')
+  })
+
+  it('says what is wrong before it begins', async () => {
+    const path = join(folder, 'graph.txt')
+    await writeFile(path, '0 1\n1 x\n')
+    await expect(run({ graph: path })).rejects.toThrow(`${path}, line 2: "x" is no vertex`)
+    await writeFile(path, '3 3\n4 4\n')
+    await expect(run({ graph: path })).rejects.toThrow('graph.txt (snap) has no edge between two vertices')
+    await expect(run({ scale: 16, deviceMemory: MIB })).rejects.toThrow(
+      '--device-memory is 1 MiB, wanted at least 2 MiB: what is said of vertices has to be there as a whole, 776 KiB',
+    )
+    await expect(run({ out: join(folder, 'missing') })).rejects.toThrow('there is no such folder')
+    await rm(path)
+    expect(await readdir(folder)).toEqual([])
+  })
+})
