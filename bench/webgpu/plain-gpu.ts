@@ -2,6 +2,13 @@
 // data to the device and back that are best where everything is known beforehand.
 
 import { findAdapter } from '../../src/devices/webgpu/adapter.ts'
+import {
+  BUFFER_COPY_DST,
+  BUFFER_COPY_SRC,
+  BUFFER_MAP_READ,
+  BUFFER_STORAGE,
+  MAP_READ,
+} from '../../src/devices/webgpu/webgpu-flags.ts'
 
 export interface PlainKernel {
   readonly pipeline: GPUComputePipeline
@@ -28,7 +35,7 @@ export class PlainGpu {
   buffer(nbytes: number): GPUBuffer {
     return this.device.createBuffer({
       size: nbytes,
-      usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC,
+      usage: BUFFER_STORAGE | BUFFER_COPY_DST | BUFFER_COPY_SRC,
     })
   }
 
@@ -60,7 +67,7 @@ export class PlainGpu {
     const encoder = this.device.createCommandEncoder()
     encoder.copyBufferToBuffer(buffer, offset, staging, 0, target.length)
     this.device.queue.submit([encoder.finish()])
-    await staging.mapAsync(GPUMapMode.READ, 0, target.length)
+    await staging.mapAsync(MAP_READ, 0, target.length)
     target.set(new Uint8Array(staging.getMappedRange(0, target.length)))
     staging.unmap()
   }
@@ -70,7 +77,7 @@ export class PlainGpu {
     this.#readback?.destroy()
     this.#readback = this.device.createBuffer({
       size: nbytes,
-      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+      usage: BUFFER_MAP_READ | BUFFER_COPY_DST,
     })
     return this.#readback
   }
