@@ -5,17 +5,26 @@ import { DeviceLostError } from '../../devices/driver/index.ts'
 import { CompileError } from '../../kernel/compile-error.ts'
 import type { KernelLaunch, KernelProgram } from '../../kernel/program.ts'
 import type { EngineDevice } from './device.ts'
-import type { Engine } from './engine.ts'
 import { Refusal } from './failure.ts'
 import type { ByteRange, EngineCalls, RunLaunch, RunOutcome } from './protocol.ts'
 
+/** The engine, as launches need it. */
+export interface LaunchHost {
+  readonly devices: readonly EngineDevice[]
+  /** Makes the ranges ready and calls `begin`, or throws a Refusal. */
+  launch<T>(
+    uses: { readonly read: readonly ByteRange[]; readonly write: readonly ByteRange[] },
+    begin: () => Promise<T>,
+  ): Promise<T>
+}
+
 export class KernelRuns {
-  readonly #engine: Engine
+  readonly #engine: LaunchHost
   readonly #programs = new Map<number, KernelProgram>()
   /** Runs that have not ended. */
   readonly #open = new Map<number, AbortController>()
 
-  constructor(engine: Engine) {
+  constructor(engine: LaunchHost) {
     this.#engine = engine
   }
 
