@@ -44,6 +44,7 @@ export const TASKS = {
   examples: (args) => vitest('examples', args),
   browser: (args) => vitest('browser', args),
   'model:long': (args) => compiled('test/model/long-run', args),
+  stress: (args) => compiled('test/live/stress', [...args, '--seconds', '60', '--pages', '8192', '--swap']),
   conformance: (args) => compiled('conformance/run', withRecordings(args)),
   bench: (args) => compiled('bench/main', args),
 }

@@ -19,10 +19,10 @@ export async function openProgramHeap(options: HeapOptions = {}): Promise<Extend
   ENGINE_PROGRAM.extensions = new URL('../helpers/engine-extensions.js', import.meta.url)
   ENGINE_PROGRAM.tracking = (argument('tracking') ?? 'async') as WriteTracking
   ENGINE_PROGRAM.heapMiB = Number(argument('heap-mib') ?? ENGINE_PROGRAM.heapMiB)
-  const mode = (argument('mode') ?? 'live') as 'live' | 'live-user'
+  const wanted = argument('mode') as 'live' | 'live-user' | undefined
   const device = { kind: 'memory', memory: '4 MiB' } as const
-  const heap = await openHeap({ mode, size: '64 MiB', device, ...options })
-  if (heap.mode !== mode) throw new Error(`the heap is ${heap.mode}, wanted ${mode}`)
+  const heap = await openHeap({ mode: wanted ?? 'live', size: '64 MiB', device, ...options })
+  if (wanted !== undefined && heap.mode !== wanted) throw new Error(`the heap is ${heap.mode}, wanted ${wanted}`)
   return new ExtendedHeap(heap)
 }
 

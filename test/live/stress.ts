@@ -2,20 +2,23 @@
 // pushed out and taken away; launches write the same pages, and the main thread allocates and frees beside that. Every word
 // belongs to somebody who knows what must be in it.
 //
-//   --seconds 60   --threads 4   --mode live-user   --tracking sync
+//   --seconds 60   --threads 4   --mode live-user   --tracking sync   --pages 8192   --swap
+//
+// With --swap the heap may keep half of the array in memory, so that RAM, devices and swap are all in use all the time.
 
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import type { Disturbances } from '../helpers/engine-extensions.ts'
 import type { ExtendedHeap } from '../helpers/extended-heap.ts'
 import { argument, openProgramHeap, pause } from './program.ts'
 
-const NPAGES = 2048 // 8 MiB
 const PAGE_WORDS = 1024
 /** Word `i` belongs to thread `i % 8`, if there is such a thread; then there are those that launches and all threads add to. */
 const KINDS = 8
 const LAUNCHES = 6
 const SHARED = 7
 const OWN_WORDS = PAGE_WORDS / KINDS
+/** The least that a heap with swap may have. */
+const MEMORY_MIN = 16 * 2 ** 20 // bytes
 /** What there is to be done besides, however slow the machine is: by each thread, and by the main thread. */
 const LOADS_MIN = 640
 const ARRAYS_MIN = 10
@@ -33,15 +36,19 @@ else parentPort?.postMessage(run(workerData))
 async function main(): Promise<void> {
   const seconds = Number(argument('seconds') ?? 5)
   const nthreads = Number(argument('threads') ?? 4)
+  const npages = Number(argument('pages') ?? 2048)
+  const nbytes = 4096 * npages
+  const isSwapping = process.argv.includes('--swap')
   const device = { kind: 'memory', memory: '2 MiB' } as const
   const fixture = await openProgramHeap({
-    size: '16 MiB',
+    size: 2 * nbytes,
+    ...(isSwapping && { memory: Math.max(MEMORY_MIN, nbytes / 2), swap: 2 * nbytes }),
     device: [
       { ...device, name: 'a', latency: 200 },
       { ...device, name: 'b' },
     ],
   })
-  const x = fixture.heap.alloc(Int32Array, NPAGES * PAGE_WORDS, { name: 'x' })
+  const x = fixture.heap.alloc(Int32Array, npages * PAGE_WORDS, { name: 'x' })
   const until = Date.now() + 1000 * seconds
   await fixture.extension('disturb', { array: fixture.rangeOf(x), word: LAUNCHES, step: KINDS })
   const threads = Array.from({ length: nthreads }, (_, id) => {
@@ -59,7 +66,7 @@ async function main(): Promise<void> {
     else if (i % KINDS === LAUNCHES) launched += x[i]
     else sum += x[i]
   }
-  const { counters, mode } = await fixture.heap.stats()
+  const { counters, mode, memory: limits } = await fixture.heap.stats()
   const memory = await fixture.extension('memory')
   await fixture.heap.close()
   const lost = {
@@ -69,7 +76,7 @@ async function main(): Promise<void> {
   }
   const faults = counters.cpuFaults
   const { loads, wrong } = { loads: total('loads'), wrong: total('wrong') }
-  console.log(JSON.stringify({ mode, loads, wrong, lost, narrays, faults, memory, disturbances }))
+  console.log(JSON.stringify({ mode, loads, wrong, lost, narrays, faults, memory, limits, disturbances }))
 }
 
 /** Allocates and frees, and finds zeroes and what was stored. Returns how many arrays there were. */
@@ -89,11 +96,12 @@ async function comeAndGo({ heap }: ExtendedHeap, until: number): Promise<number>
 }
 
 function run({ x, id, until }: { x: Int32Array; id: number; until: number }): ThreadResult {
-  const expected = new Int32Array(NPAGES * OWN_WORDS)
+  const npages = x.length / PAGE_WORDS
+  const expected = new Int32Array(npages * OWN_WORDS)
   const result = { stores: 0, loads: 0, wrong: 0, added: 0 }
   while (Date.now() < until || result.loads < LOADS_MIN) {
     for (let i = 0; i < 64; i++) {
-      const page = Math.floor(Math.random() * NPAGES)
+      const page = Math.floor(Math.random() * npages)
       const own = Math.floor(Math.random() * OWN_WORDS)
       const word = page * PAGE_WORDS + own * KINDS + id
       const mine = page * OWN_WORDS + own

@@ -94,6 +94,21 @@ describe.each(MODES)('$name', (mode) => {
     },
   )
 
+  test('nor while memory, devices and swap are all full', { timeout: 60_000 }, async (test) => {
+    setUp(test)
+    const result = resultOf<{
+      wrong: number
+      lost: unknown
+      limits: { limit: number; swap: { pagesOut: number; pagesIn: number } }
+      memory: { backed: number }
+    }>(await run(mode, 'stress', ['--seconds', '2', '--pages', '8192', '--swap'], 50_000))
+    expect([result.wrong, result.lost]).toEqual([0, { stores: 0, additions: 0, launches: 0 }])
+    const { limit, swap } = result.limits
+    expect([limit, swap.pagesOut > 1000, swap.pagesIn > 500]).toEqual([16 * 2 ** 20, true, true])
+    // What touches may have beyond the limit until it is given back, and holes that come together first.
+    expect(4096 * result.memory.backed).toBeLessThan(limit + 16 * 2 ** 20)
+  })
+
   describe('a program ends', () => {
     test('by itself, while a heap is open', async (test) => {
       setUp(test)
