@@ -63,14 +63,15 @@ function countWrong(x: Int32Array, round: number, watch: () => void, from = 0, t
 }
 
 await runCase({
-  /** Writes 512 MiB with 64 MiB of memory, and finds everything again; frees it. */
+  /** Writes `--mib` MiB, up to 512, with a quarter of that as memory, and finds everything again; frees it. */
   async larger() {
-    const heap = await open()
+    const mib = Number(argument('mib') ?? 512)
+    const heap = await open({ memory: (mib * MIB) / 4 })
     let peak = 0
     const watch = (): void => {
       peak = Math.max(peak, backedBytes())
     }
-    const x = heap.alloc(Int32Array, (512 * MIB) / 4, { name: 'x' })
+    const x = heap.alloc(Int32Array, (mib * MIB) / 4, { name: 'x' })
     const reserved = fstatSync(swapFile()).blocks * 512
     write(x, 1, watch)
     let wrong = countWrong(x, 1, watch)
@@ -86,10 +87,11 @@ await runCase({
     return { wrong, reserved, peak, left, first, second, open: descriptors(/#\d+ \(deleted\)|memfd:hetmem/).length }
   },
 
-  /** Four threads with words of their own in every page, at random. */
+  /** Four threads with words of their own in every page of `--mib` MiB, at random, with an eighth of that as memory. */
   async threads() {
-    const heap = await open({ memory: '32 MiB', swap: '224 MiB' })
-    const x = heap.alloc(Int32Array, (192 * MIB) / 4, { name: 'x' })
+    const mib = Number(argument('mib') ?? 512)
+    const heap = await open({ memory: (mib * MIB) / 8, swap: mib * MIB })
+    const x = heap.alloc(Int32Array, (mib * MIB) / 4, { name: 'x' })
     const seconds = Number(argument('seconds') ?? 5)
     const threads = await Promise.all(
       [0, 1, 2, 3].map((thread) =>
