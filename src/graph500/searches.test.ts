@@ -34,14 +34,14 @@ function listen() {
   }
 }
 
-test('runSearches() times and counts each search, after one that does not count', async () => {
+test('runSearches() times and counts each search', async () => {
   const { roots, onHeap } = searcher()
   const progress = listen()
   expect(await runSearches(graph, onHeap, [2, 0], progress)).toEqual([
     { seconds: 0.5, nedges: 3 },
     { seconds: 0.5, nedges: 3 },
   ])
-  expect(roots).toEqual([2, 2, 0])
+  expect(roots).toEqual([2, 0])
   expect(progress.heard).toEqual(['level of 0', 'end of 0', 'level of 1', 'end of 1'])
 })
 
@@ -52,5 +52,5 @@ test('runSearches() ends at a search that breaks a rule', async () => {
   const searches = runSearches(graph, onHeap, [2, 0, 1], listen())
   await expect(searches).rejects.toThrow(WrongSearchError)
   await expect(searches).rejects.toThrow(/^the search from vertex 0 breaks rule 2 .*vertex 3/)
-  expect(roots).toEqual([2, 2, 0])
+  expect(roots).toEqual([2, 0])
 })

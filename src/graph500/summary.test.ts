@@ -3,7 +3,7 @@ import { MIB } from '../base/size.ts'
 import { COLUMNS_MAX, Terminal } from '../cli/terminal.ts'
 import { type Counters, makeCounters } from '../trace/counters.ts'
 import { summarizeSearches } from './statistics.ts'
-import { type JobSummary, printSummary } from './summary.ts'
+import { countersSince, type JobSummary, printSummary } from './summary.ts'
 
 function print(job: Partial<JobSummary> = {}, counters: Partial<Counters> = {}, color = false): string[] {
   let text = ''
@@ -73,5 +73,16 @@ describe('printSummary()', () => {
     // biome-ignore lint/suspicious/noControlCharactersInRegex: this is what colour is made of
     const bare = print({}, {}, true).map((line) => line.replace(/\x1b\[[\d;]+m/g, ''))
     for (const line of bare) expect(line.length).toBeLessThanOrEqual(COLUMNS_MAX)
+  })
+})
+
+test('countersSince() takes the difference of every counter', () => {
+  const before = { ...makeCounters(), launches: 3, bytesHostToDevice: { ...BYTES, fault: 10, user: 1 } }
+  const after = { ...makeCounters(), launches: 5, cpuFaults: 7, bytesHostToDevice: { ...BYTES, fault: 40, user: 1 } }
+  expect(countersSince(before, after)).toEqual({
+    ...makeCounters(),
+    launches: 2,
+    cpuFaults: 7,
+    bytesHostToDevice: { ...BYTES, fault: 30 },
   })
 })

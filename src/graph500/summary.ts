@@ -48,6 +48,18 @@ export function printSummary(out: Terminal, job: JobSummary): void {
   fact(out, 'pages', pages(counters))
 }
 
+/** What was counted between two moments. */
+export function countersSince(before: Counters, after: Counters): Counters {
+  const difference = (from: object, to: object): object =>
+    Object.fromEntries(
+      Object.entries(to).map(([name, value]) => {
+        const earlier = from[name as keyof typeof from]
+        return [name, typeof value === 'number' ? value - earlier : difference(earlier, value)]
+      }),
+    )
+  return difference(before, after) as Counters
+}
+
 /** Where the time went: a bar of parts, and what they are. */
 function timeSplit(out: Terminal, counters: Counters, totalSeconds: number): string[] {
   const known = [
