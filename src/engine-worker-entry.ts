@@ -4,6 +4,7 @@
 //   new Worker(new URL('./engine.ts', import.meta.url), { type: 'module' })           in the page, as its bundler wants it
 
 import { findOwnAdapter } from './devices/webgpu/own-adapter.ts'
+import { makeDevice } from './heap/engine/make-device.ts'
 import type { EngineStart } from './heap/explicit/engine-thread.ts'
 import { serveEngine } from './heap/explicit/serve-engine.ts'
 
@@ -15,4 +16,8 @@ declare const self: {
   ): void
 }
 
-self.addEventListener('message', ({ data }) => void serveEngine(data as EngineStart, findOwnAdapter), { once: true })
+self.addEventListener(
+  'message',
+  ({ data }) => void serveEngine(data as EngineStart, (site, settings) => makeDevice(site, settings, findOwnAdapter)),
+  { once: true },
+)

@@ -4,8 +4,12 @@
 
 import { parentPort } from 'node:worker_threads'
 import { findAdapter } from './devices/webgpu/adapter.ts'
+import { makeDevice } from './heap/engine/make-device.ts'
 import type { EngineStart } from './heap/explicit/engine-thread.ts'
 import { serveEngine } from './heap/explicit/serve-engine.ts'
 
 if (parentPort === null) throw new Error('hetmem/engine-worker is the program of a worker')
-parentPort.once('message', (start: EngineStart) => void serveEngine(start, findAdapter))
+parentPort.once(
+  'message',
+  (start: EngineStart) => void serveEngine(start, (site, settings) => makeDevice(site, settings, findAdapter)),
+)

@@ -10,7 +10,10 @@ import type { Platform } from './platform.ts'
 import { openTraceFiles, traceHeader } from './trace-files.ts'
 
 const NODE: Platform = {
-  findAdapter,
+  async makeDevice(site, settings) {
+    const { makeDevice } = await import('./engine/make-device.ts')
+    return await makeDevice(site, settings, findAdapter)
+  },
   traceVariable: () => process.env['HETMEM_TRACE'],
   openTraceFiles: ({ files, allocations }, mode) => openTraceFiles({ files, allocations, header: traceHeader(mode) }),
   openFile,

@@ -8,7 +8,10 @@ import { openHeapOn } from './open-heap.ts'
 import type { Platform } from './platform.ts'
 
 const WEB: Platform = {
-  findAdapter: findOwnAdapter,
+  async makeDevice(site, settings) {
+    const { makeDevice } = await import('./engine/make-device.ts')
+    return await makeDevice(site, settings, findOwnAdapter)
+  },
   traceVariable: () => undefined,
   openTraceFiles({ files }) {
     if (files.length === 0) return []

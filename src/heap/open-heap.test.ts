@@ -4,12 +4,13 @@ import { existsSync } from 'node:fs'
 import { describe, expect, it, vi } from 'vitest'
 import { findTestModes } from '../../test/helpers/mode-fixture.ts'
 import { findOwnAdapter } from '../devices/webgpu/own-adapter.ts'
+import { makeDevice } from './engine/make-device.ts'
 import { openHeap } from './on-node.ts'
 import { openHeapOn } from './open-heap.ts'
 import type { Platform } from './platform.ts'
 
 const NOT_LIVE: Platform = {
-  findAdapter: findOwnAdapter,
+  makeDevice: (site, settings) => makeDevice(site, settings, findOwnAdapter),
   traceVariable: () => undefined,
   openFile: null,
   openTraceFiles: () => [],

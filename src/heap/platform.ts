@@ -2,8 +2,8 @@
 // for pages and their workers. The entry point of the package takes one of them, so a bundle for a page is without whatever is
 // Node's (native modules, threads, files), and no bundler has to be told.
 
-import type { AdapterFinder } from '../devices/webgpu/own-adapter.ts'
 import type { Sink } from '../trace/sink.ts'
+import type { DeviceMaker } from './engine/make-device.ts'
 import type { FileOpener } from './files.ts'
 import type { Heap } from './heap.ts'
 import type { HeapHandle } from './heap-handle.ts'
@@ -11,8 +11,8 @@ import type { AttachSettings, HeapMode, HeapSettings } from './heap-options.ts'
 import type { TraceSettings } from './trace-options.ts'
 
 export interface Platform {
-  /** Looks for WebGPU. */
-  readonly findAdapter: AdapterFinder
+  /** Makes devices. They are loaded only then: without them a page loads a third less. */
+  readonly makeDevice: DeviceMaker
   /** What the environment says about traces: HETMEM_TRACE. */
   traceVariable(): string | undefined
   /** Sinks that write the files of a trace, on this thread. Throws a HeapError if there is no file to be had. */

@@ -7,6 +7,9 @@ import type { DeviceSite } from './engine.ts'
 import { MemoryEngineDevice } from './memory-device.ts'
 import { WebGpuEngineDevice } from './webgpu-device.ts'
 
+/** Makes a device, or rejects if it cannot be had. */
+export type DeviceMaker = (site: DeviceSite, settings: DeviceSettings) => Promise<EngineDevice>
+
 /** Rejects if the device cannot be had here. `findAdapter` is what the runtime has. */
 export async function makeDevice(
   site: DeviceSite,

@@ -1,6 +1,5 @@
 // The engine of an explicit heap: what it is made of, wherever it runs.
 
-import type { AdapterFinder } from '../../devices/webgpu/own-adapter.ts'
 import type { Sink } from '../../trace/sink.ts'
 import { addressPages } from '../arena.ts'
 import type { DeviceSettings } from '../device-options.ts'
@@ -8,7 +7,7 @@ import { ArrayTable } from '../engine/array-table.ts'
 import { deviceFrames } from '../engine/device.ts'
 import { Engine } from '../engine/engine.ts'
 import { ExplicitBackend } from '../engine/explicit-backend.ts'
-import { makeDevice } from '../engine/make-device.ts'
+import type { DeviceMaker } from '../engine/make-device.ts'
 
 /** Plain data. */
 export interface ExplicitEngineSettings {
@@ -26,7 +25,7 @@ export interface ExplicitEngineSettings {
 export async function makeExplicitEngine(
   settings: ExplicitEngineSettings,
   sinks: readonly Sink[],
-  findAdapter: AdapterFinder,
+  makeDevice: DeviceMaker,
 ): Promise<Engine> {
   const { size, segmentMax, devices, check, verbose } = settings
   const arrays = new ArrayTable()
@@ -38,6 +37,6 @@ export async function makeExplicitEngine(
     verbose,
     sinks,
   })
-  for (const device of devices) await engine.addDevice((site) => makeDevice(site, device, findAdapter))
+  for (const device of devices) await engine.addDevice((site) => makeDevice(site, device))
   return engine
 }

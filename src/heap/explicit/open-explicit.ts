@@ -26,7 +26,7 @@ export async function openExplicit(platform: Platform, settings: HeapSettings): 
   const { trace, engineWorker } = settings
   const sinks = [...platform.openTraceFiles(trace, 'explicit'), ...trace.sinks]
   if (engineWorker !== null) return await openInWorker(platform, engineWorker, settings, new SinkList(sinks))
-  const engine = await makeExplicitEngine({ ...settings, verbose: trace.verbose }, sinks, platform.findAdapter)
+  const engine = await makeExplicitEngine({ ...settings, verbose: trace.verbose }, sinks, platform.makeDevice)
   return { heap: makeHeap(platform, settings, engine, { lend: lenderOf(engine) }), port: engine, engine }
 }
 
