@@ -3,8 +3,9 @@
 import { findOwnAdapter } from '../devices/webgpu/own-adapter.ts'
 import type { Heap } from './heap.ts'
 import { HeapError } from './heap-error.ts'
-import type { HeapOptions } from './heap-options.ts'
-import { openHeapOn } from './open-heap.ts'
+import type { HeapHandle } from './heap-handle.ts'
+import type { AttachOptions, HeapOptions } from './heap-options.ts'
+import { attachHeapOn, openHeapOn } from './open-heap.ts'
 import type { Platform } from './platform.ts'
 
 const WEB: Platform = {
@@ -27,4 +28,9 @@ const WEB: Platform = {
 /** Opens a heap, as the function of the same name does under Node (on-node.ts). */
 export function openHeap(options: HeapOptions = {}): Promise<Heap> {
   return openHeapOn(WEB, options)
+}
+
+/** Is refused here, where no heap can be joined; it has the name that it has under Node. */
+export function attachHeap(handle: HeapHandle, options: AttachOptions = {}): Promise<Heap> {
+  return attachHeapOn(WEB, handle, options)
 }
