@@ -1,26 +1,32 @@
 // Lines that change while somebody watches: they are drawn over each other, as often as is pleasant to look at. Where nobody watches,
 // as in a pipe or a log, nothing is drawn; what has to be in a log is printed as ordinary lines.
 
-import type { OutputStream } from '../cli/terminal.ts'
+import { COLUMNS_MAX, type OutputStream } from '../cli/terminal.ts'
+
+/** A terminal knows how wide it is. */
+export interface LiveStream extends OutputStream {
+  readonly columns?: number
+}
 
 /** Milliseconds between two pictures. */
 const INTERVAL_MS = 80
 
 export class LiveLines {
-  readonly #stream: OutputStream
+  readonly #stream: LiveStream
   readonly #now: () => number
   /** Lines on the screen that are going to be drawn over. */
   #nlines = 0
   #drawnAt = Number.NEGATIVE_INFINITY
 
-  constructor(stream: OutputStream, now: () => number = () => performance.now()) {
+  constructor(stream: LiveStream, now: () => number = () => performance.now()) {
     this.#stream = stream
     this.#now = now
   }
 
-  /** Whether anybody watches. */
+  /** Whether anybody watches, and lines are not cut in two, which nobody could draw over. */
   get isLive(): boolean {
-    return this.#stream.isTTY === true
+    const { isTTY, columns = COLUMNS_MAX } = this.#stream
+    return isTTY === true && columns >= COLUMNS_MAX
   }
 
   /** Draws the lines that `make` returns, unless it is too early for another picture. */

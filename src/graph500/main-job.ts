@@ -9,7 +9,7 @@
 
 import { join } from 'node:path'
 import { formatSize, MIB } from '../base/size.ts'
-import type { OutputStream, Terminal } from '../cli/terminal.ts'
+import type { Terminal } from '../cli/terminal.ts'
 import { traceHeader } from '../heap/trace-files.ts'
 import type { HeapMode } from '../index.ts'
 import { ReportBuilder } from '../report/index.ts'
@@ -20,7 +20,7 @@ import { HeapGraph, heapGraphBytes } from './heap-graph.ts'
 import { checkFolder, TRACE_NAME, writeReport } from './job-files.ts'
 import { describeHeap, openJobHeap } from './job-heap.ts'
 import { count, fact, factText, heading } from './layout.ts'
-import { LiveLines } from './live-lines.ts'
+import { LiveLines, type LiveStream } from './live-lines.ts'
 import { type Graph, makeGraph } from './make-graph.ts'
 import { runSaxpyPart } from './saxpy-part.ts'
 import { drawSearchKeys } from './search-keys.ts'
@@ -39,7 +39,7 @@ const WINDOW_BYTES_MIN = MIB / 4
  * Runs it. Rejects with what went wrong: a GraphFileError, a HeapError, a WrongSearchError, or another Error whose message is a
  * sentence for people.
  */
-export async function runMainJob(job: MainJob, out: Terminal, stream: OutputStream): Promise<void> {
+export async function runMainJob(job: MainJob, out: Terminal, stream: LiveStream): Promise<void> {
   if (job.out !== null) await checkFolder(job.out)
   const mode = await saxpyPart(job, out)
   if (job.quick) return
@@ -112,12 +112,15 @@ async function searchPart(job: MainJob, graph: Graph, mode: HeapMode, out: Termi
     view.end()
     await heap.close()
   }
+  live.draw(() => ['  comparing'])
   const residentTeps = await residentPart(job, graph, bytes.all, keys, searches)
+  const plainTeps = measurePlain(graph.csr, keys, searches)
+  live.clear()
   printSummary(out, {
     statistics: summarizeSearches(searches),
     nsearches: searches.length,
     residentTeps,
-    plainTeps: measurePlain(graph.csr, keys, searches),
+    plainTeps,
     counters,
     arrayBytes: bytes.all,
     deviceBytes,

@@ -50,10 +50,10 @@ describe('ResidencyStrip', () => {
 })
 
 describe('LiveLines', () => {
-  function watch(isTTY: boolean) {
+  function watch(isTTY: boolean, columns = COLUMNS_MAX) {
     let text = ''
     let now = 0
-    const lines = new LiveLines({ write: (part) => (text += part), isTTY }, () => now)
+    const lines = new LiveLines({ write: (part) => (text += part), isTTY, columns }, () => now)
     return { lines, text: () => text, wait: (ms: number) => (now += ms) }
   }
 
@@ -68,8 +68,11 @@ describe('LiveLines', () => {
     expect(text()).toBe('a\nb\n\x1b[2F\x1b[Jc\n\x1b[1F\x1b[J')
   })
 
-  test('draws nothing where nobody watches', () => {
-    const { lines, text } = watch(false)
+  test.each([
+    [false, COLUMNS_MAX],
+    [true, COLUMNS_MAX - 1],
+  ])('draws nothing where nobody watches, or lines would not fit: %s, %i columns', (isTTY, columns) => {
+    const { lines, text } = watch(isTTY, columns)
     lines.draw(() => ['a'])
     lines.clear()
     expect([lines.isLive, text()]).toEqual([false, ''])

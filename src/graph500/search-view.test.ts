@@ -21,6 +21,7 @@ test('SearchView draws where arrays are again and again at a terminal', () => {
   view.level(2, { depth: 1, direction: 'fromBelow', nfound: 1_000_000 })
   view.search(2, { seconds: 1, nedges: 1 })
   view.end()
+  view.write({ kind: 'free', time: 9, allocation: 'columns', start: PAGE_SIZE, end: 3 * PAGE_SIZE })
   const pictures = text().split('\x1b[5F\x1b[J')
   expect(pictures.length).toBe(4)
   expect(pictures[0]).toMatch(/^\n {2}search 1 of 16, 1 vertices\n\n {2}columns +8 KiB +·+ +0 B there\n\n$/)

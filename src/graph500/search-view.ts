@@ -31,6 +31,7 @@ export class SearchView implements SearchProgress, Sink {
   #search = 0
   #level: LevelReport | null = null
   #nreached = 1
+  #hasEnded = false
 
   constructor(out: Terminal, live: LiveLines, nsearches: number) {
     this.#out = out
@@ -41,7 +42,8 @@ export class SearchView implements SearchProgress, Sink {
   /** Events come from the heap that is searched. */
   write(event: TraceEvent): void {
     this.#strip.write(event)
-    this.#live.draw(() => this.#picture())
+    // The engine may have a thread of its own: its last events come when nobody looks any more.
+    if (!this.#hasEnded) this.#live.draw(() => this.#picture())
   }
 
   level(search: number, level: LevelReport): void {
@@ -64,6 +66,7 @@ export class SearchView implements SearchProgress, Sink {
 
   /** Takes the picture away. */
   end(): void {
+    this.#hasEnded = true
     this.#live.clear()
   }
 
