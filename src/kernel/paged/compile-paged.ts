@@ -25,7 +25,7 @@ import type { PagedArgument, PagedProgram, PagedUniform } from './paged-program.
 import { PAGED_BINDINGS } from './paged-program.ts'
 import { checkPaging } from './paging-rules.ts'
 import { pointerHelpers } from './pointer-helpers.ts'
-import { Rewriter } from './rewriter.ts'
+import { padLines, Rewriter } from './rewriter.ts'
 import { ENTRY_VALUES, entryWgsl, runtimeWgsl } from './runtime.wgsl.ts'
 import { strideWords } from './typed-access.ts'
 
@@ -89,13 +89,15 @@ export function compilePaged({ name, analysis, entry, constants = {} }: PagedSou
   })
   const user = emitModule(analysis.module, (node) => {
     if (!('kind' in node)) return null
-    if (node.kind === 'fn') return functions.get(analysis.globals.get(node.name.text) as never) ?? generated``
+    if (node.kind === 'fn') {
+      const text = functions.get(analysis.globals.get(node.name.text) as never) ?? generated``
+      return padLines(text, analysis.module.source.slice(node))
+    }
     return replaceDeclaration(node, analysis)
   })
   const whole = join(
     [
-      directives(analysis.module),
-      user,
+      generated`${directives(analysis.module)}${user}`,
       preludeText(analysis, uniforms),
       generated`${runtime}\n${rewriter.wgsl}\n${main}\n`,
     ],
@@ -175,10 +177,7 @@ function preludeText({ prelude }: Analysis, uniforms: readonly PagedUniform[]): 
 }
 
 function directives({ source, directives: nodes }: Module): Fragment {
-  return join(
-    nodes.map((node) => verbatim(source, node)),
-    '\n',
-  )
+  return verbatim(source, { start: 0, end: nodes.at(-1)?.end ?? 0 })
 }
 
 /** Aliases of pointers into the heap go: pointers are addresses now, and where they are named they are replaced. */

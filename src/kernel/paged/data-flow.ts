@@ -22,9 +22,12 @@ export class DataFlow {
   private readonly access: HeapAccess
   // Variables, parameters and functions (their results) that depend on memory.
   private readonly loaded = new Set<Declaration>()
+  private readonly followsConditions: boolean
 
-  constructor(access: HeapAccess) {
+  /** `conditions`: what is assigned under a condition depends on it too. */
+  constructor(access: HeapAccess, { conditions }: { conditions: boolean }) {
     this.access = access
+    this.followsConditions = conditions
     for (let size = -1; size !== this.loaded.size; ) {
       size = this.loaded.size
       for (const fn of access.functions) this.spread(fn.node.body, false, fn)
@@ -199,7 +202,8 @@ export class DataFlow {
         this.loaded.add(fn)
       if (node.kind === 'call') this.spreadCall(node, isUnder)
     }
-    const inner = isUnder || conditionsOf(node).some((condition) => this.dependsOnMemory(condition, true))
+    const isBelow = conditionsOf(node).some((condition) => this.dependsOnMemory(condition, true))
+    const inner = isUnder || (this.followsConditions && isBelow)
     for (const child of childrenOf(node)) this.spread(child, inner, fn)
   }
 

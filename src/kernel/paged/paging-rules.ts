@@ -80,7 +80,7 @@ function checkWorkgroup(access: HeapAccess, entry: EntryPoint, plan: PagedPlan, 
       barrier.node,
     )
   }
-  const flow = new DataFlow(access)
+  const flow = new DataFlow(access, { conditions: true })
   const unsteady = flow.unsteadyBarrier(barrierFunctions(access))
   if (unsteady !== null)
     fail(`a barrier depends on ${unsteady.on}, which is not known before all pages are there`, unsteady.node)
@@ -141,6 +141,6 @@ function callStatements(fn: FunctionInfo): Node[] {
 
 /** Loops that wait for another invocation never end where that one has to be replayed first. */
 function checkWaiting(access: HeapAccess, plan: PagedPlan, fail: Fail): void {
-  const waiting = new DataFlow(access).waitingLoop(plan.execution.events)
+  const waiting = new DataFlow(access, { conditions: false }).waitingLoop(plan.execution.events)
   if (waiting !== null) fail('this loop waits for another invocation, which may have to be replayed first', waiting)
 }

@@ -90,14 +90,22 @@ export class Rewriter {
       return fragmentFor(this.source, param)`${param.name.text}: ${this.emit(param.type)}`
     })
     const result = fn.node.returnType === null ? '' : f` -> ${this.emit(fn.node.returnType)}`
-    return f`fn ${name}(${join(params, ', ')})${result} ${this.emit(fn.node.body)}`
+    const header = f`fn ${name}(${join(params, ', ')})${result} `
+    const { start, body } = fn.node
+    return f`${padLines(header, this.source.slice({ start, end: body.start }))}${this.emit(body)}`
   }
 
   private emit(node: Node): Fragment {
     return emit(this.source, node, this.replace)
   }
 
+  /** What replaces a node has as many lines as it, so that the user's lines keep their numbers. */
   private readonly replace = (node: Node): Fragment | null => {
+    const replaced = this.replacement(node)
+    return replaced === null ? null : padLines(replaced, this.source.slice(node))
+  }
+
+  private replacement(node: Node): Fragment | null {
     if (!('kind' in node)) return null
     switch (node.kind) {
       case 'for':
@@ -447,6 +455,13 @@ export class Rewriter {
     this.siteNumbers.set(node, site)
     return site
   }
+}
+
+/** Adds the line breaks that a text has lost to its rewriting. */
+export function padLines(fragment: Fragment, original: string): Fragment {
+  const count = (text: string): number => text.split('\n').length - 1
+  const lost = count(original) - count(fragment.text)
+  return lost > 0 ? generated`${fragment}${'\n'.repeat(lost)}` : fragment
 }
 
 /** What comes before an atomic: in a replay, its result; after a miss or without room for a note, nothing. */

@@ -1,0 +1,204 @@
+// Kernels that do what they may not, or need what is not there: nothing is changed that they may not change, and the error has a name.
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { mustHaveGpu, openGpu, whyNoGpu } from '../../../test/helpers/gpu.ts'
+import { PagedMemory } from '../../../test/helpers/paged-memory.ts'
+import {
+  compileKernel,
+  fill,
+  type PagedTestOptions,
+  runPaged,
+  type TestKernel,
+} from '../../../test/helpers/paged-run.ts'
+import { GpuFaultError } from './gpu-fault-error.ts'
+import { PagedDispatch } from './paged-dispatch.ts'
+import { createPagedPipeline, PagedPipelineError } from './paged-pipeline.ts'
+
+const reason = await whyNoGpu()
+it.skipIf(mustHaveGpu())(`has a GPU, or skips: ${reason}`, () => expect(reason).not.toBeNull())
+
+const N = 256
+const main = (body: string): string =>
+  `@compute @workgroup_size(64)\nfn main(@builtin(global_invocation_id) id: vec3u) {\n  let i = id.x;\n  ${body}\n}`
+
+function hostile(body: string, options: Partial<TestKernel> = {}): TestKernel {
+  return { name: 'hostile', code: main(body), args: { x: 'read u32', y: 'u32' }, extent: [N], ...options }
+}
+
+describe.skipIf(reason !== null)('hostile kernels', () => {
+  let device: GPUDevice
+  beforeAll(async () => {
+    device = await openGpu()
+  })
+  afterAll(() => device?.destroy())
+
+  const faultOf = async (kernel: TestKernel, options: PagedTestOptions = {}): Promise<GpuFaultError> => {
+    const contents = Object.fromEntries(Object.keys(kernel.args).map((name, i) => [name, fill(N, i, 'small', N)]))
+    const error = await runPaged(device, kernel, contents, { frames: 8, ...options }).then(
+      () => null,
+      (thrown: unknown) => thrown,
+    )
+    expect(error).toBeInstanceOf(GpuFaultError)
+    return error as GpuFaultError
+  }
+
+  it('names the array, the index and the line of an index past the end', async () => {
+    const error = await faultOf(hostile('y[i] = x[i];\n  if (i == 200u) { y[i + 100u] = 1u; }'))
+    expect(error.message).toBe(
+      'GPU fault: kernel "hostile" invocation 200,0,0 wrote "y"[300], which has 256 elements, in line 5',
+    )
+    expect(error).toMatchObject({
+      code: 'GPU_FAULT',
+      reason: 'index',
+      kernel: 'hostile',
+      invocation: [200, 0, 0],
+      value: 300,
+    })
+    expect(error.site).toMatchObject({ line: 5, column: 20, kind: 'store', arg: 'y' })
+  })
+
+  it('names negative indices', async () => {
+    const error = await faultOf(hostile('let k = i32(i) - 1; y[i] = x[k];'))
+    expect(error.message).toContain('invocation 0,0,0 read "x"[-1], which has 256 elements')
+  })
+
+  it('sees indices that overflow on their way to bytes', async () => {
+    const error = await faultOf(hostile('y[i] = x[(i + 1u) * 0x40000000u];'))
+    expect(error.reason).toBe('index')
+  })
+
+  it('sees an index past the end of an array inside of an element', async () => {
+    const kernel = hostile('y[i] = m[i / 16u].w[i % 9u];', {
+      structs: 'struct M { w: array<u32, 8> }',
+      args: { m: 'read M', y: 'u32' },
+    })
+    expect((await faultOf(kernel)).message).toMatch(/read "m"\[8\], past the end of an array in it/)
+  })
+
+  it('sees what happens through pointers of WGSL', async () => {
+    const code = 'fn put(a: ptr<storage, array<u32>, read_write>, k: u32) { (*a)[k] = 1u; }\n'
+    const kernel = hostile('put(&y, i + 1u); _ = x[0];')
+    const error = await faultOf({ ...kernel, code: code + kernel.code })
+    expect(error).toMatchObject({ reason: 'index', value: 256 })
+    const pointer = await faultOf(hostile('let a = &y[i * 2u];\n  *a = x[0];'))
+    expect(pointer).toMatchObject({ reason: 'pointer', site: { line: 5 } })
+  })
+
+  it('does not take what follows a missing page for a fault of the kernel', async () => {
+    // The index comes from a page that is missing first: zero minus one would be past the end.
+    const contents = { x: new Uint32Array(N).fill(1), y: new Uint32Array(N) }
+    const kernel = hostile('y[x[i] - 1u + i] = 7u;')
+    const { contents: after } = await runPaged(device, kernel, contents, { frames: 2 })
+    expect(after['y']).toEqual(new Uint32Array(N).fill(7))
+  })
+
+  it('changes nothing outside of its arguments', async () => {
+    const compiled = compileKernel(hostile('y[i * 3u] = 0xffffffffu; _ = x[0];'))
+    const memory = new PagedMemory(device, { words: 4096, frames: 16, pageBits: 7 })
+    memory.heap.fill(5)
+    const pipeline = await createPagedPipeline(device, compiled, 7)
+    const dispatch = new PagedDispatch(device, memory)
+    const launch = {
+      args: [
+        { word: 300, length: N },
+        { word: 1001, length: N },
+      ],
+      uniforms: [],
+      extent: [N, 1, 1] as const,
+    }
+    await expect(dispatch.run(pipeline, launch)).rejects.toThrow(GpuFaultError)
+    await memory.flush()
+    memory.heap.forEach((word, i) => {
+      const isOwn = i >= 1001 && i < 1001 + N && (i - 1001) % 3 === 0
+      if (!isOwn) expect(word, `word ${i}`).toBe(5)
+    })
+  })
+
+  it('refuses a transaction that needs more pages than there are', async () => {
+    const error = await faultOf(
+      hostile('var t = 0u; for (var k = 0u; k < 256u; k += 16u) { t += x[(i + k) % 256u]; } y[i] = t;'),
+      { pageBits: 4, frames: 5 },
+    )
+    expect(error.message).toMatch(
+      /^GPU fault: kernel "hostile" needs \d+ pages or more in one invocation, the device has 5$/,
+    )
+    expect(error.reason).toBe('working-set')
+  })
+
+  it('refuses a transaction that keeps more than there is room for', async () => {
+    const kernel = hostile('for (var k = 0u; k < 5000u; k++) { y[k % 256u] = k; } _ = x[0];')
+    const error = await faultOf(kernel, { scratchBytesMax: 4096 })
+    expect(error.reason).toBe('store-count')
+  })
+
+  it('a log grows until everything fits', async () => {
+    const kernel = hostile('for (var k = 0u; k < 300u; k++) { y[(i * 4u + k) % 256u] = k; } _ = x[0];', { extent: [1] })
+    const { contents } = await runPaged(
+      device,
+      kernel,
+      { x: fill(N, 1), y: new Uint32Array(N) },
+      { frames: 8, scratchBytesMax: 4096 },
+    )
+    expect(contents['y']).toEqual(Uint32Array.from({ length: N }, (_, i) => (i < 44 ? i + 256 : i)))
+  })
+
+  it('ends loops that only end for data that is there', async () => {
+    // Zero never becomes one.
+    const kernel = hostile('var a = x[i]; while (a != 1u) { a = select(3u * a + 1u, a / 2u, a % 2u == 0u); } y[i] = a;')
+    const { contents } = await runPaged(
+      device,
+      kernel,
+      { x: Uint32Array.from({ length: N }, (_, i) => i + 1), y: new Uint32Array(N) },
+      { frames: 2 },
+    )
+    expect(contents['y']).toEqual(new Uint32Array(N).fill(1))
+  })
+
+  it('what the provider throws ends the launch', async () => {
+    const compiled = compileKernel(hostile('y[i] = x[i];'))
+    const memory = new PagedMemory(device, { words: 4096, frames: 16, pageBits: 7 })
+    memory.onPage = (page) => {
+      if (page === 8) throw new RangeError('page 8 was freed')
+    }
+    const pipeline = await createPagedPipeline(device, compiled, 7)
+    const dispatch = new PagedDispatch(device, memory)
+    const launch = {
+      args: [
+        { word: 300, length: N },
+        { word: 1024, length: N },
+      ],
+      uniforms: [],
+      extent: [N, 1, 1] as const,
+    }
+    await expect(dispatch.run(pipeline, launch)).rejects.toThrow('page 8 was freed')
+    memory.onPage = () => {}
+    await expect(dispatch.run(pipeline, launch)).resolves.toMatchObject({ slices: 1 })
+  })
+
+  it('mistakes that only the device finds are in the lines of the user', async () => {
+    const compiled = compileKernel(hostile('y[i] = x[i];\n  var t = array<u32, 4>();\n  y[i] = t[7];'))
+    const error = await createPagedPipeline(device, compiled, 7).then(
+      () => null,
+      (thrown: unknown) => thrown,
+    )
+    expect(error).toBeInstanceOf(PagedPipelineError)
+    expect((error as Error).message).toMatch(/^hostile:6:\d+: /)
+  })
+
+  it('refuses launches that do not fit the kernel', async () => {
+    const compiled = compileKernel(hostile('y[i] = x[i];'))
+    const memory = new PagedMemory(device, { words: 4096, frames: 16, pageBits: 7 })
+    const pipeline = await createPagedPipeline(device, compiled, 7)
+    const dispatch = new PagedDispatch(device, memory)
+    const x = { word: 300, length: N }
+    await expect(dispatch.run(pipeline, { args: [x], uniforms: [], extent: [1, 1, 1] })).rejects.toThrow(
+      'hostile has 2 arrays, the launch 1',
+    )
+    await expect(
+      dispatch.run(pipeline, { args: [x, { word: 0, length: 1 }], uniforms: [], extent: [1, 1, 1] }),
+    ).rejects.toThrow(RangeError)
+    await expect(dispatch.run(pipeline, { args: [x, x], uniforms: [], extent: [2 ** 20, 2 ** 20, 1] })).rejects.toThrow(
+      'wanted less than 2^32',
+    )
+  })
+})
