@@ -37,7 +37,7 @@ await describeModes((mode) => {
     const deviceBytes = MIB / 2
     const bytes = heapGraphBytes(csr)
     expect(bytes.all).toBeGreaterThan(2 * deviceBytes)
-    heap = await openJobHeap({ mode: mode.name, memory: null, deviceBytes })
+    heap = await openJobHeap({ mode: mode.name, memory: null, deviceBytes, arrayBytes: bytes.all })
     const graph = new HeapGraph(heap, csr)
     const { allocated } = await heap.stats()
     expect(allocated).toBeLessThanOrEqual(bytes.all)
@@ -58,7 +58,7 @@ await describeModes((mode) => {
 
   it('brings nothing to a device that has everything', async () => {
     const bytes = heapGraphBytes(csr)
-    heap = await openJobHeap({ mode: mode.name, memory: null, deviceBytes: 2 * bytes.all })
+    heap = await openJobHeap({ mode: mode.name, memory: null, deviceBytes: 2 * bytes.all, arrayBytes: bytes.all })
     const graph = new HeapGraph(heap, csr)
     const [key] = drawSearchKeys(csr, 1)
     await graph.search(key)

@@ -7,6 +7,8 @@ import type { MainJob } from './command-line.ts'
 export interface JobHeapOptions extends Pick<MainJob, 'mode' | 'memory'> {
   /** What the device may use. */
   readonly deviceBytes: number
+  /** What all arrays take. Where system memory is limited, there is swap for as much. */
+  readonly arrayBytes: number
   /** Default: none. */
   readonly sinks?: readonly Sink[]
   /** Path of a trace for Perfetto. Default: none. */
@@ -17,11 +19,11 @@ export interface JobHeapOptions extends Pick<MainJob, 'mode' | 'memory'> {
 
 /** Opens a heap. Rejects as openHeap does. */
 export async function openJobHeap(options: JobHeapOptions): Promise<Heap> {
-  const { mode, memory, deviceBytes, sinks = [], tracePath = null, onNotice = () => {} } = options
+  const { mode, memory, deviceBytes, arrayBytes, sinks = [], tracePath = null, onNotice = () => {} } = options
   return await openHeap({
     mode,
     device: { memory: deviceBytes },
-    ...(memory !== null && { memory }),
+    ...(memory !== null && { memory, swap: arrayBytes }),
     trace: { sinks, ...(tracePath !== null && { perfetto: tracePath }) },
     // The program is known to be right, and its speed is to be seen.
     check: false,

@@ -81,6 +81,7 @@ await describeModes((mode) => {
     await expect(run({ scale: 16, deviceMemory: MIB })).rejects.toThrow(
       '--device-memory is 1 MiB, wanted at least 2 MiB: what is said of vertices has to be there as a whole, 776 KiB',
     )
+    await expect(run({ graph: join(folder, 'missing') })).rejects.toThrow('there is no such file')
     await expect(run({ out: join(folder, 'missing') })).rejects.toThrow('there is no such folder')
     await rm(path)
     expect(await readdir(folder)).toEqual([])

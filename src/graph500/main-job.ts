@@ -16,13 +16,14 @@ import { ReportBuilder } from '../report/index.ts'
 import type { Counters } from '../trace/counters.ts'
 import type { MainJob } from './command-line.ts'
 import { measurePlain, measureResident } from './comparisons.ts'
+import { checkReadable } from './files/line-reader.ts'
 import { HeapGraph, heapGraphBytes } from './heap-graph.ts'
 import { checkFolder, TRACE_NAME, writeReport } from './job-files.ts'
 import { describeHeap, openJobHeap } from './job-heap.ts'
 import { count, fact, factText, heading } from './layout.ts'
 import { LiveLines, type LiveStream } from './live-lines.ts'
 import { type Graph, makeGraph } from './make-graph.ts'
-import { runSaxpyPart } from './saxpy-part.ts'
+import { runSaxpyPart, saxpyLength } from './saxpy-part.ts'
 import { drawSearchKeys } from './search-keys.ts'
 import { SearchView } from './search-view.ts'
 import { runSearches } from './searches.ts'
@@ -41,6 +42,7 @@ const WINDOW_BYTES_MIN = MIB / 4
  */
 export async function runMainJob(job: MainJob, out: Terminal, stream: LiveStream): Promise<void> {
   if (job.out !== null) await checkFolder(job.out)
+  if (job.graph !== null) await checkReadable(job.graph)
   const mode = await saxpyPart(job, out)
   if (job.quick) return
   const live = new LiveLines(stream)
@@ -52,7 +54,8 @@ export async function runMainJob(job: MainJob, out: Terminal, stream: LiveStream
 async function saxpyPart(job: MainJob, out: Terminal): Promise<HeapMode> {
   const deviceBytes = job.deviceMemory ?? SAXPY_DEVICE_BYTES
   const notices: string[] = []
-  const heap = await openJobHeap({ ...job, deviceBytes, onNotice: (text) => void notices.push(text) })
+  const arrayBytes = 2 * Float32Array.BYTES_PER_ELEMENT * saxpyLength(deviceBytes)
+  const heap = await openJobHeap({ ...job, deviceBytes, arrayBytes, onNotice: (text) => void notices.push(text) })
   try {
     out.line()
     factText(out, 'hetmem', await describeHeap(heap))
@@ -98,7 +101,7 @@ async function searchPart(job: MainJob, graph: Graph, mode: HeapMode, out: Termi
   const view = new SearchView(out, live, keys.length)
   const builder = new ReportBuilder(traceHeader(mode))
   const tracePath = job.out === null ? null : join(job.out, TRACE_NAME)
-  const heap = await openJobHeap({ ...job, deviceBytes, sinks: [view, builder], tracePath })
+  const heap = await openJobHeap({ ...job, deviceBytes, arrayBytes: bytes.all, sinks: [view, builder], tracePath })
   let searches: TimedSearch[]
   let counters: Counters
   try {
@@ -139,7 +142,7 @@ async function residentPart(
   searches: readonly TimedSearch[],
 ): Promise<number | null> {
   const deviceBytes = roundUp(arrayBytes * 1.25, MIB)
-  const heap = await openJobHeap({ ...job, deviceBytes })
+  const heap = await openJobHeap({ ...job, deviceBytes, arrayBytes })
   try {
     const { devices } = await heap.stats()
     if (devices[0].memory < deviceBytes) return null

@@ -18,9 +18,14 @@ export const SAXPY = kernel({
 /** The element that is touched, counted from the end: that is what the device still has. */
 const TOUCHED_FROM_END = 12_345
 
-/** Runs it with two arrays that together are four times as large as the device. Rejects if a result is wrong. */
+/** Elements of each array: together they are four times as large as the device. */
+export function saxpyLength(deviceBytes: number): number {
+  return (2 * deviceBytes) / Float32Array.BYTES_PER_ELEMENT + 1
+}
+
+/** Runs it. Rejects if a result is wrong. */
 export async function runSaxpyPart(heap: Heap, deviceBytes: number, out: Terminal): Promise<void> {
-  const n = (2 * deviceBytes) / Float32Array.BYTES_PER_ELEMENT + 1
+  const n = saxpyLength(deviceBytes)
   const x = heap.alloc(Float32Array, n, { name: 'x' })
   const y = heap.alloc(Float32Array, n, { name: 'y' })
   x.fill(1)

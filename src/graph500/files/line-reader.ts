@@ -107,6 +107,20 @@ export function shorten(text: string): string {
   return JSON.stringify(text.length > 40 ? `${text.slice(0, 37)}...` : text)
 }
 
+/** Rejects with a GraphFileError for a file that cannot be opened, or is a directory. */
+export async function checkReadable(path: string): Promise<void> {
+  try {
+    const file = await open(path)
+    try {
+      await file.read(new Uint8Array(1), 0, 1, 0)
+    } finally {
+      await file.close()
+    }
+  } catch (error) {
+    throw unreadable(path, error)
+  }
+}
+
 /** Calls `visit` for each line of a file. Rejects with a GraphFileError for a file that cannot be read, or is no text. */
 export async function readLines(path: string, visit: (line: Line) => void): Promise<void> {
   const line = new Line(path)
