@@ -41,6 +41,8 @@ export interface UserfaultfdMmuOptions {
   readonly fd: number
   readonly tracking: WriteTracking
   readonly nframes: number
+  /** Called when the number of pages changes that nobody has and programs touched. */
+  readonly onStrays?: (count: number) => void
 }
 
 /** Pages of the heap, by address. */
@@ -77,6 +79,7 @@ export class UserfaultfdMmu implements Mmu {
   readonly #marks = new Uint8Array(RUN_MAX)
   /** Pages of nobody that a program has touched, oldest first. */
   readonly #strays = new Set<Pfn>()
+  readonly #onStrays: (count: number) => void
   #attached = false
   #batching = false
   /** Installs of the batch that are not done yet: one run of pages, alike. */
@@ -93,6 +96,7 @@ export class UserfaultfdMmu implements Mmu {
     this.tracking = tracking
     this.frames = new HomeFrames(kernel, nframes)
     this.#state = new Uint8Array(nframes)
+    this.#onStrays = options.onStrays ?? (() => {})
     this.#devices = new DeviceFrames(nframes)
     this.#uffd = new Uffd(kernel, fd)
     let pagemap: Pagemap | null = null
@@ -261,6 +265,7 @@ export class UserfaultfdMmu implements Mmu {
       }
       this.frames.prepareStray(pfn)
       this.#strays.add(pfn)
+      this.#onStrays(this.#strays.size)
     }
     const start = this.frames.userAddr(pfn)
     const done = this.#uffd.mapPages(start, PAGE_SIZE, false)
@@ -299,6 +304,7 @@ export class UserfaultfdMmu implements Mmu {
   #dropStray(pfn: Pfn): void {
     this.#strays.delete(pfn)
     this.frames.dropStray(pfn)
+    this.#onStrays(this.#strays.size)
   }
 
   #flush(): void {
