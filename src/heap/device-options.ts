@@ -3,7 +3,7 @@
 import { PAGE_SIZE, pageAlignUp } from '../base/addr.ts'
 import { describe } from '../base/describe.ts'
 import { formatSize, type Size } from '../base/size.ts'
-import { ON_LOST, type OnLost } from '../devices/driver/index.ts'
+import { ON_LOST, type OnLost } from '../devices/driver/device-parts.ts'
 import { SEGMENT_BYTES_MAX } from './arena.ts'
 import { PLACES } from './engine/protocol.ts'
 import { HeapRangeError, HeapTypeError } from './heap-error.ts'

@@ -12,7 +12,6 @@ import { withSites } from '../site-port.ts'
 import { lenderOf } from '../with-buffer.ts'
 import type { EngineWorker } from './channel.ts'
 import { startEngine } from './engine-thread.ts'
-import { makeExplicitEngine } from './explicit-engine.ts'
 
 export interface ExplicitHeap {
   readonly heap: Heap
@@ -26,6 +25,8 @@ export async function openExplicit(platform: Platform, settings: HeapSettings): 
   const { trace, engineWorker } = settings
   const sinks = [...platform.openTraceFiles(trace, 'explicit'), ...trace.sinks]
   if (engineWorker !== null) return await openInWorker(platform, engineWorker, settings, new SinkList(sinks))
+  // Loaded only where it runs: a page whose engine is in a worker does without.
+  const { makeExplicitEngine } = await import('./explicit-engine.ts')
   const engine = await makeExplicitEngine({ ...settings, verbose: trace.verbose }, sinks, platform.makeDevice)
   return { heap: makeHeap(platform, settings, engine, { lend: lenderOf(engine) }), port: engine, engine }
 }
