@@ -141,7 +141,7 @@ export function log(_: Engine, text: string): null {
 }
 
 /** The thread of the engine ends, in one way or another. */
-export function fail(_: Engine, how: 'throw' | 'reject' | 'exit' | 'memory'): unknown {
+export function fail(_: Engine, how: 'throw' | 'reject' | 'exit' | 'stop' | 'memory'): unknown {
   switch (how) {
     case 'throw':
       setImmediate(() => {
@@ -153,6 +153,8 @@ export function fail(_: Engine, how: 'throw' | 'reject' | 'exit' | 'memory'): un
       return null
     case 'exit':
       return process.exit(3)
+    case 'stop':
+      for (;;) {}
     case 'memory': {
       const all: unknown[] = []
       for (;;) all.push(new Array(100_000).fill(0.5), all.length)

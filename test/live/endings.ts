@@ -79,6 +79,10 @@ await runCase({
     void fixture.extension('fail', 'exit').catch(() => {})
     return x[0]
   },
+  async engineStops() {
+    const fixture = await openProgramHeap({ patience: 1000 })
+    await fixture.extension('fail', 'stop')
+  },
   async engineOutOfMemory() {
     const { fixture } = await blocked('never')
     await fixture.extension('fail', 'memory')

@@ -10,7 +10,7 @@ import { promisify } from 'node:util'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { openHeap } from '../../src/heap/on-node.ts'
 import type { ExtendedHeap } from '../helpers/extended-heap.ts'
-import { argument, isAway, openProgramHeap, runCase, startThread } from './program.ts'
+import { argument, isAway, openProgramHeap, pause, runCase, startThread } from './program.ts'
 
 const PATIENCE = 150 // milliseconds that a launch makes touches wait
 
@@ -91,14 +91,17 @@ const CASES: Readonly<Record<string, () => unknown>> = {
     await launched
     return { results, value }
   },
-  /** The engine of JavaScript looks at the word with a lock in its hand. */
+  /** On a word that is here; on one that is not, the engine of JavaScript would wait for its page with a lock in its hand. */
   async atomicsWait() {
     const fixture = await openProgramHeap()
     const { x, launched } = await held(fixture)
-    const thread = await startThread(x, '(x) => Atomics.wait(x, 5, 0, 10)')
-    const result = await thread.next()
+    const seen = x[5]
     await launched
-    return { result, added: Atomics.add(x, 5, 4), value: x[5] }
+    return await fixture.heap.withResident(x, async () => {
+      const thread = await startThread(x, '(x) => Atomics.wait(x, 5, 1, 5000)')
+      while (Atomics.notify(x, 5) === 0) await pause(1)
+      return { seen, result: await thread.next(), added: Atomics.add(x, 5, 4), value: x[5] }
+    })
   },
   /** A thread begins while the main thread waits for a page. */
   async threadBegins() {

@@ -161,6 +161,12 @@ describe.each(MODES)('$name', (mode) => {
       ])
     })
 
+    test('is noticed where it only stops to move', async (test) => {
+      setUp(test)
+      const { how, output } = await ending('engineStops')
+      expect([how, output]).toEqual(['SIGABRT', expect.stringContaining('as its engine has not moved for 1 s')])
+    })
+
     test('also where it runs out of memory', async (test) => {
       setUp(test)
       const { how, output } = await ending('engineOutOfMemory', '--heap-mib', '48')
@@ -207,7 +213,7 @@ describe.each(MODES)('$name', (mode) => {
       ['engineLogs', () => ({ value: 1 })],
       ['pipe', ({ name }) => ({ written: name === 'live' ? 4 : 'EFAULT', value: 1 })],
       ['pool', ({ name }) => ({ results: Array(12).fill(name === 'live' ? 8 : 'EFAULT'), value: 1 })],
-      ['atomicsWait', () => ({ result: 'not-equal', added: 1, value: 5 })],
+      ['atomicsWait', () => ({ seen: 1, result: 'ok', added: 1, value: 5 })],
       ['threadBegins', () => ({ mine: 1, others: 1 })],
       ['childProcess', () => ({ status: 0, value: 3 })],
       ['otherThreads', ({ name }) => ({ mode: name, sums: [4096, 4096, 4096] })],

@@ -9,7 +9,7 @@ import type { WriteTracking } from '../../mmu/userfaultfd/userfaultfd-mmu.ts'
 import type { EngineNews } from '../engine/remote-port.ts'
 import { portChannel } from './channels.ts'
 import type { EngineReady, EngineSettings, EngineStart } from './engine-settings.ts'
-import { ENGINE_CLOSED, ENGINE_DIED, ENGINE_LIVES, endProcess, STATE } from './life.ts'
+import { ENGINE_CLOSED, ENGINE_DIED, ENGINE_LIVES, endProcess, HEARTBEAT, STATE } from './life.ts'
 import { LivingPort } from './living-port.ts'
 
 /** How engines run. Tests have other wishes than programs. */
@@ -24,6 +24,9 @@ export const ENGINE_PROGRAM = {
   heapMiB: 4096,
 }
 
+/** How often the heart has to be still before it is believed: the whole process may have been stopped in between. */
+const LOOKS = 8
+
 export class EngineThread {
   readonly port: LivingPort
   readonly #kernel: Kernel
@@ -31,7 +34,10 @@ export class EngineThread {
   readonly #worker: Worker
   readonly #ready: Promise<EngineReady>
   readonly #gone: Promise<void>
+  readonly #patienceMs: number
   #stopWatching: (() => void) | null = null
+  #stopListening: () => void = () => {}
+  #isReady = false
 
   /** `words` are those of life.ts. */
   constructor(
@@ -43,6 +49,7 @@ export class EngineThread {
     const { port1, port2 } = new MessageChannel()
     this.#kernel = kernel
     this.#endsProcess = settings.endsProcess
+    this.#patienceMs = settings.patienceMs
     const channel = portChannel(port1)
     this.port = new LivingPort(channel, words, onNews)
     const start: EngineStart = { settings, port: port2, words }
@@ -76,7 +83,9 @@ export class EngineThread {
   async whenReady(): Promise<EngineReady> {
     const ready = await this.#ready
     this.#worker.unref()
+    this.#isReady = true
     if (isMainThread) this.#watch(ready)
+    this.#listen()
     return ready
   }
 
@@ -84,6 +93,25 @@ export class EngineThread {
   async whenGone(): Promise<void> {
     this.#worker.ref()
     await this.#gone
+  }
+
+  /**
+   * An engine that does not move cannot say so. What can stop it is a thread in `Atomics.wait` on a word of the heap whose page is
+   * not here: JavaScript's engine holds a lock then that it needs to interrupt any thread, this one included if it is unlucky.
+   */
+  #listen(): void {
+    let last = -1
+    let nsilent = 0
+    const timer = setInterval(() => {
+      const beat = Atomics.load(this.port.words, HEARTBEAT)
+      nsilent = beat === last ? nsilent + 1 : 0
+      last = beat
+      if (nsilent < LOOKS) return
+      const seconds = Math.round(this.#patienceMs / 1000)
+      this.#end(`has not moved for ${seconds} s; is a thread in Atomics.wait on a word of the heap?`)
+    }, this.#patienceMs / LOOKS)
+    timer.unref()
+    this.#stopListening = () => clearInterval(timer)
   }
 
   /** Whoever ends the process takes care that nobody waits for a page for ever, and that a dead engine is not overlooked. */
@@ -102,7 +130,7 @@ export class EngineThread {
 
   #end(how: string): void {
     const { words } = this.port
-    const wasReady = this.#stopWatching !== null
+    this.#stopListening()
     this.#stopWatching?.()
     this.#stopWatching = null
     if (Atomics.load(words, STATE) === ENGINE_CLOSED) {
@@ -111,6 +139,6 @@ export class EngineThread {
     }
     Atomics.store(words, STATE, ENGINE_DIED)
     this.port.fail({ code: 'ENGINE_DIED', message: `the engine of the heap ${how}` })
-    if (wasReady && this.#endsProcess) endProcess(this.#kernel, `a live heap cannot go on, as its engine ${how}`)
+    if (this.#isReady && this.#endsProcess) endProcess(this.#kernel, `a live heap cannot go on, as its engine ${how}`)
   }
 }

@@ -11,7 +11,7 @@ import type { EngineNews } from '../engine/remote-port.ts'
 import { closeTraceFiles, openTraceFiles } from '../trace-files.ts'
 import { groupChannel, portChannel } from './channels.ts'
 import type { EngineReady, EngineStart } from './engine-settings.ts'
-import { ENGINE_CLOSED, ENGINE_DIED, endProcess, STATE, STRAYS } from './life.ts'
+import { ENGINE_CLOSED, ENGINE_DIED, endProcess, HEARTBEAT, heartbeatMs, STATE, STRAYS } from './life.ts'
 import { LiveEngine } from './live-engine.ts'
 
 assert(parentPort !== null, 'this is the thread of an engine')
@@ -55,6 +55,8 @@ process.on('unhandledRejection', (error) => die(`its engine failed: ${error inst
 process.on('exit', (code) => {
   if (Atomics.load(words, STATE) !== ENGINE_CLOSED) die(`its engine ended with code ${code}`)
 })
+
+setInterval(() => void Atomics.add(words, HEARTBEAT, 1), heartbeatMs(settings.patienceMs)).unref()
 
 const thread = readlinkSync('/proc/thread-self')
 const { ranges, buffers } = live.mmu

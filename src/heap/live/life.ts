@@ -16,6 +16,8 @@ export const LAST_ARRAY = 2
 export const LAST_CLIENT = 3
 /** Pages of all arrays, where memory is bounded. */
 export const USED_PAGES = 4
+/** Goes up as long as the engine's loop goes round. */
+export const HEARTBEAT = 5
 
 export const ENGINE_LIVES = 0
 export const ENGINE_CLOSED = 1
@@ -24,9 +26,14 @@ export const ENGINE_DIED = 2
 /** Seconds that a message may take. */
 const LAST_WORDS_MAX = 2
 
+/** So often the heart of an engine beats while whoever is patient for `patienceMs` looks at it once, in milliseconds. */
+export function heartbeatMs(patienceMs: number): number {
+  return Math.min(1000, patienceMs / 16)
+}
+
 /** Makes the words of an engine that lives. */
 export function makeWords(): Int32Array<SharedArrayBuffer> {
-  return new Int32Array(new SharedArrayBuffer(20))
+  return new Int32Array(new SharedArrayBuffer(24))
 }
 
 /**
