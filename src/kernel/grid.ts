@@ -76,20 +76,6 @@ export function wholeBox({ workgroups }: Grid): Box {
   return { first: [0, 0, 0], size: workgroups }
 }
 
-/** Cuts a box into boxes that one dispatch can do, at most `max` workgroups in each dimension, in the order of their ids. */
-export function* dispatchesOf({ first, size }: Box, max: number): Generator<Box> {
-  for (let z = 0; z < size[2]; z += max) {
-    for (let y = 0; y < size[1]; y += max) {
-      for (let x = 0; x < size[0]; x += max) {
-        yield {
-          first: [first[0] + x, first[1] + y, first[2] + z],
-          size: [Math.min(max, size[0] - x), Math.min(max, size[1] - y), Math.min(max, size[2] - z)],
-        }
-      }
-    }
-  }
-}
-
 function tripleOf(extent: Extent, what: string): Triple {
   const numbers: readonly unknown[] = Array.isArray(extent) ? extent : [extent]
   if (numbers.length < 1 || numbers.length > 3) {

@@ -19,7 +19,7 @@ import type { Triple } from './grid.ts'
 import { type IndexForm, indexForms } from './index-form.ts'
 import { KernelError } from './kernel-error.ts'
 import { type EntryFacts, type KernelSource, readKernelSource } from './kernel-source.ts'
-import type { KernelProgram, ProgramForm } from './program.ts'
+import { type KernelProgram, PROGRAM_FORMS, type ProgramForm } from './program.ts'
 import { type ProgramLayout, programCode, whyNotIndexed } from './program-code.ts'
 
 export const PAGING_OPTIONS = ['auto', 'never'] as const
@@ -177,7 +177,7 @@ export class Kernel<A extends KernelArguments = KernelArguments> {
   errorOf(groups: ArgumentGroups, strict: boolean, { wgsl, text, line, column }: CompilerMessage): KernelError {
     const { source } = this.#source.module
     const { program, maps } = this.#generate(groups, strict)
-    const map = program.direct === wgsl ? maps.direct : maps.indexed
+    const map = PROGRAM_FORMS.flatMap((form) => (program[form] === wgsl ? (maps[form] ?? []) : []))[0]
     const place = line === 0 ? null : (map?.find(new Source(wgsl).offset({ line, column })) ?? null)
     return new KernelError(text, source, place === null ? null : place.source.position(place.offset))
   }
@@ -210,17 +210,21 @@ function generateProgram(
   const layout = layoutOf(source, facts, workgroupSize, groups, strict)
   const isShared = groups.some((names) => names.length > 1)
   const whyNot = whyNotIndexed(source, facts, new Set(groups.flat()))
-  const direct = isShared || strict ? null : programCode(source, facts, layout, 'direct')
+  const isAsWritten = !isShared && !strict
+  const whole = isAsWritten ? programCode(source, facts, layout, 'whole') : null
+  const direct = isAsWritten ? programCode(source, facts, layout, 'direct') : null
   const indexed = whyNot === null ? programCode(source, facts, layout, 'indexed') : null
   return {
     program: {
       ...layout,
       name: entries.size > 1 ? `${text.name}.${facts.entry.name}` : text.name,
+      whole: whole?.text ?? null,
       direct: direct?.text ?? null,
       indexed: indexed?.text ?? null,
       whyNotIndexed: whyNot,
     },
     maps: {
+      ...(whole !== null && { whole: new SourceMap(whole) }),
       ...(direct !== null && { direct: new SourceMap(direct) }),
       ...(indexed !== null && { indexed: new SourceMap(indexed) }),
     },

@@ -28,7 +28,7 @@ import { arrayOf, structsOf } from './prelude.ts'
 import { ENTRY_POINT, type KernelProgram, type ProgramForm } from './program.ts'
 
 /** Which bindings there are: a program without its code. */
-export type ProgramLayout = Omit<KernelProgram, 'direct' | 'indexed' | 'whyNotIndexed'>
+export type ProgramLayout = Omit<KernelProgram, ProgramForm | 'whyNotIndexed'>
 
 /** Words that a strict program leaves behind: how many strays, and the first one. */
 export const STRAY_WORDS = ['count', 'argument', 'write', 'index', 'x', 'y', 'z'] as const
@@ -51,7 +51,7 @@ export function programCode(
 // What follows is not part of the kernel's own code.
 ${declarations(source, layout).join('\n')}
 ${form === 'indexed' ? indexFunctions(layout).join('\n') : ''}
-${entryFunction(source, facts, layout)}
+${entryFunction(source, facts, layout, form)}
 `
 }
 
@@ -202,12 +202,17 @@ const STRAY_FUNCTION = `fn hm_stray(argument: u32, write: u32, index: u32) {
 }`
 
 /** Calls the user's entry point for the invocations that exist, with the ids that they have in the launch as a whole. */
-function entryFunction({ module }: KernelSource, { entry, whyWorkgroups }: EntryFacts, layout: ProgramLayout): string {
+function entryFunction(
+  { module }: KernelSource,
+  { entry, whyWorkgroups }: EntryFacts,
+  layout: ProgramLayout,
+  form: ProgramForm,
+): string {
   const isStrict = layout.faultBinding !== null
   const size = entry.function.node.attributes.find(({ name }) => name === 'workgroup_size')!
   const sizes = size.args.map((arg) => module.source.slice(arg)).join(', ')
-  // Guarding would make control flow depend on the invocation, which barriers do not allow; whole workgroups need no guard.
-  const isGuarded = whyWorkgroups === null
+  // Guarding would make control flow depend on the invocation, which barriers do not allow; full workgroups need no guard.
+  const isGuarded = whyWorkgroups === null && form !== 'whole'
   const inputs = new Set(entry.inputs.map(({ builtin }) => builtin))
   const needsId = isGuarded || isStrict || inputs.has('global_invocation_id')
   if (needsId) inputs.add('global_invocation_id')
@@ -218,8 +223,8 @@ function entryFunction({ module }: KernelSource, { entry, whyWorkgroups }: Entry
     return `@builtin(${builtin}) hm_${builtin}: ${isVector ? 'vec3<u32>' : 'u32'}`
   })
   const value = (builtin: string): string => {
-    if (builtin === 'global_invocation_id') return 'hm_id'
-    if (builtin === 'workgroup_id') return 'hm_workgroup_id + hm_launch.first_group'
+    if (form !== 'whole' && builtin === 'global_invocation_id') return 'hm_id'
+    if (form !== 'whole' && builtin === 'workgroup_id') return 'hm_workgroup_id + hm_launch.first_group'
     return builtin === 'num_workgroups' ? 'hm_launch.groups' : `hm_${builtin}`
   }
   const args = entry.function.params.map(({ name, node }) => {
@@ -231,7 +236,7 @@ function entryFunction({ module }: KernelSource, { entry, whyWorkgroups }: Entry
   const lines = [
     `@compute @workgroup_size(${sizes})`,
     `fn ${ENTRY_POINT}(${params.join(', ')}) {`,
-    ...(needsId ? ['  let hm_id = hm_global_invocation_id + hm_launch.first;'] : []),
+    ...(needsId && form !== 'whole' ? ['  let hm_id = hm_global_invocation_id + hm_launch.first;'] : []),
     ...(isGuarded ? ['  if (any(hm_id >= hm_launch.count)) { return; }'] : []),
     ...(isStrict ? ['  hm_invocation = hm_id;'] : []),
     `  ${entry.name}(${args.join(', ')});`,

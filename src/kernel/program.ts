@@ -1,9 +1,11 @@
 // What a device is given to run a kernel: plain data, which crosses threads and is the same for the same kernel. Start here to
 // run kernels on another kind of device.
 //
-// A program is compiled once; a launch says which bytes its bindings are this time. The code comes in two forms:
+// A program is compiled once; a launch says which bytes its bindings are this time. The code comes in three forms:
 //
-//   direct   the bodies as the user wrote them. For launches in one piece, whose arguments begin where their bindings do
+//   whole    the bodies as the user wrote them, and nothing that asks for the launch block. For workgroups that are full, from the
+//            first one on, of launches in one piece whose arguments begin where their bindings do
+//   direct   the same with ids that begin elsewhere, and a guard for workgroups that are not full
 //   indexed  each index goes through `hm_at_NAME`, which confines it to the part of the argument that a slice has and moves it
 //            to where that lies in the binding. For slices, for arguments that share a binding, for parts of arrays
 //
@@ -22,7 +24,7 @@ export const UNIFORM_ALIGN = 256
 export const ENTRY_POINT = 'hm_main'
 
 /** Which form of the code. */
-export const PROGRAM_FORMS = ['direct', 'indexed'] as const
+export const PROGRAM_FORMS = ['whole', 'direct', 'indexed'] as const
 export type ProgramForm = (typeof PROGRAM_FORMS)[number]
 
 /** A storage binding. */
@@ -64,7 +66,8 @@ export interface KernelProgram {
   readonly faultBinding: number | null
   /** Values of overrides, by name. */
   readonly constants: Readonly<Record<string, number>>
-  /** WGSL. Null if arguments share a binding, or stray indices are counted. */
+  /** WGSL. Both are null if arguments share a binding, or stray indices are counted. */
+  readonly whole: string | null
   readonly direct: string | null
   /** WGSL. Null if indices cannot be moved; then `whyNotIndexed` says why, as a phrase. */
   readonly indexed: string | null

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { PAGE_SIZE } from '../base/addr.ts'
-import { dispatchesOf, gridOfCount } from './grid.ts'
+import { gridOfCount } from './grid.ts'
 import type { KernelLaunch, KernelProgram, LaunchArgument, LaunchSlicing } from './program.ts'
 import { countPages, launchBlock, planSlices } from './slices.ts'
 
@@ -24,6 +24,7 @@ function launchOf(
     uniforms: [],
     faultBinding: null,
     constants: {},
+    whole: direct,
     direct,
     indexed,
     whyNotIndexed: indexed === null ? '"a0" is passed on as a whole in line 3' : null,
@@ -185,16 +186,6 @@ describe('launchBlock()', () => {
     const { last, offset } = slice.args[1]
     expect([...words.subarray(20)]).toEqual([first, last, offset, 70_000])
     expect((first + offset) >>> 0).toBeLessThan(64)
-  })
-})
-
-describe('dispatchesOf()', () => {
-  it('cuts what one dispatch cannot do, without gap or overlap', () => {
-    const boxes = [...dispatchesOf({ first: [5, 0, 2], size: [25, 3, 11] }, 10)]
-    expect(boxes).toHaveLength(3 * 1 * 2)
-    expect(boxes[2]).toEqual({ first: [25, 0, 2], size: [5, 3, 10] })
-    expect(boxes[5]).toEqual({ first: [25, 0, 12], size: [5, 3, 1] })
-    expect(boxes.reduce((sum, { size: [x, y, z] }) => sum + x * y * z, 0)).toBe(25 * 3 * 11)
   })
 })
 

@@ -4,13 +4,15 @@
 import { PAGE_SIZE } from '../../src/base/addr.ts'
 import { GpuContext } from '../../src/devices/webgpu/gpu-context.ts'
 import { KernelDispatcher, type Strays } from '../../src/devices/webgpu/kernel-dispatch.ts'
-import { KernelPipelines } from '../../src/devices/webgpu/kernel-pipelines.ts'
+import { type KernelPipeline, KernelPipelines } from '../../src/devices/webgpu/kernel-pipelines.ts'
 import type { ArrayOf, ArrayType } from '../../src/heap/array-types.ts'
 import type { ArgumentValues, KernelArguments } from '../../src/kernel/argument.ts'
 import { CompileError } from '../../src/kernel/compile-error.ts'
+import { dispatchesOf } from '../../src/kernel/dispatches.ts'
 import type { LaunchCount } from '../../src/kernel/grid.ts'
 import type { Kernel } from '../../src/kernel/kernel.ts'
 import { prepareLaunch, type ViewPlace } from '../../src/kernel/launch.ts'
+import type { ProgramForm } from '../../src/kernel/program.ts'
 import { type LaunchSlice, planSlices } from '../../src/kernel/slices.ts'
 import { openGpu } from './gpu.ts'
 
@@ -95,14 +97,16 @@ export class KernelBench {
     this.device.queue.writeBuffer(this.home, 0, this.memory)
     if (strict) this.dispatcher.clearStrays()
     for (const slice of slices) {
-      const pipeline = await this.pipelines
-        .compile(launch.program, slice.direct ? 'direct' : 'indexed')
-        .catch((error) => {
+      const dispatches = dispatchesOf(launch, slice, this.dispatcher.workgroupsMax)
+      const pipelines: Partial<Record<ProgramForm, KernelPipeline>> = {}
+      for (const { form } of dispatches) {
+        pipelines[form] = await this.pipelines.compile(launch.program, form).catch((error) => {
           if (!(error instanceof CompileError)) throw error
           const { wgsl, message: text, line, column } = error
           throw kernel.errorOf(groups, strict, { wgsl, text, line, column })
         })
-      await this.runSlice({ launch, slice, pipeline })
+      }
+      await this.runSlice({ launch, slice, dispatches, pipelines })
     }
     const strays = strict ? await this.dispatcher.readStrays() : null
     new Uint8Array(this.memory).set(await this.read())

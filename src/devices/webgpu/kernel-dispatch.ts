@@ -1,8 +1,8 @@
 // Slices of kernels on the GPU: bindings, launch blocks, dispatches. Nothing here waits, so what is recorded can be submitted at the
 // very moment at which the pages are known to be in place.
 
-import { dispatchesOf } from '../../kernel/grid.ts'
-import { type KernelLaunch, UNIFORM_ALIGN } from '../../kernel/program.ts'
+import type { Dispatch } from '../../kernel/dispatches.ts'
+import { type KernelLaunch, type ProgramForm, UNIFORM_ALIGN } from '../../kernel/program.ts'
 import { STRAY_BYTES } from '../../kernel/program-code.ts'
 import { type LaunchSlice, launchBlock, launchBlockBytes } from '../../kernel/slices.ts'
 import type { GpuContext } from './gpu-context.ts'
@@ -21,7 +21,9 @@ import {
 export interface SliceCommand {
   readonly launch: KernelLaunch
   readonly slice: LaunchSlice
-  readonly pipeline: KernelPipeline
+  readonly dispatches: readonly Dispatch[]
+  /** For each form that the dispatches have. */
+  readonly pipelines: Readonly<Partial<Record<ProgramForm, KernelPipeline>>>
   /** In the order of `program.bindings`. */
   readonly places: readonly GpuBinding[]
 }
@@ -47,25 +49,32 @@ export class KernelDispatcher {
     this.context = context
   }
 
+  /** Workgroups of one dispatch in each dimension, at most. */
+  get workgroupsMax(): number {
+    return this.context.device.limits.maxComputeWorkgroupsPerDimension
+  }
+
   /** Submits slices, in order, as one submission. */
   submit(commands: readonly SliceCommand[]): void {
-    const max = this.context.device.limits.maxComputeWorkgroupsPerDimension
-    const dispatches = commands.flatMap((command) =>
-      [...dispatchesOf(command.slice.box, max)].map((box) => ({ command, box })),
-    )
     const bytes = new BlockBytes()
-    const offsets = dispatches.map(({ command: { launch, slice }, box }) => ({
-      block: bytes.add(new Uint8Array(launchBlock(launch, slice, box).buffer)),
-      uniforms: bytes.add(launch.uniforms),
-    }))
+    const dispatches = commands.flatMap((command) => {
+      const { launch, slice, pipelines } = command
+      const uniforms = bytes.add(launch.uniforms)
+      return command.dispatches.map(({ form, box }) => {
+        const block = bytes.add(new Uint8Array(launchBlock(launch, slice, box).buffer))
+        return { command, pipeline: pipelines[form]!, box, at: { block, uniforms } }
+      })
+    })
     const blocks = this.writeBlocks(bytes)
+    const groups = new BindGroups()
     this.context.submit((encoder) => {
       const pass = encoder.beginComputePass()
-      dispatches.forEach(({ command, box }, i) => {
-        pass.setPipeline(command.pipeline.pipeline)
-        pass.setBindGroup(0, this.bind(command, blocks, offsets[i]))
+      for (const { command, pipeline, box, at } of dispatches) {
+        const group = groups.get(command, at, () => this.bind(command, pipeline.layout, blocks, at))
+        pass.setPipeline(pipeline.pipeline)
+        pass.setBindGroup(0, group)
         pass.dispatchWorkgroups(...box.size)
-      })
+      }
       pass.end()
     })
   }
@@ -92,8 +101,12 @@ export class KernelDispatcher {
     this.strays?.read.destroy()
   }
 
-  private bind({ launch, pipeline, places }: SliceCommand, blocks: GPUBuffer, at: BlockOffsets): GPUBindGroup {
-    const { program } = launch
+  private bind(
+    { launch: { program }, places }: SliceCommand,
+    layout: GPUBindGroupLayout,
+    blocks: GPUBuffer,
+    at: BlockOffsets,
+  ): GPUBindGroup {
     const entries: GPUBindGroupEntry[] = places.map((resource, i) => ({
       binding: program.bindings[i].binding,
       resource,
@@ -109,7 +122,7 @@ export class KernelDispatcher {
       entries.push({ binding: uniform.binding, resource: { buffer: blocks, offset, size: nbytes } })
       offset += Math.ceil(uniform.size / UNIFORM_ALIGN) * UNIFORM_ALIGN
     }
-    return this.context.device.createBindGroup({ label: program.name, layout: pipeline.layout, entries })
+    return this.context.device.createBindGroup({ label: program.name, layout, entries })
   }
 
   private writeBlocks(bytes: BlockBytes): GPUBuffer {
@@ -142,14 +155,43 @@ interface BlockOffsets {
   readonly uniforms: number
 }
 
-/** Blocks one after the other, each where a uniform binding can begin. */
+/** Bind groups of one submission: dispatches that bind the same share one. */
+class BindGroups {
+  private readonly groups = new Map<string, GPUBindGroup>()
+  private readonly buffers = new Map<GPUBuffer, number>()
+
+  get({ launch: { program }, places }: SliceCommand, at: BlockOffsets, make: () => GPUBindGroup): GPUBindGroup {
+    const bound = places.map(({ buffer, offset, size }) => `${this.numberOf(buffer)}/${offset}/${size}`)
+    const sizes = program.uniforms.map(({ size }) => size)
+    const key = `${bound} ${program.faultBinding} ${sizes} ${program.args.length} ${at.block} ${at.uniforms}`
+    let group = this.groups.get(key)
+    if (group === undefined) {
+      group = make()
+      this.groups.set(key, group)
+    }
+    return group
+  }
+
+  private numberOf(buffer: GPUBuffer): number {
+    const number = this.buffers.get(buffer) ?? this.buffers.size
+    this.buffers.set(buffer, number)
+    return number
+  }
+}
+
+/** Blocks, each where a uniform binding can begin. What is the same lies there once. */
 class BlockBytes {
   private readonly parts: { readonly bytes: Uint8Array; readonly offset: number }[] = []
+  private readonly known = new Map<string, number>()
   private end = 0
 
   /** Returns where it lies. */
   add(bytes: Uint8Array): number {
+    const key = bytes.join()
+    const known = this.known.get(key)
+    if (known !== undefined) return known
     const offset = this.end
+    this.known.set(key, offset)
     this.parts.push({ bytes, offset })
     this.end += Math.ceil(bytes.byteLength / UNIFORM_ALIGN) * UNIFORM_ALIGN
     return offset

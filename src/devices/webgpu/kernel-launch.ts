@@ -2,13 +2,14 @@
 // brought in together and submitted at once.
 
 import { PAGE_SIZE } from '../../base/addr.ts'
+import { type Dispatch, dispatchesOf } from '../../kernel/dispatches.ts'
 import type { KernelLaunch } from '../../kernel/program.ts'
 import { countPages, type LaunchSlice, planSlices } from '../../kernel/slices.ts'
 import type { AddrRange } from '../claims.ts'
 import type { DeviceLimits, DriverHandle, LaunchReceipt, LaunchRequest } from '../driver/index.ts'
 import type { GpuLaunch } from './gpu-launch.ts'
-import type { KernelDispatcher, Strays } from './kernel-dispatch.ts'
-import type { KernelPipeline, KernelPipelines } from './kernel-pipelines.ts'
+import type { KernelDispatcher, SliceCommand, Strays } from './kernel-dispatch.ts'
+import type { KernelPipelines } from './kernel-pipelines.ts'
 
 export interface KernelOptions extends Pick<LaunchRequest, 'durable' | 'signal'> {
   /** In receipts and errors. */
@@ -43,6 +44,7 @@ interface StepPart {
   readonly index: number
   readonly launch: KernelLaunch
   readonly slice: LaunchSlice
+  readonly dispatches: readonly Dispatch[]
 }
 
 /**
@@ -63,29 +65,27 @@ export async function runKernels(
   let strays: KernelReceipt['strays'] = null
   let ndirect = 0
   // Compiled while pages move. A mistake in a kernel is told when it would run.
-  const compiled = new Map<StepPart, Promise<KernelPipeline>>()
-  const compile = (part: StepPart): Promise<KernelPipeline> => {
-    const pipeline = pipelines.compile(part.launch.program, part.slice.direct ? 'direct' : 'indexed')
-    pipeline.catch(() => {})
-    return pipeline
-  }
+  const compiled = new Map<StepPart, Promise<SliceCommand['pipelines']>>()
   const request: LaunchRequest<Step> = {
     ...rest,
     ...byAccess(ranges),
     inOnePiece: true,
     slices: (limits) => {
-      const steps = planSteps(launches, limits, sliceMax)
-      for (const { parts } of steps) for (const part of parts) compiled.set(part, compile(part))
+      const steps = planSteps(launches, limits, dispatcher.workgroupsMax, sliceMax)
+      for (const part of steps.flatMap(({ parts }) => parts)) {
+        const compiling = compileForms(pipelines, part)
+        compiling.catch(() => {})
+        compiled.set(part, compiling)
+      }
       return steps
     },
   }
   const receipt = await handle.run(request, async (memory, { parts }) => {
-    const commands = []
+    const commands: SliceCommand[] = []
     for (const part of parts) {
-      const { launch, slice } = part
-      const pipeline = await compiled.get(part)!
+      const { launch, slice, dispatches } = part
       const places = slice.ranges.map((range) => memory.binding(range, range.write ? 'write' : 'read'))
-      commands.push({ launch, slice, pipeline, places })
+      commands.push({ launch, slice, dispatches, pipelines: await compiled.get(part)!, places })
       if (slice.direct) ndirect++
     }
     const isStrict = parts.some(({ launch }) => launch.program.faultBinding !== null)
@@ -98,29 +98,49 @@ export async function runKernels(
   return { ...receipt, ndirect, strays }
 }
 
+/** The pipelines of all forms that the dispatches of a slice have. */
+async function compileForms(
+  pipelines: KernelPipelines,
+  { launch, dispatches }: StepPart,
+): Promise<SliceCommand['pipelines']> {
+  const forms = [...new Set(dispatches.map(({ form }) => form))]
+  const all = await Promise.all(forms.map((form) => pipelines.compile(launch.program, form)))
+  return Object.fromEntries(forms.map((form, i) => [form, all[i]]))
+}
+
 /** Launches that fit as a whole share a step as long as they fit together; a strict one has a step of its own. */
-function planSteps(launches: readonly KernelLaunch[], device: DeviceLimits, sliceMax: number | undefined): Step[] {
+function planSteps(
+  launches: readonly KernelLaunch[],
+  device: DeviceLimits,
+  workgroupsMax: number,
+  sliceMax: number | undefined,
+): Step[] {
   const { npages } = device
   const bindingBytes = Math.min(device.pieceBytesMax, device.bankPages * PAGE_SIZE)
   const limits = { npages, bindingBytes, ...(sliceMax !== undefined && { workgroups: sliceMax }) }
-  const steps: StepPart[][] = []
-  let open: StepPart[] | null = null
+  const steps: { parts: StepPart[]; ranges: WrittenRange[] }[] = []
+  let open: (typeof steps)[number] | null = null
   launches.forEach((launch, index) => {
-    const slices = planSlices(launch, limits)
-    const parts = slices.map((slice) => ({ index, launch, slice }))
+    const parts = planSlices(launch, limits).map((slice) => {
+      return { index, launch, slice, dispatches: dispatchesOf(launch, slice, workgroupsMax) }
+    })
     const joins = parts.length === 1 && launch.program.faultBinding === null
-    if (joins && open !== null && countPages([...open, ...parts].flatMap(({ slice }) => slice.ranges)) <= npages) {
-      open.push(...parts)
+    const together = joins && open !== null ? join([...open.ranges, ...parts[0].slice.ranges]) : null
+    if (together !== null && open !== null && countPages(together) <= npages) {
+      open.parts.push(...parts)
+      open.ranges = together
       return
     }
-    for (const part of parts) steps.push([part])
+    for (const part of parts) steps.push({ parts: [part], ranges: join(part.slice.ranges) })
     open = joins ? (steps.at(-1) ?? null) : null
   })
-  return steps.map((parts) => ({ parts, ...byAccess(parts.flatMap(({ slice }) => slice.ranges)) }))
+  return steps.map(({ parts, ranges }) => ({ parts, ...byAccess(ranges) }))
 }
 
-/** The ranges without overlaps: what is written somewhere counts as written. */
-function byAccess(ranges: readonly (AddrRange & { readonly write: boolean })[]): Pick<Step, 'read' | 'write'> {
+type WrittenRange = AddrRange & { readonly write: boolean }
+
+/** The ranges without overlaps, by address: what is written somewhere counts as written. */
+function join(ranges: readonly WrittenRange[]): WrittenRange[] {
   const joined: { start: number; end: number; write: boolean }[] = []
   for (const range of [...ranges].sort((a, b) => a.start - b.start)) {
     const last = joined.at(-1)
@@ -130,6 +150,11 @@ function byAccess(ranges: readonly (AddrRange & { readonly write: boolean })[]):
       last.write ||= range.write
     }
   }
+  return joined
+}
+
+function byAccess(ranges: readonly WrittenRange[]): Pick<Step, 'read' | 'write'> {
+  const joined = join(ranges)
   const plain = ({ start, end }: AddrRange): AddrRange => ({ start, end })
   return {
     read: joined.filter(({ write }) => !write).map(plain),

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, it } from 'vitest'
 import { whyNoGpu } from '../../../test/helpers/gpu.ts'
 import { KERNEL_CASES } from '../../../test/helpers/kernel-cases.ts'
 import { KernelBench } from '../../../test/helpers/kernel-fixture.ts'

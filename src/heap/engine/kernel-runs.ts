@@ -1,9 +1,9 @@
 // Launches of kernels, on the engine's side: programs come once and are known by number, launches name them.
 
 import { MmError } from '../../base/errno.ts'
-import { DeviceLostError } from '../../devices/driver/index.ts'
+import { DeviceLostError } from '../../devices/driver/loss.ts'
 import { CompileError } from '../../kernel/compile-error.ts'
-import type { KernelLaunch, KernelProgram } from '../../kernel/program.ts'
+import { type KernelLaunch, type KernelProgram, PROGRAM_FORMS } from '../../kernel/program.ts'
 import type { EngineDevice } from './device.ts'
 import { Refusal } from './failure.ts'
 import type { ByteRange, EngineCalls, RunLaunch, RunOutcome } from './protocol.ts'
@@ -95,7 +95,7 @@ function runsKernels(device: EngineDevice): device is EngineDevice & Required<Pi
 function refusalOf(error: unknown, launches: readonly KernelLaunch[], signal: AbortSignal): unknown {
   if (error instanceof CompileError) {
     const { wgsl, line, column, message } = error
-    const launch = launches.findIndex(({ program }) => program.direct === wgsl || program.indexed === wgsl)
+    const launch = launches.findIndex(({ program }) => PROGRAM_FORMS.some((form) => program[form] === wgsl))
     return new Refusal('BAD_KERNEL', `${error.program}: ${message}`, {
       compile: { launch, wgsl, text: message, line, column },
     })
