@@ -57,19 +57,24 @@ describe('printSummary()', () => {
       {},
       {
         bytesHostToDevice: { ...BYTES, fault: 3 * MIB, prefetch: MIB },
-        bytesDeviceToHost: { ...BYTES, coherence: 2 * MIB },
+        bytesDeviceToHost: { ...BYTES, fault: 2 * MIB },
         pagesDuplicated: 12_345,
         pagesMigrated: { ...BYTES, eviction: 7 },
       },
     ).join('\n')
     expect(text).toMatch(/to device {3}4 MiB: 3 MiB because a kernel used it, 1 MiB ahead of use/)
-    expect(text).toMatch(/from device 2 MiB because the CPU used it/)
+    expect(text).toMatch(/from device 2 MiB because the CPU touched it/)
     expect(text).toContain('12,345 came to the device as copies for reading, 7 moved')
     expect(print().join('\n')).toMatch(/from device nothing/)
+    expect(text).not.toContain('swap')
+    const swapped = print({}, { pagesSwappedOut: 5_000, pagesSwappedIn: 4_000 }).join('\n')
+    expect(swapped).toContain('5,000 pages went to the swap file, 4,000 came back')
   })
 
   test('fits the width, in colour too', () => {
-    for (const line of print()) expect(line.length).toBeLessThanOrEqual(COLUMNS_MAX)
+    const every = { fault: 1e9 + 1, prefetch: 1e9 + 1, eviction: 1e9 + 1, coherence: 1e9 + 1, user: 1e9 + 1 }
+    const wide = print({}, { bytesHostToDevice: every, bytesDeviceToHost: every })
+    for (const line of [...print(), ...wide]) expect(line.length).toBeLessThanOrEqual(COLUMNS_MAX)
     // biome-ignore lint/suspicious/noControlCharactersInRegex: this is what colour is made of
     const bare = print({}, {}, true).map((line) => line.replace(/\x1b\[[\d;]+m/g, ''))
     for (const line of bare) expect(line.length).toBeLessThanOrEqual(COLUMNS_MAX)

@@ -5,7 +5,7 @@ import { formatSize } from '../base/size.ts'
 import type { Terminal } from '../cli/terminal.ts'
 import { type ByCause, type Counters, sumByCause } from '../trace/counters.ts'
 import { CAUSES, type Cause } from '../trace/events.ts'
-import { count, fact } from './layout.ts'
+import { count, fact, factText } from './layout.ts'
 import type { SearchStatistics } from './statistics.ts'
 
 export interface JobSummary {
@@ -43,9 +43,10 @@ export function printSummary(out: Terminal, job: JobSummary): void {
   const total = seconds.mean * nsearches
   fact(out, 'time', `${total.toFixed(2)} s in all, ${(1000 * seconds.median).toFixed(0)} ms for a search`)
   for (const line of timeSplit(out, counters, total)) fact(out, '', line)
-  fact(out, 'to device', byCause(counters.bytesHostToDevice))
-  fact(out, 'from device', byCause(counters.bytesDeviceToHost))
+  factText(out, 'to device', byCause(counters.bytesHostToDevice, TO_DEVICE_TEXTS))
+  factText(out, 'from device', byCause(counters.bytesDeviceToHost, FROM_DEVICE_TEXTS))
   fact(out, 'pages', pages(counters))
+  if (counters.pagesSwappedOut > 0) fact(out, 'swap', swapped(counters))
 }
 
 /** What was counted between two moments. */
@@ -89,19 +90,18 @@ function timeSplit(out: Terminal, counters: Counters, totalSeconds: number): str
   return [bar.join(''), names.join('   ')]
 }
 
-/** What the causes of an event are called here. */
-const CAUSE_TEXTS: Readonly<Record<Cause, string>> = {
+/** What the causes of a copy are called here. */
+const TO_DEVICE_TEXTS: Readonly<Record<Cause, string>> = {
   fault: 'because a kernel used it',
   prefetch: 'ahead of use',
   eviction: 'to make room',
-  coherence: 'because the CPU used it',
+  coherence: 'because another copy was written',
   user: 'because the program asked',
 }
+const FROM_DEVICE_TEXTS: Readonly<Record<Cause, string>> = { ...TO_DEVICE_TEXTS, fault: 'because the CPU touched it' }
 
-function byCause(bytes: Readonly<ByCause>): string {
-  const parts = CAUSES.filter((cause) => bytes[cause] > 0).map(
-    (cause) => `${formatSize(bytes[cause])} ${CAUSE_TEXTS[cause]}`,
-  )
+function byCause(bytes: Readonly<ByCause>, texts: Readonly<Record<Cause, string>>): string {
+  const parts = CAUSES.filter((cause) => bytes[cause] > 0).map((cause) => `${formatSize(bytes[cause])} ${texts[cause]}`)
   if (parts.length === 0) return 'nothing'
   return parts.length === 1 ? parts[0] : `${formatSize(sumByCause(bytes))}: ${parts.join(', ')}`
 }
@@ -109,6 +109,10 @@ function byCause(bytes: Readonly<ByCause>): string {
 function pages(counters: Counters): string {
   const copied = `${count(counters.pagesDuplicated)} came to the device as copies for reading`
   return `${copied}, ${count(sumByCause(counters.pagesMigrated))} moved`
+}
+
+function swapped({ pagesSwappedOut, pagesSwappedIn }: Counters): string {
+  return `${count(pagesSwappedOut)} pages went to the swap file, ${count(pagesSwappedIn)} came back`
 }
 
 function spread({ min, median, max }: { readonly min: number; readonly median: number; readonly max: number }): string {
