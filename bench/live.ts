@@ -6,6 +6,7 @@ import { prepareSingleFaults } from './live/faults.ts'
 import { prepareFirstReadFreed, prepareFirstReadKept } from './live/first-read.ts'
 import { prepareFootprint, prepareIdle, prepareOpening } from './live/opening.ts'
 import { prepareResident } from './live/resident.ts'
+import { prepareSwap } from './live/swap.ts'
 
 /** MiB that a heap may cost before it is touched. */
 const FOOTPRINT_MAX = 50
@@ -50,6 +51,16 @@ const cases: BenchCase[] = [
     better: 'higher',
     goal: 0.98,
     prepare: prepareResident,
+  },
+  {
+    name: 'swap',
+    summary:
+      'Changing a word in each page of 2 GiB with 512 MiB of memory, 64 MiB a round: as much goes to swap and comes back; against a ' +
+      'plain loop that writes blocks of 2 MiB to a file, gives their memory back, and reads others into fresh pages.',
+    unit: 'GiB/s',
+    better: 'higher',
+    goal: 0.7,
+    prepare: prepareSwap,
   },
   {
     name: 'open',

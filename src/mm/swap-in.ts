@@ -10,7 +10,7 @@ import { allocPage, getPage, waitForPage } from './page-alloc.ts'
 import { PTE_EXCLUSIVE, PTE_KIND_SWAP } from './pte.ts'
 import { addToSwapCache, type SwapArea } from './swap.ts'
 import { swapReadPages, waitForSwapIo } from './swap-io.ts'
-import { swapReadAhead } from './swap-readahead.ts'
+import { beginsAhead, swapReadAhead, swapReadNext } from './swap-readahead.ts'
 import type { System } from './system.ts'
 import type { Vma } from './vma.ts'
 
@@ -31,15 +31,24 @@ export function swapInPage(vma: Vma, addr: Addr, slot: number): Pfn {
   const { swap } = sys
   assert(swap !== null, 'there is swap')
   const cached = swap.cache.get(slot)
-  if (cached !== undefined) return fromCache(sys, swap, cached)
+  if (cached !== undefined) {
+    if (beginsAhead(vma, addr)) readNext(vma, addr, swap)
+    return fromCache(sys, swap, cached)
+  }
   if (swap.lost.has(slot)) return -EIO
   const pfn = allocPage(mm, addr)
   if (pfn < 0) return -ENOMEM
   if (swap.device.isSynchronous) return readNow(sys, swap, pfn, slot)
-  swapReadPages(sys, swap, [{ slot, pfn }, ...swapReadAhead(vma, addr)])
+  swapReadPages(sys, swap, [{ slot, pfn }, ...swapReadAhead(vma, addr)], 1)
+  readNext(vma, addr, swap)
   swap.stats.waits++
   waitForPage(sys, pfn)
   return -EAGAIN
+}
+
+function readNext(vma: Vma, addr: Addr, swap: SwapArea): void {
+  const next = swapReadNext(vma, addr)
+  if (next.length > 0) swapReadPages(vma.mm.sys, swap, next, 0)
 }
 
 function fromCache(sys: System, swap: SwapArea, pfn: Pfn): Pfn {

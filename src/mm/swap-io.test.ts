@@ -162,7 +162,8 @@ describe('reading from it', () => {
       expect(f.tryLoad(page)).toBe(10 + page)
     }
     expect(f.slow.calls).toEqual(['read 8', 'read 16', 'read 32', 'read 8'])
-    expect([f.stats?.pagesReadAhead, f.stats?.readAheadHits, f.stats?.waits]).toEqual([60, 60, 4])
+    // From the second window on the next one is read before anybody needs it; the third wait is for one that was not done
+    expect([f.stats?.pagesReadAhead, f.stats?.readAheadHits, f.stats?.waits]).toEqual([62, 62, 3])
     f.finish()
   })
 

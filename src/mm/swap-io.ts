@@ -68,17 +68,17 @@ function endSwapWrite(sys: System, swap: SwapArea, { slot, pfn }: SwapPage, err:
 
 /**
  * Begins to read slots into frames that the caller has just taken, all locked and in the swap cache from now on; the
- * caller's references become those of the reads. `readAhead`: all but the first are read in case they are needed.
+ * caller's references become those of the reads. From the place `ahead` on they are read in case that they are needed.
  */
-export function swapReadPages(sys: System, swap: SwapArea, batch: readonly SwapPage[]): void {
+export function swapReadPages(sys: System, swap: SwapArea, batch: readonly SwapPage[], ahead = batch.length): void {
   const { pages } = sys
   batch.forEach(({ slot, pfn }, i) => {
     swap.duplicate(slot)
     addToSwapCache(sys, swap, pfn, slot)
-    pages.flags[pfn] |= PG_LOCKED | PG_SWAPBACKED | (i > 0 ? PG_READAHEAD : 0)
+    pages.flags[pfn] |= PG_LOCKED | PG_SWAPBACKED | (i >= ahead ? PG_READAHEAD : 0)
     swap.inFlight.add(pfn)
   })
-  swap.stats.pagesReadAhead += batch.length - 1
+  swap.stats.pagesReadAhead += batch.length - ahead
   swap.device.read(batch, (page, err) => endSwapRead(sys, swap, page, err))
 }
 

@@ -12,17 +12,22 @@ import type { Vma } from './vma.ts'
 
 const WINDOW_MAX = 512 // pages, 2 MiB
 const WINDOW_FIRST = 8 // pages, 2^page_cluster of Linux
+/** From this window on touches have followed one another, so that the next window is read too. */
+const WALK_MIN = 2 * WINDOW_FIRST
 /** A touch this close behind a window goes on where it ended: resident pages may lie between. */
 const NEAR = 16 * PAGE_SIZE // bytes
 /** Frames that read-ahead leaves to those who need one now, where memory is not smaller than eight times that. */
 const FREE_MIN = 64
 
-/** The last window of a mapping. */
+/** What was read last for a mapping. */
 interface Window {
   readonly start: Addr
   /** Exclusive. */
   readonly end: Addr
   readonly npages: number
+  readonly isBackward: boolean
+  /** Read before anybody has asked for any of it: a touch of its first page is the sign to go on. */
+  readonly isAhead: boolean
 }
 
 const windows = new WeakMap<Vma, Window>()
@@ -38,8 +43,33 @@ export function swapReadAhead(vma: Vma, addr: Addr): SwapPage[] {
   const nbytes = npages * PAGE_SIZE
   const start = isBackward ? Math.max(vma.start, addr + PAGE_SIZE - nbytes) : addr
   const end = isBackward ? addr + PAGE_SIZE : Math.min(vma.end, addr + nbytes)
-  windows.set(vma, { start, end, npages })
+  windows.set(vma, { start, end, npages, isBackward, isAhead: false })
   return readable(vma, addr, start, end)
+}
+
+/**
+ * The same for the window behind the last one, when a touch of `addr` shows that a walk goes on and there is time to read it
+ * before it is needed. Empty if it does not.
+ */
+export function swapReadNext(vma: Vma, addr: Addr): SwapPage[] {
+  const last = windows.get(vma)
+  if (last === undefined || last.npages < WALK_MIN) return []
+  const first = last.isBackward ? last.end - PAGE_SIZE : last.start
+  if (addr !== first) return []
+  const { isBackward } = last
+  const npages = Math.min(2 * last.npages, WINDOW_MAX)
+  const nbytes = npages * PAGE_SIZE
+  const start = isBackward ? Math.max(vma.start, last.start - nbytes) : last.end
+  const end = isBackward ? last.start : Math.min(vma.end, last.end + nbytes)
+  if (start >= end) return []
+  windows.set(vma, { start, end, npages, isBackward, isAhead: true })
+  return readable(vma, -1, start, end)
+}
+
+/** Whether a touch of `addr`, which is in memory, is the first of a window that was read ahead of it. */
+export function beginsAhead(vma: Vma, addr: Addr): boolean {
+  const last = windows.get(vma)
+  return last?.isAhead === true && addr === (last.isBackward ? last.end - PAGE_SIZE : last.start)
 }
 
 function nextWindow(vma: Vma, addr: Addr, last: Window | undefined, isBackward: boolean): number {
