@@ -40,6 +40,20 @@ describe('mmapLock at the edge', () => {
     expect([mm.mmapLock.isHeld, mm.mmapLock.waitingWriters]).toEqual([false, 0])
   })
 
+  it('withMmapWriteLock() calls at the moment at which nobody has the lock: nobody else finds it taken', async () => {
+    const { mm } = makeMm()
+    await mmapReadLock(mm)
+    const called = withMmapWriteLock(mm, () => mm.mmapLock.writer)
+    expect(mm.mmapLock.waitingWriters).toBe(1)
+    mm.mmapLock.unlockRead()
+    const found: boolean[] = []
+    for (let i = 0; i < 10; i++) {
+      await Promise.resolve()
+      found.push(mm.mmapLock.writer)
+    }
+    expect([await called, found.includes(true), mm.mmapLock.waitingWriters]).toEqual([true, false, 0])
+  })
+
   it('withMmapWriteLock() gives the lock back when the call throws', async () => {
     const { mm } = makeMm()
     const call = () => {

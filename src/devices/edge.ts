@@ -29,23 +29,34 @@ export async function mmapReadLock(mm: Mm): Promise<void> {
   while (!mm.mmapLock.tryRead()) await mm.mmapLock.released.promise()
 }
 
-/** Takes mmapLock for writing, before any reader that comes later. The caller ends it with `mm.mmapLock.unlockWrite()`. */
+/**
+ * Takes mmapLock for writing, before any reader that comes later. The caller ends it with `mm.mmapLock.unlockWrite()`.
+ *
+ * Others get a turn before the caller goes on, and find the lock taken: use `withMmapWriteLock` where that is not wanted.
+ */
 export async function mmapWriteLock(mm: Mm): Promise<void> {
+  if (!mm.mmapLock.tryWrite()) await whenWritable(mm, () => {})
+}
+
+/** Calls `then` at the moment at which the lock is taken, without a turn for anybody in between. */
+async function whenWritable<T>(mm: Mm, then: () => T): Promise<T> {
   const { mmapLock } = mm
-  if (mmapLock.tryWrite()) return
   mmapLock.waitingWriters++
   while (!mmapLock.tryWrite()) await mmapLock.released.promise()
   mmapLock.waitingWriters--
+  return then()
 }
 
 /** Runs a call that changes mappings (munmap, mprotect, ...) once nothing holds them. Hands out what it returns. */
 export async function withMmapWriteLock<T>(mm: Mm, call: () => T): Promise<T> {
-  await mmapWriteLock(mm)
-  try {
-    return call()
-  } finally {
-    mm.mmapLock.unlockWrite()
+  const run = (): T => {
+    try {
+      return call()
+    } finally {
+      mm.mmapLock.unlockWrite()
+    }
   }
+  return mm.mmapLock.tryWrite() ? run() : await whenWritable(mm, run)
 }
 
 /** Keeps the address space alive while `work` runs, which ends with undefined if it is dead already. */

@@ -100,7 +100,8 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
   }
 
   /**
-   * Brings the pages of a range to the device before a launch needs them, as many as there is room for.
+   * Brings the pages of a range to the device before a launch needs them, as many as there is room for. Whoever changes or takes
+   * the range after this call waits for it, as for a launch that reads the range.
    *
    * Rejects with a RangeError, or with an MmError or DeviceLostError as `run`.
    */
@@ -109,7 +110,8 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
     checkRanges(this.mm, [range], 'prefetch')
     this.checkAlive()
     const { site } = parts.traffic
-    return await this.inTurn(async () => {
+    const claim = claimRanges(this.mm, { reads: pagesAround([range]), writes: [] })
+    const prefetched = this.whenGranted(claim, undefined, async () => {
       const purpose = makePurpose('prefetch', site)
       const options = { holdsPages: false, signal: undefined, hint: undefined }
       const op = new Operation({ parts, space: this.space, purpose, ...options })
@@ -126,6 +128,7 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
       }
       return { device: parts.name, pages: pagesOf(op), counters: purpose.counters.total, nskipped }
     })
+    return await prefetched.finally(() => claim.end())
   }
 
   /**

@@ -13,7 +13,7 @@ import { assert, formatAddr } from '../../base/assert.ts'
 import { EAGAIN, EFAULT, MmError } from '../../base/errno.ts'
 import { formatSize } from '../../base/size.ts'
 import { isClaimed, whenUnclaimed } from '../../devices/claims.ts'
-import { mmapReadLock, mmapWriteLock } from '../../devices/edge.ts'
+import { mmapReadLock, withMmapWriteLock } from '../../devices/edge.ts'
 import type { DevicePolicy } from '../../hmm/policy.ts'
 import { mmMadvise } from '../../mm/madvise.ts'
 import { pagemapOf } from '../../mm/memremap.ts'
@@ -484,8 +484,7 @@ export class Engine implements EnginePort {
     this.backend.verifyAll(this.arrays)
     const misuses = this.#takeMisuses()
     const closed = await Promise.allSettled(this.devices.map((device) => device.close()))
-    await mmapWriteLock(this.mm)
-    this.mm.mmapLock.unlockWrite()
+    await withMmapWriteLock(this.mm, () => {})
     this.backend.retire(0, 0, () => mmput(this.mm))
     this.tracer.close()
     for (const each of closed) if (each.status === 'rejected') throw each.reason
@@ -586,18 +585,13 @@ export class Engine implements EnginePort {
   /** Runs a change of mappings when nothing holds them. Returns null if that was at once. */
   #whenWritable(change: () => void): Promise<void> | null {
     const { mmapLock } = this.mm
-    const run = (): void => {
-      try {
-        change()
-      } finally {
-        mmapLock.unlockWrite()
-      }
+    if (!mmapLock.tryWrite()) return withMmapWriteLock(this.mm, change)
+    try {
+      change()
+    } finally {
+      mmapLock.unlockWrite()
     }
-    if (mmapLock.tryWrite()) {
-      run()
-      return null
-    }
-    return mmapWriteLock(this.mm).then(run)
+    return null
   }
 
   /** Resolves when no launch uses the range and nobody holds it; null if that is so now. */
