@@ -12,22 +12,35 @@ export type Bundler = (typeof BUNDLERS)[number]
 
 export interface Bundle {
   readonly files: SiteFiles
+  /** Those files that the page loads at once; others when it comes to them. */
+  readonly initial: readonly string[]
   /** Everything that the bundler has to say. */
   readonly warnings: readonly string[]
 }
 
-/** Bundles pages/NAME.ts. Rejects when the bundler fails. */
-export function bundlePage(bundler: Bundler, name: string): Promise<Bundle> {
-  return bundler === 'esbuild' ? bundleWithEsbuild(name) : bundleWithVite(name)
+/**
+ * Bundles pages/NAME.ts. Rejects when the bundler fails. `workers` are programs beside it, which esbuild has to be told of, and Vite
+ * finds by itself.
+ */
+export function bundlePage(bundler: Bundler, name: string, workers: readonly string[] = []): Promise<Bundle> {
+  const key = `${bundler} ${name}`
+  const bundle = bundles.get(key) ?? (bundler === 'esbuild' ? bundleWithEsbuild(name, workers) : bundleWithVite(name))
+  bundles.set(key, bundle)
+  return bundle
 }
 
-async function bundleWithEsbuild(name: string): Promise<Bundle> {
-  const { outputFiles, warnings } = await esbuild.build({
+/** Several tests open the same page. */
+const bundles = new Map<string, Promise<Bundle>>()
+
+async function bundleWithEsbuild(name: string, workers: readonly string[]): Promise<Bundle> {
+  const { outputFiles, warnings, metafile } = await esbuild.build({
     absWorkingDir: PROJECT,
-    entryPoints: [`pages/${name}.ts`, 'pages/engine.ts'],
+    entryPoints: [name, ...workers].map((each) => `pages/${each}.ts`),
     outdir: PROJECT,
     bundle: true,
+    splitting: true,
     minify: true,
+    metafile: true,
     format: 'esm',
     platform: 'browser',
     target: 'es2022',
@@ -36,8 +49,10 @@ async function bundleWithEsbuild(name: string): Promise<Bundle> {
     tsconfigRaw: {}, // not the one of this repository, which has paths to the sources
   })
   const files = new Map<string, string | Uint8Array>([['index.html', htmlFor(`/${name}.js`)]])
-  for (const { path, contents } of outputFiles) files.set(relative(PROJECT, path), contents)
-  return { files, warnings: warnings.map(({ text }) => text) }
+  for (const { path, text } of outputFiles) files.set(relative(PROJECT, path), text)
+  const importsOf = (path: string) => metafile.outputs[path].imports.filter(({ kind }) => kind === 'import-statement')
+  const initial = reachable(`${name}.js`, (path) => importsOf(path).map((each) => each.path))
+  return { files, initial, warnings: warnings.map(({ text }) => text) }
 }
 
 async function bundleWithVite(name: string): Promise<Bundle> {
@@ -56,5 +71,16 @@ async function bundleWithVite(name: string): Promise<Bundle> {
   for (const file of built.output) {
     files.set(file.fileName === page ? 'index.html' : file.fileName, file.type === 'chunk' ? file.code : file.source)
   }
-  return { files, warnings }
+  const chunks = new Map(built.output.flatMap((file) => (file.type === 'chunk' ? [[file.fileName, file]] : [])))
+  const [entry] = [...chunks.values()].filter(({ isEntry }) => isEntry)
+  const initial = reachable(entry.fileName, (path) => chunks.get(path)?.imports ?? [])
+  return { files, initial, warnings }
+}
+
+/** A file and all that follow from it. */
+function reachable(first: string, next: (path: string) => readonly string[], found = new Set<string>()): string[] {
+  if (found.has(first)) return []
+  found.add(first)
+  for (const path of next(first)) reachable(path, next, found)
+  return [...found]
 }

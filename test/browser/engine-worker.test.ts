@@ -7,7 +7,7 @@ import { PageFixture } from './page-fixture.ts'
 const pages = new PageFixture()
 
 it.for(BUNDLERS)('a page of %s has the engine in a worker, and hears when there is none', async (bundler, context) => {
-  expect(await pages.resultOf(context, `worker-${bundler}`, { bundler, isolated: true })).toEqual({
+  expect(await pages.resultOf(context, `worker-${bundler}`, { bundler, isolated: true, workers: ['engine'] })).toEqual({
     used: {
       mode: 'explicit',
       taken: 'prefetch: 4 pages to the device, 16 KiB copied',

@@ -11,6 +11,8 @@ import { visit } from './site.ts'
 export interface PageSetup {
   readonly bundler: Bundler
   readonly isolated: boolean
+  /** Programs of its workers. */
+  readonly workers?: readonly string[]
 }
 
 export class PageFixture {
@@ -38,9 +40,9 @@ export class PageFixture {
   }
 
   /** Bundles a page, which must go without warnings, and returns what it reports. */
-  async visit(context: TestContext, name: string, { bundler, isolated }: PageSetup): Promise<PageReport> {
+  async visit(context: TestContext, name: string, { bundler, isolated, workers }: PageSetup): Promise<PageReport> {
     const browser = this.browser(context)
-    const { files, warnings } = await bundlePage(bundler, name)
+    const { files, warnings } = await bundlePage(bundler, name, workers)
     expect(warnings).toEqual([])
     return await visit(browser, { files, isolated })
   }

@@ -15,12 +15,18 @@ export interface SiteOptions {
   readonly files: SiteFiles
   /** With the two headers that give a page SharedArrayBuffer. */
   readonly isolated: boolean
-  /** Default 60,000 ms for the page to report. */
+  /** Default 45,000 ms for the page to report. */
   readonly timeoutMs?: number
 }
 
 /** No eval, no inline scripts, no other origins. */
-const POLICY = ["default-src 'none'", "script-src 'self'", "worker-src 'self'", "connect-src 'self'", "img-src 'self'"]
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "worker-src 'self'",
+  "connect-src 'self'",
+  "img-src 'self' data:",
+]
 
 const ISOLATION = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' }
 
@@ -34,7 +40,7 @@ export function htmlFor(script: string): string {
 /** Serves a site, opens its page, and returns what that reports. Rejects when it crashes, or does not report in time. */
 export async function visit(
   browser: Browser,
-  { files, isolated, timeoutMs = 60_000 }: SiteOptions,
+  { files, isolated, timeoutMs = 45_000 }: SiteOptions,
 ): Promise<PageReport> {
   const context = await browser.newContext()
   const server = createServer()
@@ -48,6 +54,7 @@ export async function visit(
         if (request.method === 'POST') readJson(request).then((body) => resolve(body as PageReport), reject)
         respond(request, response, files, isolated)
       })
+      page.on('pageerror', reject) // before the page could report anything
       page.on('crash', () => reject(new Error(`the page crashed\n${log.join('\n')}`)))
       timer = setTimeout(() => reject(new Error(`no report in ${timeoutMs} ms\n${log.join('\n')}`)), timeoutMs)
     })
