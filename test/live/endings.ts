@@ -118,7 +118,13 @@ await runCase({
     const y = heap.alloc(Float32Array, 2000, { name: 'y' })
     await fixture.run('addOne', { write: [y] })
     await fixture.extension('lose', 'pulled out')
-    return { value: `${y[1500]}` }
+    const value = `${y[1500]}`
+    const codes: string[] = []
+    const code = (error: { code: string }): void => void codes.push(error.code)
+    await heap.sync(y).catch(code)
+    await fixture.run('addOne', { write: [y] }).catch(code)
+    await heap.discard(y)
+    return { value, codes, receipt: `${await heap.sync(y)}`, zero: y[1500] }
   },
   /** Only the engine has the descriptor, so its end is the end of all waits. */
   async descriptors() {

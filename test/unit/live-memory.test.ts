@@ -204,7 +204,12 @@ describe.each(MODES)('$name', (mode) => {
           /the CPU loads "y"\[1024\] .* the newest contents of "y" went with memory, which is lost/,
         ),
       ])
-      expect(await outcome('endings', 'lostPageFilled')).toMatchObject({ value: 'NaN' })
+      expect(await outcome('endings', 'lostPageFilled')).toEqual({
+        value: 'NaN',
+        codes: ['LOST', 'LOST'],
+        receipt: 'sync: 0 pages to the CPU; 2 pages of "y" in place',
+        zero: 0,
+      })
     })
   })
 

@@ -48,6 +48,8 @@ export interface DriverOptions {
   readonly tracer?: Tracer
   /** Default `sigbus`. */
   readonly onLost?: OnLost
+  /** Called for each page that is filled because its newest contents went with the device. */
+  readonly onFilled?: (mm: Mm, addr: Addr) => void
   /** Microseconds that a program may take without any progress before the device counts as hung. Default: as long as it likes. */
   readonly deadline?: number
   /** Name of the allocation at an address, for events and errors. Default: none has a name. */
@@ -77,13 +79,13 @@ export class DeviceDriver<Memory extends ProgramMemory> implements HmmDevice<Dri
   /** Adds a device to the machine. */
   constructor(sys: System, hardware: DeviceHardware<Memory>, options: NamedOptions) {
     const { name, policy, clock = SYSTEM_CLOCK, tracer = NO_TRACE, onLost = 'sigbus' } = options
-    const { nameAt = () => undefined, deadline = Number.POSITIVE_INFINITY } = options
+    const { nameAt = () => undefined, onFilled = () => {}, deadline = Number.POSITIVE_INFINITY } = options
     this.sys = sys
     const pool = new FramePool(sys, hardware, this, (vmf) =>
       answerTouch(this.parts, this.toSystem, this.spaces.get(vmf.vma.mm) ?? null, this.nqueued, vmf),
     )
     const traffic = new Traffic(name, tracer, clock, nameAt)
-    const rest = { policy, clock, onLost, deadline, nameAt, failure: null, isFaulting: false }
+    const rest = { policy, clock, onLost, onFilled, deadline, nameAt, failure: null, isFaulting: false }
     this.parts = { sys, name, owner: this, pool, hardware, traffic, ...rest }
     this.migrations = new OpenMigrations(sys)
     this.toSystem = new ToSystem(this.parts, this.migrations)

@@ -27,6 +27,8 @@ export interface DeviceParts<Memory extends ProgramMemory = ProgramMemory> {
   readonly policy: DevicePolicy
   readonly traffic: Traffic
   readonly onLost: OnLost
+  /** A page was filled because its newest contents went with the device. */
+  onFilled(mm: Mm, addr: Addr): void
   /** Microseconds without progress after which a program hangs. */
   readonly deadline: number
   /** Name of the allocation at an address, for events and errors. */

@@ -145,7 +145,7 @@ export class ToSystem {
         continue
       }
       assert(sys.pages.trylock(home), () => `nobody else locks frame ${home}, which is the driver's`)
-      if (isLost) sys.mmu.bytes(home).fill(LOST_BYTE)
+      if (isLost) this.fill(mm, home, page)
       else if (isDirty) copies.add(home, frame)
       else if (backing === ZEROES) sys.mmu.clearFrame(home)
       const unpin = backing >= 0 ? MIGRATE_PFN_UNPIN : 0
@@ -183,6 +183,12 @@ export class ToSystem {
     return nfreed
   }
 
+  private fill(mm: Mm, home: Pfn, page: Pfn): void {
+    const { sys, onFilled } = this.parts
+    sys.mmu.bytes(home).fill(LOST_BYTE)
+    onFilled(mm, sys.pages.index[page] * PAGE_SIZE)
+  }
+
   /** The copies failed, as the device is gone: its pages are filled, or stay with it. */
   private giveUp(back: Return): void {
     const { sys, onLost } = this.parts
@@ -193,7 +199,7 @@ export class ToSystem {
       const home = migratePfnAt(dst, i)
       if (migratePfnAt(src, i) < 0 || !missing.has(home)) continue
       if (onLost === 'fill') {
-        sys.mmu.bytes(home).fill(LOST_BYTE)
+        this.fill(back.mm, home, migratePfnAt(src, i))
         continue
       }
       const isPinned = (dst[2 * i] & MIGRATE_PFN_UNPIN) !== 0

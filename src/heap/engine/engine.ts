@@ -43,6 +43,7 @@ import { failureOf, Refusal } from './failure.ts'
 import { bringHome, entryFlags, type HandOverCounts, handOver } from './hand-over.ts'
 import { Holds } from './holds.ts'
 import { KernelRuns } from './kernel-runs.ts'
+import { LostPages } from './lost-pages.ts'
 import { CopyCounts, OutcomeBuilder } from './outcome.ts'
 import type {
   Advice,
@@ -87,6 +88,8 @@ export interface DeviceSite {
   readonly policy: DevicePolicy
   readonly tracer: EventTracer
   nameAt(addr: Addr): string | undefined
+  /** A page whose newest contents went with the device was filled. */
+  onFilled(addr: Addr, device: string): void
 }
 
 /** What is done with an engine on its own thread, on behalf of somebody who is elsewhere. Plain data comes and goes. */
@@ -123,6 +126,7 @@ export class Engine implements EnginePort {
   readonly #holds: Holds
   readonly #runs = new KernelRuns(this)
   readonly #copies = new CopyCounts()
+  readonly #lostPages = new LostPages()
   /** Arrays that go when nobody uses them any more. */
   readonly #unmapping = new Set<MappedArray>()
   /** Calls that have not answered yet. */
@@ -152,7 +156,8 @@ export class Engine implements EnginePort {
   async addDevice(make: (site: DeviceSite) => Promise<EngineDevice>): Promise<void> {
     const { sys, mm, tracer, arrays } = this
     const { policy } = this.backend
-    const device = await make({ sys, mm, policy, tracer, nameAt: (addr) => arrays.nameAt(addr) })
+    const onFilled = (addr: Addr, name: string): void => this.#lostPages.add(addr, name)
+    const device = await make({ sys, mm, policy, tracer, nameAt: (addr) => arrays.nameAt(addr), onFilled })
     this.devices.push(device)
     const { name, nbytes, hardware } = device
     if (tracer.on) tracer.emit({ kind: 'device', device: name, nbytes, hardware })
@@ -196,6 +201,7 @@ export class Engine implements EnginePort {
         throw new Refusal('READ_ONLY', `"${array.name}" was allocated readOnly, and a launch writes it`)
     }
     for (const each of all) this.#checkNotHeld(each, 'a launch that uses it')
+    this.#checkNotFilled(all)
     this.#check(all)
     this.#adopt(all)
     return begin()
@@ -291,6 +297,7 @@ export class Engine implements EnginePort {
       if (this.tracer.on) this.tracer.emit({ kind: 'free', start, end, allocation: name })
       // As long as the array has its name.
       this.#collectMisuses()
+      this.#lostPages.forget(array)
       this.arrays.remove(array)
       this.#unmapping.delete(array)
     }
@@ -356,6 +363,7 @@ export class Engine implements EnginePort {
   async #prefetchOne(device: EngineDevice, pages: Pages, access: Access, outcome: OutcomeBuilder): Promise<void> {
     const { array, firstPage, endPage } = pages
     const npages = countPages(firstPage, endPage)
+    this.#checkNotFilled([pages])
     if (this.#holds.covers({ start: firstPage, end: endPage })) {
       outcome.skip(array, npages, 'held')
       return
@@ -395,6 +403,7 @@ export class Engine implements EnginePort {
         this.backend.renew(from, countPages(from, to))
         this.backend.clear(from, countPages(from, to))
       })
+      this.#lostPages.forget({ start: from, end: to })
       outcome.pages += countPages(from, to)
     }
     return outcome.build(0)
@@ -494,6 +503,7 @@ export class Engine implements EnginePort {
   // ---- giving pages to the CPU ----
 
   async #handOver(pages: readonly Pages[], write: boolean): Promise<Outcome> {
+    this.#checkNotFilled(pages)
     const outcome = new OutcomeBuilder()
     for (const { firstPage, endPage } of pages) {
       const range = { start: firstPage, end: endPage }
@@ -620,6 +630,16 @@ export class Engine implements EnginePort {
       pages.push({ array, start, end, firstPage: pageAlignDown(start), endPage: pageAlignUp(end) })
     }
     return pages
+  }
+
+  /** Throws a Refusal LOST for what a lost device has left filled. */
+  #checkNotFilled(pages: readonly Pages[]): void {
+    for (const { array, start, end } of pages) {
+      const device = this.#lostPages.deviceOf({ start, end })
+      if (device === undefined) continue
+      const text = `the newest contents of "${array.name}" went with ${device}, which is lost; discard them to go on`
+      throw new Refusal('LOST', text)
+    }
   }
 
   #checkNotHeld({ array, start, end }: ArrayRange, what: string): void {

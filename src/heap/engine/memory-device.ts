@@ -10,7 +10,7 @@ export class MemoryEngineDevice extends DriverEngineDevice<LaunchMemory> {
   readonly note = null
   readonly device: MemoryDevice
 
-  constructor({ sys, mm, policy, tracer, nameAt }: DeviceSite, settings: MemoryDeviceSettings) {
+  constructor({ sys, mm, policy, tracer, nameAt, onFilled }: DeviceSite, settings: MemoryDeviceSettings) {
     const { name, memory, latency, bandwidth, onLost } = settings
     const device = new MemoryDevice(sys, {
       name,
@@ -20,6 +20,7 @@ export class MemoryEngineDevice extends DriverEngineDevice<LaunchMemory> {
       tracer,
       policy,
       nameAt: (_, addr) => nameAt(addr),
+      onFilled: (_, addr) => onFilled(addr, name),
       ...(bandwidth !== undefined && { bandwidth }),
     })
     super(device, mm)

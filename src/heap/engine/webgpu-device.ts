@@ -30,7 +30,7 @@ export class WebGpuEngineDevice extends DriverEngineDevice<GpuLaunch> {
     settings: WebGpuDeviceSettings,
     findAdapter: AdapterFinder,
   ): Promise<WebGpuEngineDevice> {
-    const { sys, policy, tracer, nameAt } = site
+    const { sys, policy, tracer, nameAt, onFilled } = site
     const { name, memory, adapter, onLost, deadline } = settings
     const notes: string[] = []
     let { gpuDevice } = settings
@@ -50,6 +50,7 @@ export class WebGpuEngineDevice extends DriverEngineDevice<GpuLaunch> {
       deadline,
       ownsDevice: settings.gpuDevice === null,
       nameAt: (_, addr) => nameAt(addr),
+      onFilled: (_, addr) => onFilled(addr, name),
     })
     const nbytes = device.parts.pool.npages * PAGE_SIZE
     if (nbytes < memory)
