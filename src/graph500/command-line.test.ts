@@ -7,11 +7,12 @@ const DEFAULTS = {
   quick: false,
   graph: null,
   format: null,
-  scale: 18,
+  scale: null,
   keys: 16,
   deviceMemory: null,
   memory: null,
   mode: 'auto',
+  official: false,
   out: '.',
 }
 
@@ -37,8 +38,8 @@ describe('parseCommandLine()', () => {
         out: 'o',
       },
     })
-    expect(parseCommandLine(['--quick', '--scale=20', '--no-files'])).toEqual({
-      job: { ...DEFAULTS, quick: true, scale: 20, out: null },
+    expect(parseCommandLine(['--quick', '--scale=20', '--official', '--no-files'])).toEqual({
+      job: { ...DEFAULTS, quick: true, scale: 20, official: true, out: null },
     })
   })
 

@@ -15,8 +15,8 @@ export interface MainJob {
   readonly graph: string | null
   /** Null: seen from the contents. */
   readonly format: GraphFormat | null
-  /** The Kronecker graph has 2^scale vertices. */
-  readonly scale: number
+  /** The Kronecker graph has 2^scale vertices; null: as many as the machine is fast enough for. */
+  readonly scale: number | null
   /** Searches. */
   readonly keys: number
   /** Bytes of device memory; null: a quarter of the graph's edges, so that the graph does not fit. */
@@ -24,6 +24,8 @@ export interface MainJob {
   /** Bytes of system memory that the heap may keep; null for no limit. */
   readonly memory: number | null
   readonly mode: ModeOption
+  /** Print the figures of the benchmark in its own form too. */
+  readonly official: boolean
   /** Folder for the report and the trace; null for none. */
   readonly out: string | null
 }
@@ -37,13 +39,15 @@ breadth-first search of a large graph (Graph500), validated. Without a GPU a sof
 place.
 
   --quick                the first part only
-  --scale N              a graph of 2^N vertices and 16 times as many edges, ${SCALE_MIN} to ${SCALE_MAX} (default 18)
+  --scale N              a graph of 2^N vertices and 16 times as many edges, ${SCALE_MIN} to ${SCALE_MAX} 
+                         (default: 18, or up to 20 where the machine is fast enough)
   --graph FILE           a graph of your own instead: SNAP edge list, MatrixMarket or CSV, .gz too
   --format FORMAT        ${GRAPH_FORMATS.join(', ')} (default: seen from the contents)
   --keys N               searches, 1 to ${KEYS_MAX} (default 16)
   --device-memory SIZE   what the device may use, such as '16 MiB' (default: a quarter of the edges)
   --memory SIZE          system memory that arrays may use (default: no limit; live mode only)
   --mode MODE            ${MODE_OPTIONS.join(', ')} (default auto)
+  --official             the output that the specification of Graph500 asks for, below the summary
   --out FOLDER           for hetmem-report.html and hetmem-trace.json (default: where you are)
   --no-files             write neither
   --help                 this text
@@ -68,11 +72,12 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
         quick: values.quick === true,
         graph,
         format: values.format === undefined ? null : oneOf('--format', values.format, GRAPH_FORMATS),
-        scale: whole('--scale', values.scale ?? '18', SCALE_MIN, SCALE_MAX),
+        scale: values.scale === undefined ? null : whole('--scale', values.scale, SCALE_MIN, SCALE_MAX),
         keys: whole('--keys', values.keys ?? '16', 1, KEYS_MAX),
         deviceMemory: size('--device-memory', values['device-memory']),
         memory: size('--memory', values.memory),
         mode: oneOf('--mode', values.mode ?? 'auto', MODE_OPTIONS),
+        official: values.official === true,
         out: values['no-files'] === true ? null : (values.out ?? '.'),
       },
     }
@@ -90,6 +95,7 @@ const OPTIONS = {
   'device-memory': { type: 'string' },
   memory: { type: 'string' },
   mode: { type: 'string' },
+  official: { type: 'boolean' },
   out: { type: 'string' },
   'no-files': { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },

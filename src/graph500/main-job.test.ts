@@ -3,14 +3,14 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { afterEach, beforeEach, expect, it, test } from 'vitest'
 import { whyNoGpu } from '../../test/helpers/gpu.ts'
 import { describeModes } from '../../test/helpers/mode-fixture.ts'
 import { MIB } from '../base/size.ts'
 import { COLUMNS_MAX, Terminal } from '../cli/terminal.ts'
 import type { MainJob } from './command-line.ts'
 import { REPORT_NAME, TRACE_NAME } from './job-files.ts'
-import { runMainJob } from './main-job.ts'
+import { runMainJob, scaleFor } from './main-job.ts'
 
 const missing = await whyNoGpu()
 
@@ -27,13 +27,22 @@ await describeModes((mode) => {
   async function run(job: Partial<MainJob>): Promise<string[]> {
     let text = ''
     const stream = { write: (part: string) => (text += part) }
-    const defaults = { quick: false, graph: null, format: null, scale: 12, keys: 2, deviceMemory: MIB, memory: null }
+    const defaults = {
+      quick: false,
+      graph: null,
+      format: null,
+      scale: 12,
+      keys: 2,
+      deviceMemory: MIB,
+      memory: null,
+      official: false,
+    }
     await runMainJob({ ...defaults, mode: mode.name, out: null, ...job }, new Terminal(stream, false), stream)
     return text.split('\n')
   }
 
   it('computes, searches, validates, compares, and leaves a report and a trace', async () => {
-    const lines = await run({ out: folder })
+    const lines = await run({ out: folder, official: true })
     const text = lines.join('\n')
     const isTrapped = mode.name !== 'explicit'
     expect(text).toMatch(isTrapped ? /hetmem +live mode.*, on / : /hetmem +explicit mode, on /)
@@ -48,6 +57,8 @@ await describeModes((mode) => {
     expect(text).toContain('validated: 2 searches')
     expect(text).toMatch(/of the same kernels with everything on the device/)
     expect(text).toMatch(/of plain JavaScript/)
+    expect(lines).toContain('SCALE: 12')
+    expect(text).toMatch(/^bfs_harmonic_mean_TEPS: \d\.\d{17}e[+]\d\d$/m)
     for (const line of lines.filter((each) => !each.includes(folder)))
       expect(line.length).toBeLessThanOrEqual(COLUMNS_MAX)
     expect((await readdir(folder)).sort()).toEqual([REPORT_NAME, TRACE_NAME])
@@ -86,4 +97,8 @@ await describeModes((mode) => {
     await rm(path)
     expect(await readdir(folder)).toEqual([])
   })
+})
+
+test('scaleFor() takes larger graphs on faster machines', () => {
+  expect([0, 100 * MIB, 300 * MIB, 10_000 * MIB].map(scaleFor)).toEqual([18, 18, 19, 20])
 })

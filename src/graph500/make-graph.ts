@@ -8,6 +8,11 @@ import type { EdgeList } from './edge-list.ts'
 import { readGraph } from './files/read-graph.ts'
 import { EDGE_FACTOR, generateEdges } from './kronecker.ts'
 
+export interface GraphSource extends Pick<MainJob, 'graph' | 'format'> {
+  /** Of the Kronecker graph. */
+  readonly scale: number
+}
+
 export interface Graph {
   /** What it is, as a phrase. */
   readonly name: string
@@ -27,7 +32,7 @@ const PART = 1 << 16
  * Rejects with a GraphFileError, and with a RangeError for a graph that is too large for the machine.
  */
 export async function makeGraph(
-  { graph, format, scale }: Pick<MainJob, 'graph' | 'format' | 'scale'>,
+  { graph, format, scale }: GraphSource,
   onProgress: (part: number) => void = () => {},
 ): Promise<Graph> {
   const begunAt = performance.now()

@@ -23,15 +23,17 @@ export function saxpyLength(deviceBytes: number): number {
   return (2 * deviceBytes) / Float32Array.BYTES_PER_ELEMENT + 1
 }
 
-/** Runs it. Rejects if a result is wrong. */
-export async function runSaxpyPart(heap: Heap, deviceBytes: number, out: Terminal): Promise<void> {
+/** Runs it, and returns how many bytes of arrays the kernel got through in a second. Rejects if a result is wrong. */
+export async function runSaxpyPart(heap: Heap, deviceBytes: number, out: Terminal): Promise<number> {
   const n = saxpyLength(deviceBytes)
   const x = heap.alloc(Float32Array, n, { name: 'x' })
   const y = heap.alloc(Float32Array, n, { name: 'y' })
   x.fill(1)
   const size = `${count(n)} floats each, ${formatSize(x.byteLength + y.byteLength)} in all`
   fact(out, 'x, y', `${size}; the device has ${formatSize(deviceBytes)}`)
+  const begunAt = performance.now()
   const receipt = await heap.run(SAXPY, { x, y, a: 2 }, n)
+  const seconds = (performance.now() - begunAt) / 1000
   factText(out, 'y += 2 * x', `${receipt}`)
   fact(out, 'touch', await touch(heap, y))
   await heap.sync(y, 'read')
@@ -40,6 +42,7 @@ export async function runSaxpyPart(heap: Heap, deviceBytes: number, out: Termina
   fact(out, 'checked', `all ${count(n)} elements of y are 2`)
   heap.free(x)
   heap.free(y)
+  return (x.byteLength + y.byteLength) / seconds
 }
 
 /** Reads an element, and says what that took: 'y[12345] = 2: page fault, 64 KiB from the GPU, 0.09 ms'. */

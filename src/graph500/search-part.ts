@@ -1,0 +1,129 @@
+// The second part of the main job: searches of a graph on a device that has no room for it, what they are compared with, and what is left
+// of them: a summary, a report and a trace.
+
+import { join } from 'node:path'
+import { formatSize, MIB } from '../base/size.ts'
+import type { Terminal } from '../cli/terminal.ts'
+import { traceHeader } from '../heap/trace-files.ts'
+import type { HeapMode } from '../index.ts'
+import { ReportBuilder } from '../report/index.ts'
+import type { Counters } from '../trace/counters.ts'
+import type { MainJob } from './command-line.ts'
+import { measurePlain, measureResident } from './comparisons.ts'
+import type { Csr } from './csr.ts'
+import { HeapGraph, type HeapGraphBytes, heapGraphBytes } from './heap-graph.ts'
+import { TRACE_NAME, writeReport } from './job-files.ts'
+import { openJobHeap } from './job-heap.ts'
+import { fact } from './layout.ts'
+import type { LiveLines } from './live-lines.ts'
+import type { Graph } from './make-graph.ts'
+import { drawSearchKeys } from './search-keys.ts'
+import { SearchView } from './search-view.ts'
+import { runSearches } from './searches.ts'
+import { formatStatistics, summarizeSearches, type TimedSearch } from './statistics.ts'
+import { countersSince, printSummary } from './summary.ts'
+
+/** Room for strips that a device has to have besides what is needed whole. */
+const WINDOW_BYTES_MIN = MIB / 4
+
+/** What the searches came to. */
+interface Outcome {
+  readonly searches: readonly TimedSearch[]
+  readonly counters: Counters
+  /** Making the arrays of the heap. */
+  readonly fillSeconds: number
+}
+
+/** Runs it. Rejects as runMainJob does. */
+export async function runSearchPart(
+  job: MainJob,
+  graph: Graph,
+  mode: HeapMode,
+  out: Terminal,
+  live: LiveLines,
+): Promise<void> {
+  const bytes = heapGraphBytes(graph.csr)
+  const deviceBytes = deviceBytesFor(job, graph.csr, bytes)
+  fact(out, 'arrays', `${formatSize(bytes.all)}; the device has ${formatSize(deviceBytes)}`)
+  const keys = drawSearchKeys(graph.csr, job.keys)
+  const report = new ReportBuilder(traceHeader(mode))
+  const { searches, counters, fillSeconds } = await search(job, graph, keys, deviceBytes, report, out, live)
+  live.draw(() => ['  comparing'])
+  const residentTeps = await searchResident(job, graph, bytes.all, keys, searches)
+  const plainTeps = measurePlain(graph.csr, keys, searches)
+  live.clear()
+  const statistics = summarizeSearches(searches)
+  const nsearches = searches.length
+  printSummary(out, { statistics, nsearches, residentTeps, plainTeps, counters, arrayBytes: bytes.all, deviceBytes })
+  if (job.out !== null) {
+    fact(out, 'report', `${await writeReport(job.out, report)}: open it in a browser`)
+    fact(out, 'trace', `${join(job.out, TRACE_NAME)}: open it in https://ui.perfetto.dev`)
+  }
+  if (!job.official) return
+  const { nvertices, from } = graph.edges
+  const size = { scale: Math.floor(Math.log2(nvertices)), edgeFactor: from.length / nvertices }
+  const constructionSeconds = graph.csrSeconds + fillSeconds
+  out.line()
+  for (const line of formatStatistics(statistics, { ...size, nsearches, constructionSeconds })) out.line(line)
+}
+
+/** Device memory for a graph. Throws an Error if less was asked for than it needs. */
+function deviceBytesFor({ deviceMemory }: MainJob, csr: Csr, { whole }: HeapGraphBytes): number {
+  const needed = roundUp(whole + WINDOW_BYTES_MIN, MIB)
+  if (deviceMemory === null) return Math.max(needed, roundUp(Math.max(csr.columns.byteLength / 4, 2 * whole), MIB))
+  if (deviceMemory >= needed) return deviceMemory
+  const why = `what is said of vertices has to be there as a whole, ${formatSize(whole)}`
+  throw new Error(`--device-memory is ${formatSize(deviceMemory)}, wanted at least ${formatSize(needed)}: ${why}`)
+}
+
+/** Searches from all keys, on a heap of their own. */
+async function search(
+  job: MainJob,
+  graph: Graph,
+  keys: readonly number[],
+  deviceBytes: number,
+  report: ReportBuilder,
+  out: Terminal,
+  live: LiveLines,
+): Promise<Outcome> {
+  const view = new SearchView(out, live, keys.length)
+  const tracePath = job.out === null ? null : join(job.out, TRACE_NAME)
+  const arrayBytes = heapGraphBytes(graph.csr).all
+  const heap = await openJobHeap({ ...job, deviceBytes, arrayBytes, sinks: [view, report], tracePath })
+  try {
+    const begunAt = performance.now()
+    const onHeap = new HeapGraph(heap, graph.csr)
+    const fillSeconds = (performance.now() - begunAt) / 1000
+    // One search does not count, as in the benchmark: by then the kernels are compiled.
+    await onHeap.search(keys[0])
+    const before = (await heap.stats()).counters
+    const searches = await runSearches(graph, onHeap, keys, view)
+    return { searches, counters: countersSince(before, (await heap.stats()).counters), fillSeconds }
+  } finally {
+    view.end()
+    await heap.close()
+  }
+}
+
+/** The speed with everything on the device; null for a device that has not as much memory. */
+async function searchResident(
+  job: MainJob,
+  graph: Graph,
+  arrayBytes: number,
+  keys: readonly number[],
+  searches: readonly TimedSearch[],
+): Promise<number | null> {
+  const deviceBytes = roundUp(arrayBytes * 1.25, MIB)
+  const heap = await openJobHeap({ ...job, deviceBytes, arrayBytes })
+  try {
+    const { devices } = await heap.stats()
+    if (devices[0].memory < deviceBytes) return null
+    return await measureResident(new HeapGraph(heap, graph.csr), keys, searches)
+  } finally {
+    await heap.close()
+  }
+}
+
+function roundUp(nbytes: number, multiple: number): number {
+  return Math.ceil(nbytes / multiple) * multiple
+}
