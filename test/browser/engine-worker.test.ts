@@ -10,10 +10,11 @@ it.for(BUNDLERS)('a page of %s has the engine in a worker, and hears when there 
   expect(await pages.resultOf(context, `worker-${bundler}`, { bundler, isolated: true, workers: ['engine'] })).toEqual({
     used: {
       mode: 'explicit',
+      added: true,
       taken: 'prefetch: 4 pages to the device, 16 KiB copied',
-      where: '"x": 4 pages on memory',
+      where: '"x": 4 pages on webgpu',
       misuse: 'NOT_OWNED: the CPU stored to "x"[5] while a device had them: await heap.sync(x) before',
-      kept: 3,
+      kept: 4,
       closed: 'close: every array was freed',
     },
     missing: 'ENGINE_DIED: the worker of the engine failed: its program cannot be loaded',

@@ -15,7 +15,10 @@ const PACKAGE = join(ROOT, 'node_modules/@sparticuz/chromium/package.json')
 export const CAPABILITY_CHROMIUM = 'headless Chromium'
 
 /** With WebGPU in software, also on a machine that has a GPU, so that results are the same everywhere. */
-const FLAGS = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader']
+const WEBGPU = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader']
+
+/** Canvases on the same driver. Otherwise a device is lost when something of it is drawn. */
+const CANVAS = ['--use-angle=swiftshader', '--enable-features=Vulkan', '--use-vulkan=swiftshader']
 
 /** Takes Amazon's name for the time of the unpacking: the package brings libraries along for that system only. */
 const UNPACK_ENVIRONMENT = { AWS_EXECUTION_ENV: 'AWS_Lambda_nodejs20.x' }
@@ -25,7 +28,7 @@ export async function startChromium(): Promise<Browser> {
   const folder = unpackedChromium()
   return await chromium.launch({
     executablePath: join(folder, 'chromium'),
-    args: FLAGS,
+    args: [...WEBGPU, ...CANVAS],
     env: { ...process.env, LD_LIBRARY_PATH: join(folder, 'al2023/lib'), FONTCONFIG_PATH: join(folder, 'fonts') },
   })
 }

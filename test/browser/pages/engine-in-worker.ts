@@ -1,11 +1,21 @@
 // A heap whose engine is in a worker: what the heap does is the same, and this thread is free meanwhile.
 
-import { openHeap } from 'hetmem'
+import { i32, kernel, openHeap, readWrite } from 'hetmem'
+
+const addOne = kernel({
+  name: 'add one',
+  args: { x: readWrite(i32) },
+  code: /* wgsl */ `
+    @compute @workgroup_size(64)
+    fn main(@builtin(global_invocation_id) id: vec3u) { x[id.x] += 1; }`,
+})
 
 export async function useEngineIn(worker: Worker): Promise<unknown> {
-  const device = { kind: 'memory', memory: '1 MiB' } as const
-  const heap = await openHeap({ engine: worker, device, check: true })
+  const heap = await openHeap({ engine: worker, device: { memory: '1 MiB' }, check: true, onNotice: () => {} })
   const x = heap.alloc(Int32Array, 4096, { name: 'x' }).fill(3)
+  await heap.run(addOne, { x }, x.length)
+  await heap.sync(x)
+  const added = x.every((value) => value === 4)
   const taken = `${await heap.prefetch(x, { access: 'readWrite' })}`
   const where = `${await heap.where(x)}`
   x[5] = 7
@@ -13,7 +23,7 @@ export async function useEngineIn(worker: Worker): Promise<unknown> {
   await heap.sync(x)
   heap.free(x)
   const closed = `${await heap.close()}`
-  return { mode: heap.mode, taken, where, misuse, kept: x[5], closed }
+  return { mode: heap.mode, added, taken, where, misuse, kept: x[5], closed }
 }
 
 /** What openHeap says of a worker whose program does not exist. */
