@@ -285,7 +285,7 @@ export class Heap {
       this.#scopes.add(allocation)
       if (isShown) this.#files.set(allocation, file)
       isKept = isShown
-      if (!isShown) await fillFrom(bytesOf(array), file.pieces(offset), 0, `file ${JSON.stringify(file.path)}`)
+      if (!isShown) await this.#fill(allocation, array, file, offset)
       return array
     } finally {
       if (!isKept) file.close()
@@ -646,6 +646,16 @@ export class Heap {
     if (this.#openPath === null)
       throw new HeapError('NOT_IN_MODE', `file ${JSON.stringify(text)}: there are no files here`)
     return this.#openPath(text)
+  }
+
+  /** Reads a new array from a file, or frees it if that cannot be. */
+  async #fill(allocation: Allocation, array: HeapView, file: OpenFile, offset: number): Promise<void> {
+    try {
+      await fillFrom(bytesOf(array), file.pieces(offset), 0, `file ${JSON.stringify(file.path)}`)
+    } catch (error) {
+      if (this.#allocations.isLive(allocation)) this.#free(allocation)
+      throw error
+    }
   }
 
   #closeFile(allocation: Allocation, file: OpenFile): void {
