@@ -55,10 +55,11 @@ export interface LaunchSlice {
 export function planSlices(launch: KernelLaunch, limits: SliceLimits): LaunchSlice[] {
   const { grid } = launch
   if (isEmpty(grid)) return []
-  const dimension = dimensionToCut(launch)
   const whole = makeSlice(launch, null, wholeBox(grid))
-  const isSmall = grid.workgroups[dimension] <= (limits.workgroups ?? Number.POSITIVE_INFINITY)
-  if (isSmall && fits(whole, limits, limits.npages) && canRun(launch, whole)) return [whole]
+  const isWhole = fits(whole, limits, limits.npages) && canRun(launch, whole)
+  if (isWhole && limits.workgroups === undefined) return [whole]
+  const dimension = dimensionToCut(launch)
+  if (isWhole && grid.workgroups[dimension] <= limits.workgroups!) return [whole]
   const slices: LaunchSlice[] = []
   for (let first = 0; first < grid.workgroups[dimension]; ) {
     const slice = largestSlice(launch, dimension, first, limits)

@@ -69,10 +69,15 @@ export class KernelDispatcher {
     const groups = new BindGroups()
     this.context.submit((encoder) => {
       const pass = encoder.beginComputePass()
+      // What is set stays set; setting it again costs as much as the dispatch.
+      let pipelineSet: GPUComputePipeline | null = null
+      let groupSet: GPUBindGroup | null = null
       for (const { command, pipeline, box, at } of dispatches) {
         const group = groups.get(command, at, () => this.bind(command, pipeline.layout, blocks, at))
-        pass.setPipeline(pipeline.pipeline)
-        pass.setBindGroup(0, group)
+        if (pipeline.pipeline !== pipelineSet) pass.setPipeline(pipeline.pipeline)
+        if (group !== groupSet) pass.setBindGroup(0, group)
+        pipelineSet = pipeline.pipeline
+        groupSet = group
         pass.dispatchWorkgroups(...box.size)
       }
       pass.end()

@@ -125,11 +125,14 @@ function planSteps(
       return { index, launch, slice, dispatches: dispatchesOf(launch, slice, workgroupsMax) }
     })
     const joins = parts.length === 1 && launch.program.faultBinding === null
-    const together = joins && open !== null ? join([...open.ranges, ...parts[0].slice.ranges]) : null
-    if (together !== null && open !== null && countPages(together) <= npages) {
-      open.parts.push(...parts)
-      open.ranges = together
-      return
+    if (joins && open !== null) {
+      const { ranges } = parts[0].slice
+      const together = covers(open.ranges, ranges) ? open.ranges : join([...open.ranges, ...ranges])
+      if (together === open.ranges || countPages(together) <= npages) {
+        open.parts.push(...parts)
+        open.ranges = together
+        return
+      }
     }
     for (const part of parts) steps.push({ parts: [part], ranges: join(part.slice.ranges) })
     open = joins ? (steps.at(-1) ?? null) : null
@@ -138,6 +141,13 @@ function planSteps(
 }
 
 type WrittenRange = AddrRange & { readonly write: boolean }
+
+/** The same memory is used in the same way already. */
+function covers(all: readonly WrittenRange[], ranges: readonly WrittenRange[]): boolean {
+  return ranges.every(({ start, end, write }) =>
+    all.some((range) => range.start <= start && end <= range.end && (range.write || !write)),
+  )
+}
 
 /** The ranges without overlaps, by address: what is written somewhere counts as written. */
 function join(ranges: readonly WrittenRange[]): WrittenRange[] {
