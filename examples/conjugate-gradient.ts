@@ -1,14 +1,13 @@
-// Solves a linear system with a million-fold used loop of small kernels: -u_xx - u_yy = f on the unit square, by finite differences
-// and conjugate gradients.
+// Solves -u_xx - u_yy = f on the unit square, by finite differences and conjugate gradients: a loop of many small kernels.
 //
-// The CPU and the GPU take turns all the time: the GPU has the vectors, the CPU the two numbers that steer the loop. Only those
-// travel; the vectors come to the device once and stay.
+// The GPU has the vectors, which come to it once and stay; the CPU has the two numbers that steer the loop. What has to be done until
+// the next of them is known is one batch, so each step is two batches and two small arrays that the CPU reads.
 //
 // Prints:
 //   ... iterations
 //   largest error ...
 
-import { f32, kernel, openHeap, read, readWrite, u32, uniform, write } from 'hetmem'
+import { type Batch, f32, kernel, openHeap, read, readWrite, u32, uniform, write } from 'hetmem'
 
 /** Inner points of the grid in a row; the boundary is zero. */
 const SIDE = 63
@@ -84,8 +83,15 @@ const multiplyAndSum = kernel({
     }`,
 })
 
-async function dot(a: Float32Array, b: Float32Array): Promise<number> {
-  await heap.run(multiplyAndSum, { a, b, partial, length: n }, { workgroups: [partial.length, 1, 1] })
+const groups = { workgroups: partial.length }
+
+/** Adds launches that sum a[i] * b[i] up, as far as a workgroup can. */
+function dot(batch: Batch, a: Float32Array, b: Float32Array): void {
+  batch.run(multiplyAndSum, { a, b, partial, length: n }, groups)
+}
+
+/** The rest of the sum. */
+async function summed(): Promise<number> {
   await heap.sync(partial, 'read')
   return partial.reduce((sum, value) => sum + value, 0)
 }
@@ -97,21 +103,30 @@ for (let i = 0; i < n; i++) residual[i] = 2 * Math.PI ** 2 * solution(i) * h ** 
 // The solution is a single frequency of the grid, which would be found at once: begin from somewhere else.
 for (let i = 0; i < n; i++) direction[i] = ((i * 7919) % 101) / 101
 u.set(direction)
-await heap.run(applyStar, { direction, product, side: SIDE }, n)
-await heap.run(addScaled, { sum: residual, source: product, factor: -1 }, n)
-await heap.run(turn, { direction, residual, factor: 0 }, n)
-
-let squared = await dot(residual, residual)
+await heap.batch((batch) => {
+  batch.run(applyStar, { direction, product, side: SIDE }, n)
+  batch.run(addScaled, { sum: residual, source: product, factor: -1 }, n)
+  dot(batch, residual, residual)
+})
+let squared = await summed()
 const enough = 1e-10 * squared
+let factor = 0
 let iterations = 0
 while (squared > enough && iterations < 1000) {
-  await heap.run(applyStar, { direction, product, side: SIDE }, n)
-  const step = squared / (await dot(direction, product))
-  await heap.run(addScaled, { sum: u, source: direction, factor: step }, n)
-  await heap.run(addScaled, { sum: residual, source: product, factor: -step }, n)
+  await heap.batch((batch) => {
+    batch.run(turn, { direction, residual, factor }, n)
+    batch.run(applyStar, { direction, product, side: SIDE }, n)
+    dot(batch, direction, product)
+  })
+  const step = squared / (await summed())
+  await heap.batch((batch) => {
+    batch.run(addScaled, { sum: u, source: direction, factor: step }, n)
+    batch.run(addScaled, { sum: residual, source: product, factor: -step }, n)
+    dot(batch, residual, residual)
+  })
   const before = squared
-  squared = await dot(residual, residual)
-  await heap.run(turn, { direction, residual, factor: squared / before }, n)
+  squared = await summed()
+  factor = squared / before
   iterations++
 }
 
