@@ -21,7 +21,7 @@ import { drawSearchKeys } from './search-keys.ts'
 import { SearchView } from './search-view.ts'
 import { runSearches } from './searches.ts'
 import { formatStatistics, summarizeSearches, type TimedSearch } from './statistics.ts'
-import { countersSince, printSummary } from './summary.ts'
+import { countersSince, printSummary, printVerdict } from './summary.ts'
 
 /** Room for strips that a device has to have besides what is needed whole. */
 const WINDOW_BYTES_MIN = MIB / 4
@@ -59,12 +59,14 @@ export async function runSearchPart(
     fact(out, 'report', `${await writeReport(job.out, report)}: open it in a browser`)
     fact(out, 'trace', `${join(job.out, TRACE_NAME)}: open it in https://ui.perfetto.dev`)
   }
-  if (!job.official) return
-  const { nvertices, from } = graph.edges
-  const size = { scale: Math.floor(Math.log2(nvertices)), edgeFactor: from.length / nvertices }
-  const constructionSeconds = graph.csrSeconds + fillSeconds
-  out.line()
-  for (const line of formatStatistics(statistics, { ...size, nsearches, constructionSeconds })) out.line(line)
+  if (job.official) {
+    const { nvertices, from } = graph.edges
+    const size = { scale: Math.floor(Math.log2(nvertices)), edgeFactor: from.length / nvertices }
+    const constructionSeconds = graph.csrSeconds + fillSeconds
+    out.line()
+    for (const line of formatStatistics(statistics, { ...size, nsearches, constructionSeconds })) out.line(line)
+  }
+  printVerdict(out, nsearches)
 }
 
 /** Device memory for a graph. Throws an Error if less was asked for than it needs. */

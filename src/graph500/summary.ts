@@ -5,7 +5,7 @@ import { formatSize } from '../base/size.ts'
 import type { Terminal } from '../cli/terminal.ts'
 import { type ByCause, type Counters, sumByCause } from '../trace/counters.ts'
 import { CAUSES, type Cause } from '../trace/events.ts'
-import { count, fact, factText } from './layout.ts'
+import { count, fact, factText, heading } from './layout.ts'
 import type { SearchStatistics } from './statistics.ts'
 
 export interface JobSummary {
@@ -27,11 +27,7 @@ const BAR_WIDTH = 40
 export function printSummary(out: Terminal, job: JobSummary): void {
   const { statistics, nsearches, counters } = job
   const { teps, seconds } = statistics
-  out.line()
-  out.line(
-    `  ${out.paint('bold', `validated: ${nsearches === 1 ? '1 search' : `${nsearches} searches`}, by the five rules of Graph500`)}`,
-  )
-  out.line()
+  heading(out, 'What it came to')
   fact(out, 'speed', `${out.paint('bold', `${millions(teps.mean)} edges/s`)}, the harmonic mean; ${spread(teps)}`)
   for (const [what, other] of [
     ['the same kernels with everything on the device', job.residentTeps],
@@ -47,6 +43,13 @@ export function printSummary(out: Terminal, job: JobSummary): void {
   factText(out, 'from device', byCause(counters.bytesDeviceToHost, FROM_DEVICE_TEXTS))
   fact(out, 'pages', pages(counters))
   if (counters.pagesSwappedOut > 0) fact(out, 'swap', swapped(counters))
+}
+
+/** The last line of the main job. */
+export function printVerdict(out: Terminal, nsearches: number): void {
+  const searches = nsearches === 1 ? '1 search' : `${nsearches} searches`
+  out.line()
+  out.line(`  ${out.paint('bold', 'validated')}: ${searches}, by the five rules of Graph500`)
 }
 
 /** What was counted between two moments. */
