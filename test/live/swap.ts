@@ -199,22 +199,24 @@ await runCase({
     return { wrong, wrongLater, failing, later }
   },
 
-  /** The swap file is overwritten behind the heap's back: a call is refused, a touch ends the process. */
+  /** The swap file is overwritten behind the heap's back: calls are refused, a touch ends the process. */
   async damage() {
-    const heap = await open()
+    const heap = await open({ device: { kind: 'memory', memory: '8 MiB' } })
     const x = heap.alloc(Int32Array, (128 * MIB) / 4, { name: 'x' })
     write(x, 1, () => {})
     await heap.stats()
     const swap = swapFile()
     const rubbish = new Uint8Array(MIB).fill(0xdb)
     for (let at = 0; at < 140 * MIB; at += MIB) writeSync(swap, rubbish, 0, MIB, at)
-    let refusal = ''
-    try {
-      await heap.sync(x.subarray(0, 1), 'read')
-    } catch (error) {
-      refusal = (error as Error).message
+    const refusals: string[] = []
+    const part = x.subarray(0, 1)
+    for (const call of [() => heap.sync(part, 'read'), () => heap.prefetch(part, { access: 'readWrite' })]) {
+      await call().catch((error: Error) => refusals.push(error.message))
     }
-    console.log(JSON.stringify({ refusal, place: Object.keys((await heap.where(x.subarray(0, 1))).pages) }))
+    const place = Object.keys((await heap.where(part)).pages)
+    const page = x.subarray(PAGE_WORDS, 2 * PAGE_WORDS)
+    await heap.discard(page)
+    console.log(JSON.stringify({ refusals, place, discarded: page[7] }))
     return x[PAGE_WORDS * 3]
   },
 

@@ -204,7 +204,7 @@ export class Engine implements EnginePort {
     this.#checkNotFilled(all)
     this.#check(all)
     this.#adopt(all)
-    return begin()
+    return this.#orLoss(all, begin())
   }
 
   /** References that the program holds on each frame: for `validateSystem`. */
@@ -376,7 +376,7 @@ export class Engine implements EnginePort {
       return
     }
     this.#adopt([pages])
-    const { moved, resident } = await device.prefetch({ start: firstPage, end: endPage }, access)
+    const { moved, resident } = await this.#orLoss([pages], device.prefetch({ start: firstPage, end: endPage }, access))
     outcome.pages += moved
     outcome.skip(array, resident, 'in place')
   }
@@ -663,17 +663,33 @@ export class Engine implements EnginePort {
     if (this.arrays.at(range.start) !== range.array) throw this.#refusalFor(-EFAULT, range)
   }
 
+  /** What a device made of ranges. If it failed because pages could not be read back from swap, that is the error. */
+  #orLoss<T>(ranges: readonly ArrayRange[], done: Promise<T>): Promise<T> {
+    return done.catch((error: unknown) => {
+      for (const range of ranges) {
+        const loss = this.#swapLoss(range)
+        if (loss !== null) throw loss
+      }
+      throw error
+    })
+  }
+
+  /** Which page of a range is lost in swap; null for none. */
+  #swapLoss({ array, start, end }: ArrayRange): Refusal | null {
+    const lost = lostInSwap(this.mm, pageAlignDown(start), end)
+    if (lost === null) return null
+    const { first } = elementsOf(array, { start: Math.max(start, lost.addr), end: lost.addr + PAGE_SIZE })
+    return new Refusal('LOST', `"${array.name}"[${first}] and the rest of its page are lost: ${lost.why}`)
+  }
+
   /** What an error of mm means for a range of an array. */
   #refusalFor(err: number, { array, start, end }: ArrayRange): Refusal {
     for (const device of this.devices) {
       const lost = device.lostIn({ start, end })
       if (lost !== null) return new Refusal('LOST', lost)
     }
-    const lost = lostInSwap(this.mm, pageAlignDown(start), end)
-    if (lost !== null) {
-      const { first } = elementsOf(array, { start: Math.max(start, lost.addr), end: lost.addr + PAGE_SIZE })
-      return new Refusal('LOST', `"${array.name}"[${first}] and the rest of its page are lost: ${lost.why}`)
-    }
+    const loss = this.#swapLoss({ array, start, end })
+    if (loss !== null) return loss
     if (err === -EFAULT && this.arrays.at(start) !== array) {
       return new Refusal('USE_AFTER_FREE', `"${array.name}" was freed meanwhile`)
     }
