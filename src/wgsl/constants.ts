@@ -20,7 +20,7 @@ export interface ConstantContext {
 export function evaluate(c: ConstantContext, e: Expression): Constant | null {
   switch (e.kind) {
     case 'literal':
-      return e.value
+      return e.type === 'f32' ? Math.fround(e.value) : e.value
     case 'paren':
       return evaluate(c, e.inner)
     case 'ident':

@@ -101,7 +101,13 @@ export function enumerant<T extends string>(expression: Expression, words: reado
 }
 
 function typeArgument(c: Context, expression: Expression, scope: Scope): Type {
-  return c.typeNamed(expression, scope) ?? c.fail('type', 'this is no type', expression)
+  const type = c.typeNamed(expression, scope)
+  if (type !== null) return type
+  const isUnknown =
+    expression.kind === 'ident' && !isPredeclaredType(expression.name) && c.resolve(expression, scope) === null
+  return isUnknown
+    ? c.fail('name', `unresolved type "${expression.name}"`, expression)
+    : c.fail('type', 'this is no type', expression)
 }
 
 function scalarArgument(c: Context, expression: Expression, scope: Scope): ScalarType {

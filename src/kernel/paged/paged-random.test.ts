@@ -1,0 +1,30 @@
+// Kernels made at random: each gives the same result direct and paged. `HETMEM_MODEL_RUNS=500` runs more of them.
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { mustHaveGpu, openGpu, whyNoGpu } from '../../../test/helpers/gpu.ts'
+import { runDirect, runPaged } from '../../../test/helpers/paged-run.ts'
+import { randomKernel } from '../../../test/helpers/random-kernel.ts'
+
+const reason = await whyNoGpu()
+it.skipIf(mustHaveGpu())(`has a GPU, or skips: ${reason}`, () => expect(reason).not.toBeNull())
+
+const RUNS = Number(process.env['HETMEM_MODEL_RUNS'] ?? 12)
+const FIRST = Number(process.env['HETMEM_MODEL_SEED'] ?? 1)
+
+describe.skipIf(reason !== null)('random kernels give the same result direct and paged', () => {
+  let device: GPUDevice
+  beforeAll(async () => {
+    device = await openGpu()
+  })
+  afterAll(() => device?.destroy())
+
+  for (let seed = FIRST; seed < FIRST + RUNS; seed++) {
+    it(`seed ${seed}`, async () => {
+      const { kernel, contents } = randomKernel(seed)
+      const direct = await runDirect(device, kernel, contents)
+      const paged = await runPaged(device, kernel, contents, { frames: 40, pageBits: 6 })
+      for (const name of Object.keys(kernel.args))
+        expect(paged.contents[name], `${name} after seed ${seed}`).toEqual(direct[name])
+    }, 60_000)
+  }
+})
