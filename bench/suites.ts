@@ -5,6 +5,7 @@ import type { Suite } from './harness.ts'
 const SUITES = {
   core: async () => (await import('./core.ts')).core,
   webgpu: async () => (await import('./webgpu.ts')).webgpu,
+  trace: async () => (await import('./trace.ts')).trace,
   live: async () => (await import('./live.ts')).live,
 }
 

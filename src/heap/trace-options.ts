@@ -16,7 +16,7 @@ export interface TraceOptions {
   readonly perfetto?: string
   /** A track in the Perfetto file for each array too. Default false. */
   readonly allocations?: boolean
-  /** Events name the line of the program that led to them, where there is one. Costs some microseconds per call. Default false. */
+  /** Events name the line of the program that led to them, where there is one. Costs some ten microseconds per call. Default false. */
   readonly sites?: boolean
   /** Record each step behind an event too. Default false. */
   readonly verbose?: boolean

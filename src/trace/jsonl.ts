@@ -9,7 +9,8 @@
  */
 
 import type { TraceEvent } from './events.ts'
-import { checkEvent, checkHeader, TRACE_FORMAT, TRACE_VERSION, type TraceHeader } from './schema.ts'
+import { jsonFields, quoted } from './json-text.ts'
+import { COMMON_SCHEMA, checkEvent, checkHeader, TRACE_FORMAT, TRACE_VERSION, type TraceHeader } from './schema.ts'
 import type { Sink } from './sink.ts'
 
 /** A whole trace in memory. */
@@ -124,10 +125,18 @@ function headerLine({ timeUnit, program, mode, started }: TraceHeader): string {
   return `${JSON.stringify(header)}\n`
 }
 
+const COMMON_FIELDS: ReadonlySet<string> = new Set(Object.keys(COMMON_SCHEMA))
+
 /** Common fields first, in one order, whatever the order in which the object got them. */
 function eventLine(event: TraceEvent): string {
-  const { time, kind, start, end, allocation, device, site, duration, ...own } = event
-  return `${JSON.stringify({ time, kind, start, end, allocation, device, site, duration, ...own })}\n`
+  const { time, kind, start, end, allocation, device, site, duration } = event
+  let line = `{"time":${time},"kind":"${kind}"`
+  if (start !== undefined) line += `,"start":${start},"end":${end}`
+  if (allocation !== undefined) line += `,"allocation":${quoted(allocation)}`
+  if (device !== undefined) line += `,"device":${quoted(device)}`
+  if (site !== undefined) line += `,"site":${quoted(site)}`
+  if (duration !== undefined) line += `,"duration":${duration}`
+  return `${line}${jsonFields(event, COMMON_FIELDS)}}\n`
 }
 
 function parseObject(line: string): Record<string, unknown> {

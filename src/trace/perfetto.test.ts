@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { ONE_OF_EACH } from '../../test/helpers/one-of-each-event.ts'
 import type { TraceEvent } from './events.ts'
 import { type PerfettoOptions, PerfettoSink } from './perfetto.ts'
+import type { TimeUnit } from './tracer.ts'
 
 interface Item {
   readonly ph: string
@@ -14,9 +15,9 @@ interface Item {
   readonly args?: Record<string, unknown>
 }
 
-function convert(events: readonly TraceEvent[], options: PerfettoOptions = {}) {
+function convert(events: readonly TraceEvent[], options: PerfettoOptions = {}, timeUnit: TimeUnit = 'step') {
   let text = ''
-  const sink = new PerfettoSink((piece) => (text += piece), { timeUnit: 'us', program: 'saxpy.ts' }, options)
+  const sink = new PerfettoSink((piece) => (text += piece), { timeUnit, program: 'saxpy.ts' }, options)
   for (const event of events) sink.write(event)
   const unclosed = text
   sink.close()
@@ -97,6 +98,20 @@ describe('PerfettoSink', () => {
     expect(series('resident')).toEqual([3, 4, 3, 1, 0, 0].map((npages) => ({ bytes: npages * 4096 })))
     expect(series('bytes host-to-device')).toEqual([{ fault: 15, prefetch: 0, eviction: 0, coherence: 0, user: 0 }])
     expect(series('memory')).toEqual([{ bytes: 2 ** 20 }])
+  })
+
+  it('samples counters once in a millisecond, and at the end', () => {
+    const resident = (timeUnit: TimeUnit, spread: number) =>
+      convert(
+        ONE_OF_EACH.map((event) => ({ ...event, time: event.time * spread })),
+        {},
+        timeUnit,
+      )
+        .items.filter((item) => item.name === 'resident')
+        .map(({ ts, args }) => [ts, (args?.['bytes'] as number) / 4096])
+
+    expect(resident('us', 1)).toEqual([[64, 0]])
+    expect(resident('us', 1000)).toEqual(resident('step', 1000))
   })
 
   it('has a track and a counter per allocation only if asked', () => {

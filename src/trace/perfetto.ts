@@ -12,7 +12,8 @@
 
 import { PAGE_SIZE } from '../base/addr.ts'
 import { CAUSES, type Cause, type LaunchEvent, type TraceEvent, type TransferEvent } from './events.ts'
-import { ResidencyTracker } from './residency.ts'
+import { jsonFields, quoted } from './json-text.ts'
+import { type Residency, ResidencyTracker } from './residency.ts'
 import type { TraceHeader } from './schema.ts'
 import type { Sink } from './sink.ts'
 
@@ -31,6 +32,12 @@ const TID_PROGRAM = 1
 const TID_SWAP = 2
 const TID_FILES = 3
 
+/** More than any number of a thread. */
+const TIDS = 2 ** 32
+
+/** Counters are written so often at most; between two samples nobody could tell them apart. */
+const SAMPLE_PERIOD_US = 1000
+
 const DEVICE_TRACKS = { launches: 1, faults: 2, migrations: 3, copies: 4, duplicates: 5 } as const
 
 type Json = Readonly<Record<string, unknown>>
@@ -39,13 +46,23 @@ export class PerfettoSink implements Sink {
   readonly #put: (text: string) => void
   readonly #header: TraceHeader
   readonly #withAllocations: boolean
+  readonly #samplePeriod: number
   readonly #residency = new ResidencyTracker()
   readonly #pids = new Map<string, number>()
   readonly #allocationTids = new Map<string, number>()
-  /** Tracks that have got their names, as `pid:tid`. */
-  readonly #named = new Set<string>()
-  /** Bytes copied so far, by device, direction and cause. */
-  readonly #copied = new Map<string, Record<Cause, number>>()
+  /** Tracks that have got their names: pid and tid in one number. */
+  readonly #named = new Set<number>()
+  /** Bytes copied so far, by device and direction, then by cause. */
+  readonly #copied = new Map<
+    string,
+    { readonly device: string; readonly name: string; readonly sums: Record<Cause, number> }
+  >()
+  /** What has changed since the last sample. */
+  readonly #changedDevices = new Set<string>()
+  readonly #changedCopies = new Set<string>()
+  readonly #changedAllocations = new Map<string, Residency>()
+  #sampledAt = Number.NEGATIVE_INFINITY
+  #lastTime = 0
   #lastId = 0
   #isFirst = true
 
@@ -54,15 +71,16 @@ export class PerfettoSink implements Sink {
     this.#put = put
     this.#header = header
     this.#withAllocations = options.allocations ?? false
+    this.#samplePeriod = header.timeUnit === 'us' ? SAMPLE_PERIOD_US : 0
     put('[\n')
     this.#nameProcess(PID_CPU, header.program === undefined ? 'CPU' : `CPU: ${header.program}`)
     if (this.#withAllocations) this.#nameProcess(PID_ALLOCATIONS, 'arrays')
   }
 
   write(event: TraceEvent): void {
+    this.#lastTime = event.time
     switch (event.kind) {
       case 'device':
-        this.#device(event.device)
         this.#counter(this.#device(event.device), 'memory', event.time, { bytes: event.nbytes })
         break
       case 'cpu-fault':
@@ -106,14 +124,16 @@ export class PerfettoSink implements Sink {
       default:
         event satisfies never
     }
-    this.#followResidency(event)
     if (this.#withAllocations && event.allocation !== undefined) this.#onAllocation(event.allocation, event)
+    this.#followResidency(event)
+    if (event.time - this.#sampledAt >= this.#samplePeriod) this.#sample()
   }
 
   /** Writes what makes the text a whole JSON document. */
   close(): void {
+    this.#sample()
     const { program, mode, started } = this.#header
-    this.#object({ ph: 'M', name: 'trace_info', pid: PID_CPU, args: { program, mode, started } })
+    this.#object(JSON.stringify({ ph: 'M', name: 'trace_info', pid: PID_CPU, args: { program, mode, started } }))
     this.#put('\n]\n')
   }
 
@@ -154,10 +174,15 @@ export class PerfettoSink implements Sink {
   /** An event with a duration may overlap with others of its track, so it is asynchronous; one without is an instant. */
   #slice(pid: number, tid: number, track: string, event: TraceEvent): void {
     this.#nameThread(pid, tid, track)
-    const { kind, time, duration } = event
-    const common = { name: titleOf(event), cat: kind, pid, tid }
-    if (duration === undefined) this.#object({ ...common, ph: 'i', s: 't', ts: time, args: argsOf(event) })
-    else this.#async(common, time - duration, time, argsOf(event))
+    const { time, duration } = event
+    const common = `${titleOf(event)},"cat":"${event.kind}","pid":${pid},"tid":${tid}`
+    if (duration === undefined) {
+      this.#object(`{"name":${common},"ph":"i","s":"t","ts":${time},"args":${argsOf(event)}}`)
+      return
+    }
+    const id = this.#nextId()
+    this.#object(`{"name":${common},"ph":"b","id":"${id}","ts":${time - duration},"args":${argsOf(event)}}`)
+    this.#object(`{"name":${common},"ph":"e","id":"${id}","ts":${time}}`)
   }
 
   /** A slice for the launch, and inside of it one for each part of its time. */
@@ -166,74 +191,80 @@ export class PerfettoSink implements Sink {
     const tid = DEVICE_TRACKS.launches
     this.#nameThread(pid, tid, 'launches')
     const { time, duration, kernel } = event
-    const id = this.#nextId()
-    const common = { cat: 'launch', pid, tid, id }
+    const common = `"cat":"launch","pid":${pid},"tid":${tid},"id":"${this.#nextId()}"`
+    const name = quoted(kernel)
     let at = time - duration
-    this.#object({ ...common, name: kernel, ph: 'b', ts: at, args: argsOf(event) })
+    this.#object(`{"name":${name},${common},"ph":"b","ts":${at},"args":${argsOf(event)}}`)
     for (const part of ['queued', 'service', 'compute', 'flush'] as const) {
       const end = Math.min(time, at + event[part])
       if (end > at) {
-        this.#object({ ...common, name: part, ph: 'b', ts: at, args: {} })
-        this.#object({ ...common, name: part, ph: 'e', ts: end })
+        this.#object(`{"name":"${part}",${common},"ph":"b","ts":${at}}`)
+        this.#object(`{"name":"${part}",${common},"ph":"e","ts":${end}}`)
       }
       at = end
     }
-    this.#object({ ...common, name: kernel, ph: 'e', ts: time })
-  }
-
-  #async(common: Json, begin: number, end: number, args: Json): void {
-    const id = this.#nextId()
-    this.#object({ ...common, ph: 'b', id, ts: begin, args })
-    this.#object({ ...common, ph: 'e', id, ts: end })
+    this.#object(`{"name":${name},${common},"ph":"e","ts":${time}}`)
   }
 
   // ---- counters ----
 
   #followResidency(event: TraceEvent): void {
-    const { time } = event
-    const devices = new Set<string>()
-    for (const { name, onDevice } of this.#residency.add(event)) {
-      let sum = 0
-      for (const [device, npages] of onDevice) {
-        devices.add(device)
-        sum += npages
-      }
-      if (this.#withAllocations) this.#counter(PID_ALLOCATIONS, `${name} on devices`, time, { bytes: sum * PAGE_SIZE })
-    }
-    for (const device of devices) {
-      const bytes = this.#residency.npagesOn(device) * PAGE_SIZE
-      this.#counter(this.#device(device), 'resident', time, { bytes })
+    for (const residency of this.#residency.add(event)) {
+      for (const device of residency.onDevice.keys()) this.#changedDevices.add(device)
+      if (this.#withAllocations) this.#changedAllocations.set(residency.name, residency)
     }
   }
 
-  #countCopy({ device, direction, cause, nbytes, time }: TransferEvent): void {
+  #countCopy({ device, direction, cause, nbytes }: TransferEvent): void {
     const key = `${device} ${direction}`
-    let sums = this.#copied.get(key)
-    if (sums === undefined) {
-      sums = Object.fromEntries(CAUSES.map((each) => [each, 0])) as Record<Cause, number>
-      this.#copied.set(key, sums)
+    let copied = this.#copied.get(key)
+    if (copied === undefined) {
+      const sums = Object.fromEntries(CAUSES.map((each) => [each, 0])) as Record<Cause, number>
+      copied = { device, name: `bytes ${direction}`, sums }
+      this.#copied.set(key, copied)
     }
-    sums[cause] += nbytes
-    this.#counter(this.#device(device), `bytes ${direction}`, time, sums)
+    copied.sums[cause] += nbytes
+    this.#changedCopies.add(key)
+  }
+
+  /** Writes the counters that have changed. */
+  #sample(): void {
+    const time = this.#lastTime
+    this.#sampledAt = time
+    for (const name of this.#changedDevices) {
+      this.#counter(this.#device(name), 'resident', time, { bytes: this.#residency.npagesOn(name) * PAGE_SIZE })
+    }
+    for (const key of this.#changedCopies) {
+      const { device, name, sums } = this.#copied.get(key)!
+      this.#counter(this.#device(device), name, time, sums)
+    }
+    for (const [name, { onDevice }] of this.#changedAllocations) {
+      let npages = 0
+      for (const count of onDevice.values()) npages += count
+      this.#counter(PID_ALLOCATIONS, `${name} on devices`, time, { bytes: npages * PAGE_SIZE })
+    }
+    this.#changedDevices.clear()
+    this.#changedCopies.clear()
+    this.#changedAllocations.clear()
   }
 
   #counter(pid: number, name: string, time: number, values: Json): void {
-    this.#object({ name, ph: 'C', pid, ts: time, args: values })
+    this.#object(JSON.stringify({ name, ph: 'C', pid, ts: time, args: values }))
   }
 
   // ---- text ----
 
   #nameProcess(pid: number, name: string): void {
-    this.#object({ ph: 'M', name: 'process_name', pid, args: { name } })
-    this.#object({ ph: 'M', name: 'process_sort_index', pid, args: { sort_index: pid } })
+    this.#object(JSON.stringify({ ph: 'M', name: 'process_name', pid, args: { name } }))
+    this.#object(JSON.stringify({ ph: 'M', name: 'process_sort_index', pid, args: { sort_index: pid } }))
   }
 
   #nameThread(pid: number, tid: number, name: string): void {
-    const key = `${pid}:${tid}`
+    const key = pid * TIDS + tid
     if (this.#named.has(key)) return
     this.#named.add(key)
-    this.#object({ ph: 'M', name: 'thread_name', pid, tid, args: { name } })
-    this.#object({ ph: 'M', name: 'thread_sort_index', pid, tid, args: { sort_index: tid } })
+    this.#object(JSON.stringify({ ph: 'M', name: 'thread_name', pid, tid, args: { name } }))
+    this.#object(JSON.stringify({ ph: 'M', name: 'thread_sort_index', pid, tid, args: { sort_index: tid } }))
   }
 
   #nextId(): string {
@@ -241,20 +272,24 @@ export class PerfettoSink implements Sink {
     return `0x${this.#lastId.toString(16)}`
   }
 
-  #object(object: Json): void {
-    this.#put(`${this.#isFirst ? '' : ',\n'}${JSON.stringify(object)}`)
+  #object(json: string): void {
+    this.#put(this.#isFirst ? json : `,\n${json}`)
     this.#isFirst = false
   }
 }
 
-/** What stands on a slice: the kind, and whose memory it is about. */
+/** What stands on a slice, as JSON: the kind, and whose memory it is about. */
 function titleOf({ kind, allocation }: TraceEvent): string {
-  return allocation === undefined ? kind : `${kind} ${allocation}`
+  return quoted(allocation === undefined ? kind : `${kind} ${allocation}`)
 }
 
-/** The fields that a slice does not show by its place. Addresses are hexadecimal, as people read them. */
-function argsOf(event: TraceEvent): Json {
-  const { kind, time, duration, start, end, device, ...args } = event
-  if (start === undefined || end === undefined) return args
-  return { ...args, start: `0x${start.toString(16)}`, end: `0x${end.toString(16)}`, nbytes: end - start }
+/** Fields that a slice shows by its place. */
+const SHOWN: ReadonlySet<string> = new Set(['kind', 'time', 'duration', 'start', 'end', 'device'])
+
+/** The others, as JSON. Addresses are hexadecimal, as people read them. */
+function argsOf(event: TraceEvent): string {
+  const { start, end } = event
+  const fields = jsonFields(event, SHOWN)
+  if (start === undefined || end === undefined) return `{${fields.slice(1)}}`
+  return `{"start":"0x${start.toString(16)}","end":"0x${end.toString(16)}"${fields}}`
 }

@@ -143,7 +143,7 @@ export class Engine implements EnginePort {
     this.tracer = new EventTracer({
       level: verbose ? 'verbose' : 'events',
       sinks: [this.#copies, ...sinks],
-      clock: () => performance.now() * 1000,
+      clock: () => Math.round(performance.now() * 10_000) / 10, // finer than that is noise, and long as a text
       allocationAt: (addr) => arrays.nameAt(addr),
     })
     this.sys = new System(backend.mmu, { devicePages, ...options.system })

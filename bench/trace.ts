@@ -1,0 +1,59 @@
+// What tracing costs: an array twice as large as the device streams through it, with and without. Blocks of 2 MiB are how drivers move
+// data, with four events each; single pages that go back and forth are the worst that can happen, as an event then stands for hardly
+// any work.
+
+import { PAGE_SIZE } from '../src/base/addr.ts'
+import { MIB } from '../src/base/size.ts'
+import type { BenchCase, Suite } from './harness.ts'
+import { prepareStreaming, type Streaming, type Tracing } from './trace/traced-heap.ts'
+
+const BLOCKS = { blockBytes: 2 * MIB, nblocks: 32 }
+const PAGES = { blockBytes: PAGE_SIZE, nblocks: 400 }
+
+const WHAT: Readonly<Record<Exclude<Tracing, 'off'>, string>> = {
+  default: 'with the counters that every heap keeps',
+  jsonl: 'with a trace in JSON lines',
+  files: 'with traces in JSON lines and for Perfetto',
+  sites: 'with a trace that names the lines of the program',
+}
+
+export const trace: Suite = {
+  name: 'trace',
+  summary:
+    'processor time of a heap whose array streams through a device, traced, against the same with the tracer off',
+  baseline: {
+    summary: 'An array of 32 MiB through a memory device of 16 MiB in blocks of 2 MiB, per block, with the tracer off.',
+    unit: 'ns/block',
+    prepare: () => prepareStreaming({ tracing: 'off', ...BLOCKS }),
+  },
+  cases: [
+    traced('default', 'default', BLOCKS, 1.02),
+    traced('jsonl', 'jsonl', BLOCKS, 1.02),
+    traced('files', 'files', BLOCKS, 1.1),
+    traced('sites', 'sites', BLOCKS, 1.15),
+    traced('pages-default', 'default', PAGES, 1.1),
+    traced('pages-jsonl', 'jsonl', PAGES, 1.5),
+  ],
+}
+
+function traced(
+  name: string,
+  tracing: Exclude<Tracing, 'off'>,
+  size: Omit<Streaming, 'tracing'>,
+  goal: number,
+): BenchCase {
+  const unit = size === BLOCKS ? 'blocks of 2 MiB' : 'single pages'
+  return {
+    name,
+    summary: `Streaming ${unit} ${WHAT[tracing]}; against the same with the tracer off.`,
+    unit: size === BLOCKS ? 'ns/block' : 'ns/page',
+    better: 'lower',
+    goal,
+    pairs: 41,
+    async prepare() {
+      const candidate = await prepareStreaming({ tracing, ...size })
+      const baseline = await prepareStreaming({ tracing: 'off', ...size })
+      return { candidate, baseline }
+    },
+  }
+}
