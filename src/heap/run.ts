@@ -47,8 +47,10 @@ interface Planned extends PreparedLaunch {
 export class Runner {
   readonly #port: OrderedPort
   readonly #allocations: Allocations
-  /** Programs that the engine knows, by number. */
-  readonly #programs = new Map<KernelProgram, number>()
+  /** Programs that the engine knows, and what it knows them by. */
+  readonly #programs = new Map<KernelProgram, string>()
+  /** Several heaps may talk to one engine. */
+  readonly #sender = makeSender()
   #lastRun = 0
 
   constructor(port: OrderedPort, allocations: Allocations) {
@@ -107,7 +109,7 @@ export class Runner {
     const { signal } = options
     signal?.throwIfAborted()
     const name = nameOf(planned)
-    const run = ++this.#lastRun
+    const run = `${this.#sender} ${++this.#lastRun}`
     const onAbort = (): void => this.#port.call('abort', { run }, () => {})
     signal?.addEventListener('abort', onAbort, { once: true })
     try {
@@ -133,14 +135,14 @@ export class Runner {
   async #sendPart(
     port: EnginePort,
     planned: readonly Planned[],
-    run: number,
+    run: string,
     { device, durable = false, slice, signal }: RunOptions,
   ): Promise<RunOutcome[]> {
     const part = planned.filter(({ launch }) => launch.grid.count.every((n) => n > 0))
     if (part.length === 0) return []
     const launches = part.map(({ launch: { program, ...launch } }) => ({
       ...launch,
-      program: this.#numberOf(port, program),
+      program: this.#idOf(port, program),
     }))
     const args = { run, name: nameOf(part), launches, device: device ?? null, durable, sliceMax: slice ?? null }
     const outcome = await new Promise<RunOutcome>((resolve, reject) => {
@@ -153,16 +155,22 @@ export class Runner {
     return [outcome]
   }
 
-  /** The number of a program, which the engine is told of when it is new. */
-  #numberOf(port: EnginePort, program: KernelProgram): number {
+  /** What the engine knows a program by; it is told when it is new. */
+  #idOf(port: EnginePort, program: KernelProgram): string {
     let id = this.#programs.get(program)
     if (id === undefined) {
-      id = this.#programs.size + 1
+      id = `${this.#sender} ${this.#programs.size + 1}`
       this.#programs.set(program, id)
       port.call('program', { id, program }, () => {})
     }
     return id
   }
+}
+
+/** A name that no other heap has: two of them would take each other's programs. */
+function makeSender(): string {
+  const words = crypto.getRandomValues(new Uint32Array(4))
+  return [...words].map((word) => word.toString(36)).join('')
 }
 
 /** Parts that begin where an indirect launch does. */

@@ -1,4 +1,4 @@
-// Launches of kernels, on the engine's side: programs come once and are known by number, launches name them.
+// Launches of kernels, on the engine's side: programs come once and are known by name, launches name them.
 
 import { MmError } from '../../base/errno.ts'
 import { DeviceLostError } from '../../devices/driver/loss.ts'
@@ -20,9 +20,9 @@ export interface LaunchHost {
 
 export class KernelRuns {
   readonly #engine: LaunchHost
-  readonly #programs = new Map<number, KernelProgram>()
+  readonly #programs = new Map<string, KernelProgram>()
   /** Runs that have not ended. */
-  readonly #open = new Map<number, AbortController>()
+  readonly #open = new Map<string, AbortController>()
 
   constructor(engine: LaunchHost) {
     this.#engine = engine

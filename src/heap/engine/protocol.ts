@@ -152,8 +152,8 @@ export interface EngineStats {
 
 /** A launch that names its program. */
 export interface RunLaunch extends Omit<KernelLaunch, 'program'> {
-  /** As `program` numbered it. */
-  readonly program: number
+  /** As `program` called it. */
+  readonly program: string
 }
 
 /** What a run came to. */
@@ -177,13 +177,13 @@ export interface EngineCalls {
     args: { ranges: readonly ByteRange[]; write: boolean; device: string | null }
     answer: Outcome
   }
-  /** Makes a program known. Numbers are the sender's. */
-  program: { args: { id: number; program: KernelProgram }; answer: null }
+  /** Makes a program known by a name that no other heap uses. */
+  program: { args: { id: string; program: KernelProgram }; answer: null }
   /** Runs launches, one after the other. `device` null: the first one that runs kernels. `sliceMax` null: as it fits. */
   run: {
     args: {
-      /** For `abort`. */
-      run: number
+      /** For `abort`: a name that no other heap uses. */
+      run: string
       name: string
       launches: readonly RunLaunch[]
       device: string | null
@@ -193,7 +193,7 @@ export interface EngineCalls {
     answer: RunOutcome
   }
   /** Gives a run up, if it has not ended. */
-  abort: { args: { run: number }; answer: null }
+  abort: { args: { run: string }; answer: null }
   discard: { args: { ranges: readonly ByteRange[] }; answer: Outcome }
   advise: { args: { ranges: readonly ByteRange[]; advice: Advice }; answer: Outcome }
   where: { args: { range: ByteRange }; answer: readonly PlaceRun[] }
