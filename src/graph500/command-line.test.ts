@@ -49,8 +49,8 @@ describe('parseCommandLine()', () => {
   })
 
   test.each([
-    [['--scale', '40'], '--scale is "40", wanted a whole number from 1 to 26'],
-    [['--scale', '1e1'], '--scale is "1e1", wanted a whole number from 1 to 26'],
+    [['--scale', '40'], '--scale is "40", wanted a whole number from 1 to 24'],
+    [['--scale', '1e1'], '--scale is "1e1", wanted a whole number from 1 to 24'],
     [['--keys', '0'], '--keys is "0", wanted a whole number from 1 to 64'],
     [['--device-memory', '8 MB'], '--device-memory is "8 MB", wanted bytes or a text like \'64 MiB\''],
     [['--memory', '0 B'], '--memory is "0 B", wanted more than 0 bytes'],

@@ -13,8 +13,8 @@ import { Mrg, mrgJump, mrgStep } from './mrg.ts'
 export const EDGE_FACTOR = 16
 
 export const SCALE_MIN = 1
-/** 2^26 vertices, 2^30 edges, 8 GiB: the next one would not leave room in a heap for the graph that is made of them. */
-export const SCALE_MAX = 26
+/** 2^24 vertices, 2^28 edges, 2.5 GiB of strips: those of the next one would not fit into one array of a heap. */
+export const SCALE_MAX = 24
 
 /** Steps from the beginning of an edge's random numbers to that of the next. */
 const EDGE_STRIDE = 2n ** 64n

@@ -46,7 +46,7 @@ export async function runSearchPart(
   const deviceBytes = deviceBytesFor(job, graph.csr, bytes)
   fact(out, 'arrays', `${formatSize(bytes.all)}; the device has ${formatSize(deviceBytes)}`)
   const keys = drawSearchKeys(graph.csr, job.keys)
-  const report = new ReportBuilder(traceHeader(mode))
+  const report = new ReportBuilder({ ...traceHeader(mode), program: `Graph500: ${graph.name}` })
   const { searches, counters, fillSeconds } = await search(job, graph, keys, deviceBytes, report, out, live)
   live.draw(() => ['  comparing'])
   const residentTeps = await searchResident(job, graph, bytes.all, keys, searches)
