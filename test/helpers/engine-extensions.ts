@@ -281,3 +281,9 @@ function store(memory: LaunchMemory, { start, end }: ByteRange, { buffer }: Elem
     bytes.set(from.subarray(addr - start, addr - start + bytes.length))
   }
 }
+
+/** Asks the thread of the page I/O for a page that no heap has: it fails. */
+export function breakPageIo({ sys }: Engine): void {
+  const pfn = sys.mmu.nframes + 2 ** 22
+  sys.swap?.device.read([{ slot: pfn + 1, pfn }], () => {})
+}

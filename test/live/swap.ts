@@ -220,6 +220,14 @@ await runCase({
     return x[PAGE_WORDS * 3]
   },
 
+  /** The thread of the page I/O fails: so does the engine, and with it the process. */
+  async broken() {
+    const heap = await openProgramHeap({ size: '2 GiB', memory: '64 MiB', swap: '64 MiB', device: [] })
+    await heap.extension('breakPageIo')
+    await pause(5000)
+    return 'alive'
+  },
+
   /** What is held stays, and as much as memory cannot be held. */
   async held() {
     const heap = await open({ memory: '16 MiB', swap: '112 MiB' })
@@ -246,7 +254,8 @@ await runCase({
       { kind: 'memory', memory: '8 MiB', name: 'a' },
       { kind: 'memory', memory: '8 MiB', name: 'b' },
     ] as const
-    const heap = await open({ memory: '16 MiB', swap: '112 MiB', device })
+    const extended = await openProgramHeap({ size: '2 GiB', memory: '16 MiB', swap: '112 MiB', device })
+    const { heap } = extended
     const x = heap.alloc(Int32Array, (128 * MIB) / 4, { name: 'x' })
     let peak = 0
     const watch = (): void => {
@@ -265,6 +274,7 @@ await runCase({
           if (view[i] !== wordOf((view.byteOffset - x.byteOffset) / 4 + i, 1)) wrong++
         }
       }
+      if (round % 10 === 0) await extended.extension('validate')
       watch()
     }
     wrong += countWrong(x, 1, watch)

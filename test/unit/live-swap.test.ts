@@ -145,6 +145,16 @@ describe.each(MODES)('$name', { timeout: 120_000 }, (mode) => {
       expect(stderr).toMatch(/the CPU loads "x"\[3072\] .*: the page is lost: what the swap file has of it/)
     })
 
+    test('ends the process with a message when its thread fails', async (test) => {
+      once(test)
+      if (mode.missing !== undefined) test.skip(mode.missing)
+      const { signal, stderr } = await run(mode, 'swap', ['--case', 'broken'])
+      expect(signal).toBe('SIGABRT')
+      expect(stderr).toMatch(
+        /a live heap cannot go on, as the thread of its page I\/O ended with code 1: .*page \d+ is one of the heap/,
+      )
+    })
+
     test('leaves what is held in memory, and not all of memory can be held', async (test) => {
       const { wrong, places, message } = await outcome<{ wrong: number; places: object; message: string }>(
         test,
