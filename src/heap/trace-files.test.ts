@@ -49,6 +49,22 @@ describe('a heap with trace files', () => {
     expect(items.map(({ name }) => name)).toContain('transfer x')
   })
 
+  it('has invalidations too if it is verbose, with who was told', async () => {
+    const trace = { jsonl: join(folder, 'run.jsonl'), verbose: true }
+    const heap = await openHeap({ mode: 'explicit', device: { kind: 'memory', memory: '1 MiB' }, trace })
+    const x = heap.alloc(Float32Array, 1000, { name: 'x' })
+    await heap.prefetch(x, { access: 'readWrite' })
+    await heap.sync(x)
+    heap.free(x)
+    await heap.close()
+
+    const { events } = read('run.jsonl')
+    const seen = events.flatMap((each) => (each.kind === 'invalidation' ? [`${each.event} ${each.allocation}`] : []))
+    expect(seen).toContain('MIGRATE x')
+    expect(seen).toContain('UNMAP x')
+    expect(events.find((each) => each.kind === 'invalidation')).toMatchObject({ nsubscribers: 1 })
+  })
+
   it('takes HETMEM_TRACE besides, a file for each heap, and overwrites nothing', async () => {
     vi.stubEnv('HETMEM_TRACE', `jsonl=${join(folder, 'run.jsonl')}`)
     for (let i = 0; i < 2; i++) await (await openHeap({ mode: 'explicit' })).close()

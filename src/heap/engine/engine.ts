@@ -42,6 +42,7 @@ import type { EngineDevice } from './device.ts'
 import { failureOf, Refusal } from './failure.ts'
 import { bringHome, entryFlags, type HandOverCounts, handOver } from './hand-over.ts'
 import { Holds } from './holds.ts'
+import { traceInvalidations } from './invalidation-trace.ts'
 import { KernelRuns } from './kernel-runs.ts'
 import { LostPages } from './lost-pages.ts'
 import { CopyCounts, OutcomeBuilder } from './outcome.ts'
@@ -134,6 +135,7 @@ export class Engine implements EnginePort {
   /** What the CPU did to pages that were not its own, and nobody has been told of. */
   #misuses: Misuse[] = []
   readonly #waiting: () => readonly WaitingTouch[]
+  readonly #endInvalidations: () => void
   #closed = false
 
   constructor(options: EngineOptions) {
@@ -148,6 +150,7 @@ export class Engine implements EnginePort {
     })
     this.sys = new System(backend.mmu, { devicePages, ...options.system })
     this.mm = new Mm(this.sys)
+    this.#endInvalidations = verbose ? traceInvalidations(this.mm, this.tracer) : () => {}
     this.#holds = new Holds(this.mm)
     this.#waiting = options.waiting ?? (() => [])
   }
@@ -494,6 +497,7 @@ export class Engine implements EnginePort {
     const misuses = this.#takeMisuses()
     const closed = await Promise.allSettled(this.devices.map((device) => device.close()))
     await withMmapWriteLock(this.mm, () => {})
+    this.#endInvalidations()
     this.backend.retire(0, 0, () => mmput(this.mm))
     this.tracer.close()
     for (const each of closed) if (each.status === 'rejected') throw each.reason
