@@ -1,6 +1,9 @@
 // heap.run and heap.batch on a WebGPU device, in every mode.
 
+import { once } from 'node:events'
+import { Worker } from 'node:worker_threads'
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { compiledProgram } from '../../test/helpers/child-program.ts'
 import { whyNoGpu } from '../../test/helpers/gpu.ts'
 import { KERNEL_CASES } from '../../test/helpers/kernel-cases.ts'
 import { describeModes, requires } from '../../test/helpers/mode-fixture.ts'
@@ -359,6 +362,20 @@ await describeModes((mode) => {
     const x = heap.alloc(Uint32Array, 5000)
     const receipt = await heap.run(increment, { x }, 5000, { durable: true })
     expect(receipt.bytesFromDevice.user + receipt.bytesFromDevice.coherence).toBe(5 * 4096)
+  })
+
+  it('kernels of several threads run on the same arrays', async (test) => {
+    requires(test, mode, 'traps')
+    await open()
+    const x = heap.alloc(Uint32Array, 3000)
+    const other = new Worker(compiledProgram('test/helpers/kernel-thread.ts'), {
+      workerData: { handle: heap.handle, x, times: 20 },
+    })
+    const ended = once(other, 'exit')
+    for (let i = 0; i < 20; i++) await heap.run(increment, { x }, 3000)
+    expect(await ended).toEqual([0])
+    // No sync: a touch brings it.
+    expect([x[0], x[2999]]).toEqual([220, 220])
   })
 
   it('a heap without a device that runs kernels says so', async (test) => {
