@@ -5,17 +5,21 @@ import { type Addr, PAGE_SIZE, pteIndex } from '../../src/base/addr.ts'
 import { assert } from '../../src/base/assert.ts'
 import { MmError } from '../../src/base/errno.ts'
 import { whenUnclaimed } from '../../src/devices/claims.ts'
-import { deviceTranslations, type LaunchReceipt, validateDevice } from '../../src/devices/driver/index.ts'
+import { deviceTranslations, validateDevice } from '../../src/devices/driver/index.ts'
 import { mmapWriteLock, touchPages } from '../../src/devices/edge.ts'
-import type { DirectCall, DirectKernel } from '../../src/devices/webgpu/direct-kernel.ts'
-import { type DirectOptions, runDirect } from '../../src/devices/webgpu/direct-program.ts'
-import { sliceWgsl } from '../../src/devices/webgpu/direct-slice.wgsl.ts'
+import { KernelDispatcher } from '../../src/devices/webgpu/kernel-dispatch.ts'
+import { type KernelOptions, type KernelReceipt, runKernels } from '../../src/devices/webgpu/kernel-launch.ts'
+import { KernelPipelines } from '../../src/devices/webgpu/kernel-pipelines.ts'
 import {
   WebGpuDevice,
   type WebGpuDeviceHandle,
   type WebGpuDeviceOptions,
 } from '../../src/devices/webgpu/webgpu-device.ts'
 import type { DevicePolicy } from '../../src/hmm/policy.ts'
+import { f32, kernel, read, readWrite, uniform } from '../../src/index.ts'
+import type { ArgumentValues, KernelArguments } from '../../src/kernel/argument.ts'
+import type { Kernel } from '../../src/kernel/kernel.ts'
+import { prepareLaunch, type ViewPlace } from '../../src/kernel/launch.ts'
 import { dumpPte } from '../../src/mm/dump.ts'
 import { Mm } from '../../src/mm/mm.ts'
 import { mmMmap, mmMunmap, mmput } from '../../src/mm/mmap.ts'
@@ -36,6 +40,8 @@ export interface ExplicitMachineOptions extends Partial<Omit<WebGpuDeviceOptions
   readonly shared?: boolean
 }
 
+type LaunchOptions = Omit<KernelOptions, 'name'>
+
 /** What an explicit heap wants: the CPU goes on reading what a launch reads, and every page has one place. */
 export const PINNING: DevicePolicy = {
   ...DEFAULT_POLICY,
@@ -52,6 +58,8 @@ export class ExplicitMachine {
   readonly device: WebGpuDevice
   readonly handle: WebGpuDeviceHandle
   readonly tracer: EventTracer
+  readonly pipelines: KernelPipelines
+  readonly dispatcher: KernelDispatcher
 
   static async create(gpu: GPUDevice, options: ExplicitMachineOptions): Promise<ExplicitMachine> {
     const { heapPages, devicePages, shared = false, ...rest } = options
@@ -69,15 +77,33 @@ export class ExplicitMachine {
     this.sys = sys
     this.device = device
     this.tracer = tracer
+    const { context } = device.hardware
+    this.pipelines = new KernelPipelines(context)
+    this.dispatcher = new KernelDispatcher(context)
     this.mm = new Mm(sys)
     const handle = device.open(this.mm)
     assert(typeof handle !== 'number', () => `open returned ${handle}`)
     this.handle = handle
   }
 
-  /** Runs a kernel that is bound directly. */
-  launch(kernel: DirectKernel, call: DirectCall, options: DirectOptions = {}): Promise<LaunchReceipt> {
-    return runDirect(this.device, this.handle, kernel, call, options)
+  /** Runs a kernel on views of the heap. Throws for arguments that do not fit it. */
+  async launch<A extends KernelArguments>(
+    kernel: Kernel<A>,
+    values: ArgumentValues<A>,
+    count: number,
+    options: LaunchOptions = {},
+  ): Promise<KernelReceipt> {
+    // All that is mapped may be one array.
+    const locate = ({ byteOffset, byteLength }: ArrayBufferView): ViewPlace => {
+      return { start: byteOffset, end: byteOffset + byteLength, arrayStart: 0, arrayEnd: this.mmu.buffer.byteLength }
+    }
+    const { launch } = prepareLaunch(kernel, values, count, { locate, strict: false })
+    return await runKernels(this, [launch], { name: kernel.name, ...options })
+  }
+
+  /** `y[i] = a * x[i] + y[i]` on `count` floats at each address. */
+  saxpy(a: number, x: Addr, y: Addr, count: number, options: LaunchOptions = {}): Promise<KernelReceipt> {
+    return this.launch(SAXPY, { x: this.floats(x, count), y: this.floats(y, count), a }, count, options)
   }
 
   prefetch(start: Addr, end: Addr, access: 'read' | 'write' = 'write'): Promise<unknown> {
@@ -179,35 +205,10 @@ export class ExplicitMachine {
 }
 
 /** `y[i] = a * x[i] + y[i]`. */
-export const SAXPY: DirectKernel = {
+export const SAXPY = kernel({
   name: 'saxpy',
-  workgroupSize: 64,
-  args: [
-    { name: 'x', access: 'read', stride: 4 },
-    { name: 'y', access: 'readWrite', stride: 4 },
-  ],
-  uniformBytes: 4,
+  args: { x: read(f32), y: readWrite(f32), a: uniform(f32) },
   code: /* wgsl */ `
-    @group(0) @binding(0) var<storage, read_write> x: array<f32>;
-    @group(0) @binding(1) var<storage, read_write> y: array<f32>;
-    ${sliceWgsl(2)}
-    struct Uniforms { a: f32 }
-    @group(0) @binding(3) var<uniform> u: Uniforms;
-
     @compute @workgroup_size(64)
-    fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-      if (id.x >= hm.count) { return; }
-      let i = id.x + hm_skip(0u);
-      let j = id.x + hm_skip(1u);
-      y[j] = u.a * x[i] + y[j];
-    }`,
-}
-
-/** A call of SAXPY on `count` floats at each address. */
-export function saxpyCall(a: number, x: Addr, y: Addr, count: number): DirectCall {
-  const ranges = [
-    { addr: x, nbytes: 4 * count },
-    { addr: y, nbytes: 4 * count },
-  ]
-  return { ranges, count, uniforms: new Uint8Array(new Float32Array([a]).buffer) }
-}
+    fn main(@builtin(global_invocation_id) id: vec3u) { y[id.x] = a * x[id.x] + y[id.x]; }`,
+})

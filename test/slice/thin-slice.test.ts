@@ -7,13 +7,7 @@ import { mmapReadLock, touchPages, waitForOther } from '../../src/devices/edge.t
 import { handleMmFault } from '../../src/mm/fault.ts'
 import { FAULT_FLAG_WRITE, VM_FAULT_RETRY } from '../../src/mm/vm-fault.ts'
 import { sumByCause } from '../../src/trace/index.ts'
-import {
-  ExplicitMachine,
-  type ExplicitMachineOptions,
-  MIGRATING,
-  SAXPY,
-  saxpyCall,
-} from '../helpers/explicit-machine.ts'
+import { ExplicitMachine, type ExplicitMachineOptions, MIGRATING } from '../helpers/explicit-machine.ts'
 import { mustHaveGpu, openGpu, whyNoGpu } from '../helpers/gpu.ts'
 
 /** 2 MiB each: 512 pages, 524,288 floats. */
@@ -77,7 +71,7 @@ describe('thin slice', () => {
     const expected = ys.map((value, i) => 3 * xs[i] + value)
     machine.check()
 
-    const receipt = await machine.launch(SAXPY, saxpyCall(3, x, y, COUNT))
+    const receipt = await machine.saxpy(3, x, y, COUNT)
     machine.check()
     expect(receipt).toMatchObject({ name: 'saxpy', mode: 'direct', pages: { duplicated: NPAGES, pinned: NPAGES } })
     expect(receipt.nslices).toBeGreaterThan(2)
@@ -117,7 +111,7 @@ describe('thin slice', () => {
     const { x, y, ys, end } = makeArrays()
     const owners = () => [mmu.cpuAccess(x), mmu.cpuAccess(end.x - 1), mmu.cpuAccess(y), mmu.cpuAccess(end.y - 1)]
     expect(owners()).toEqual(['write', 'write', 'write', 'write'])
-    await machine.launch(SAXPY, saxpyCall(1, x, y, COUNT))
+    await machine.saxpy(1, x, y, COUNT)
     // What is read has copies on the device; what is written is there.
     expect(owners()).toEqual(['read', 'read', 'none', 'none'])
     await machine.sync(y, y + PAGE_SIZE, 'read')
@@ -125,7 +119,7 @@ describe('thin slice', () => {
     await machine.sync(y, end.y)
     expect(owners()).toEqual(['read', 'read', 'write', 'write'])
     ys[0] = 5
-    await machine.launch(SAXPY, saxpyCall(0, x, y, COUNT))
+    await machine.saxpy(0, x, y, COUNT)
     await machine.sync(y, y + PAGE_SIZE, 'read')
     expect(ys[0]).toBe(5)
     machine.check()
@@ -134,7 +128,7 @@ describe('thin slice', () => {
   it('brings a page back by a CPU fault: VM_FAULT_RETRY, and success after the wake', async () => {
     const { mm, sys } = await start({ devicePages: 2 * NPAGES })
     const { x, y, xs, ys } = makeArrays()
-    await machine.launch(SAXPY, saxpyCall(2, x, y, COUNT))
+    await machine.saxpy(2, x, y, COUNT)
     const expected = 2 * xs[0] + 1
     const vma = mm.vmaLookup(y)
     if (vma === null) throw new Error('y is mapped')
@@ -181,7 +175,7 @@ describe('thin slice', () => {
   it('holds mmapLock across its waits: a writer waits until finalize, and no new reader overtakes it', async () => {
     const { mm, device } = await start({ devicePages: 2 * NPAGES })
     const { x, y, end } = makeArrays()
-    await machine.launch(SAXPY, saxpyCall(1, x, y, COUNT))
+    await machine.saxpy(1, x, y, COUNT)
     const log: string[] = []
     const synced = machine.sync(y, end.y, 'read').then(
       () => log.push('sync is done'),
@@ -221,7 +215,7 @@ describe('thin slice', () => {
     const { x, y, xs, ys } = makeArrays()
     const expected = 2 * xs[0] + ys[0]
     let done = false
-    const launched = machine.launch(SAXPY, saxpyCall(2, x, y, COUNT)).then(() => {
+    const launched = machine.saxpy(2, x, y, COUNT).then(() => {
       done = true
     })
     await machine.sync(y, y + PAGE_SIZE, 'read')
@@ -237,7 +231,7 @@ describe('thin slice, several launches', () => {
     await start()
     const { x, y, ys, xs, end } = makeArrays()
     const expected = ys.map((value, i) => (1 + 2 + 3) * xs[i] + value)
-    await Promise.all([1, 2, 3].map((a) => machine.launch(SAXPY, saxpyCall(a, x, y, COUNT))))
+    await Promise.all([1, 2, 3].map((a) => machine.saxpy(a, x, y, COUNT)))
     machine.check()
     await machine.sync(y, end.y)
     expect(firstDifference(ys, expected)).toBe(-1)
@@ -275,7 +269,7 @@ describe('thin slice, several launches', () => {
         }
         default: {
           const a = random(4)
-          await machine.launch(SAXPY, saxpyCall(a, from, y + 4 * first, count))
+          await machine.saxpy(a, from, y + 4 * first, count)
           for (let i = first; i < first + count; i++) yModel[i] += a * xModel[i]
         }
       }

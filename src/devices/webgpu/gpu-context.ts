@@ -59,11 +59,25 @@ export class GpuContext {
   }
 }
 
-/** A device of the adapter with all its limits for storage buffers. */
+/** Features that kernels may use, where the adapter has them. */
+const FEATURES: readonly GPUFeatureName[] = ['shader-f16', 'subgroups']
+
+/** A device of the adapter with all that kernels can use of it: its limits for buffers and workgroups, and features of WGSL. */
 export async function requestGpuDevice(adapter: GPUAdapter): Promise<GPUDevice> {
-  const { maxBufferSize, maxStorageBufferBindingSize, maxStorageBuffersPerShaderStage } = adapter.limits
+  const { limits } = adapter
   return await adapter.requestDevice({
     label: 'hetmem',
-    requiredLimits: { maxBufferSize, maxStorageBufferBindingSize, maxStorageBuffersPerShaderStage },
+    requiredFeatures: FEATURES.filter((feature) => adapter.features.has(feature)),
+    requiredLimits: {
+      maxBufferSize: limits.maxBufferSize,
+      maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
+      maxStorageBuffersPerShaderStage: limits.maxStorageBuffersPerShaderStage,
+      maxUniformBuffersPerShaderStage: limits.maxUniformBuffersPerShaderStage,
+      maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
+      maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
+      maxComputeWorkgroupSizeX: limits.maxComputeWorkgroupSizeX,
+      maxComputeWorkgroupSizeY: limits.maxComputeWorkgroupSizeY,
+      maxComputeWorkgroupSizeZ: limits.maxComputeWorkgroupSizeZ,
+    },
   })
 }

@@ -9,17 +9,10 @@ export {
   findAdapter,
   type MissingAdapter,
 } from './adapter.ts'
-export {
-  ARGUMENT_ACCESS,
-  type ArgumentAccess,
-  type ArgumentRange,
-  type DirectArgument,
-  type DirectCall,
-  type DirectKernel,
-} from './direct-kernel.ts'
-export { runDirect } from './direct-program.ts'
-export { ARGUMENTS_MAX, sliceWgsl } from './direct-slice.wgsl.ts'
 export { GpuError, requestGpuDevice } from './gpu-context.ts'
 export type { GpuBinding, GpuLaunch, GpuPiece } from './gpu-launch.ts'
+export { KernelDispatcher } from './kernel-dispatch.ts'
+export { type KernelOptions, type KernelReceipt, type KernelSite, runKernels } from './kernel-launch.ts'
+export { KernelPipelines } from './kernel-pipelines.ts'
 export { WebGpuDevice, type WebGpuDeviceHandle, type WebGpuDeviceOptions } from './webgpu-device.ts'
 export { type BufferRange, withBuffer } from './with-buffer.ts'

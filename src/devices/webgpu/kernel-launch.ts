@@ -115,8 +115,11 @@ function planSteps(
   workgroupsMax: number,
   sliceMax: number | undefined,
 ): Step[] {
-  const { npages } = device
-  const bindingBytes = Math.min(device.pieceBytesMax, device.bankPages * PAGE_SIZE)
+  const { npages, bankPages } = device
+  // Half of a bank at most, where there are several: then there is a place for each piece however the others lie. A piece may begin
+  // within a page.
+  const piecePages = bankPages < npages ? Math.max(1, Math.floor(bankPages / 2) - 1) : bankPages
+  const bindingBytes = Math.min(device.pieceBytesMax, piecePages * PAGE_SIZE)
   const limits = { npages, bindingBytes, ...(sliceMax !== undefined && { workgroups: sliceMax }) }
   const steps: { parts: StepPart[]; ranges: WrittenRange[] }[] = []
   let open: (typeof steps)[number] | null = null

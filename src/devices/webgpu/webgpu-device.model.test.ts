@@ -4,7 +4,7 @@
 
 import fc from 'fast-check'
 import { beforeAll, beforeEach, expect, it } from 'vitest'
-import { ExplicitMachine, MIGRATING, PINNING, SAXPY, saxpyCall } from '../../../test/helpers/explicit-machine.ts'
+import { ExplicitMachine, MIGRATING, PINNING } from '../../../test/helpers/explicit-machine.ts'
 import { openGpu, whyNoGpu } from '../../../test/helpers/gpu.ts'
 import { PAGE_SIZE } from '../../base/addr.ts'
 import { mmMprotect } from '../../mm/mprotect.ts'
@@ -95,8 +95,7 @@ function launchOf(a: number, from: number, length: number): Command {
   return {
     async run(world, part) {
       const [first, end] = world.stretch(part, from, length)
-      const call = saxpyCall(a, world.x + 4 * first, world.y + 4 * first, end - first)
-      await world.machine.launch(SAXPY, call)
+      await world.machine.saxpy(a, world.x + 4 * first, world.y + 4 * first, end - first)
       for (let i = first; i < end; i++) world.yModel[i] += a * world.xModel[i]
     },
     toString: () => `launch(a ${a}, from ${from}, length ${length})`,
@@ -193,8 +192,8 @@ const setup = fc
   .record({
     parts: fc.integer({ min: 1, max: PARTS_MAX }),
     partPages: fc.integer({ min: 1, max: 20 }),
-    // From two pages, one for each argument, to more than is needed.
-    devicePages: fc.integer({ min: 2, max: 250 }),
+    // From two pages for each argument, which a workgroup may need, to more than is needed.
+    devicePages: fc.integer({ min: 4, max: 250 }),
     pins: fc.boolean(),
     shared: fc.boolean(),
     bankPages: fc.constantFrom(7, 64, 250),

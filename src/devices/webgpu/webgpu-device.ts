@@ -1,11 +1,10 @@
 // A WebGPU device as an HMM device: start here. The driver is that of src/devices/driver, on buffers of a GPU; kernels are programs
-// that dispatch (direct-program.ts), or whatever else is done with a buffer (with-buffer.ts).
+// that dispatch (kernel-launch.ts), or whatever else is done with a buffer (with-buffer.ts).
 
 import { PAGE_SIZE } from '../../base/addr.ts'
 import { parseSize, type Size } from '../../base/size.ts'
 import type { System } from '../../mm/system.ts'
 import { DeviceDriver, type DriverHandle, type DriverOptions } from '../driver/index.ts'
-import { DirectDispatcher } from './direct-dispatch.ts'
 import type { GpuLaunch } from './gpu-launch.ts'
 import { WebGpuHardware } from './webgpu-hardware.ts'
 
@@ -27,8 +26,6 @@ const DEADLINE = 120e6
 
 export class WebGpuDevice extends DeviceDriver<GpuLaunch> {
   readonly hardware: WebGpuHardware
-  /** Runs kernels that are bound directly. */
-  readonly dispatcher: DirectDispatcher
 
   /**
    * Adds a device to the machine. Rejects with a TypeError or RangeError for options that make no sense, and with a GpuError if the
@@ -46,13 +43,6 @@ export class WebGpuDevice extends DeviceDriver<GpuLaunch> {
   private constructor(sys: System, hardware: WebGpuHardware, options: WebGpuDeviceOptions) {
     super(sys, hardware, { deadline: DEADLINE, ...options, name: options.name ?? 'webgpu' })
     this.hardware = hardware
-    this.dispatcher = new DirectDispatcher(hardware.context)
-  }
-
-  override async close(): Promise<number> {
-    const err = await super.close()
-    if (err === 0) this.dispatcher.destroy()
-    return err
   }
 }
 
