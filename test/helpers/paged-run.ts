@@ -22,6 +22,8 @@ export interface TestKernel {
   readonly extent: readonly [number, number?, number?]
   /** Which entry point; the first if there are several. */
   readonly entry?: string
+  /** The step function of a resumable kernel, instead of an entry point. */
+  readonly step?: string
 }
 
 /** Words of each argument, by name. */
@@ -57,6 +59,8 @@ export function analyseKernel(kernel: TestKernel, withPointers: boolean): Analys
 /** Throws a WgslError for a kernel that cannot run paged. */
 export function compileKernel(kernel: TestKernel, withPointers = false): CompiledPaged {
   const analysis = analyseKernel(kernel, withPointers)
+  const step = kernel.step === undefined ? undefined : analysis.globals.get(kernel.step)
+  if (step?.kind === 'function') return compilePaged({ name: kernel.name, analysis, entry: step })
   const entry = analysis.entryPoints.find(({ name }) => kernel.entry === undefined || name === kernel.entry)
   if (entry === undefined) throw new Error(`${kernel.name} has no entry point`)
   return compilePaged({ name: kernel.name, analysis, entry, constants: kernel.constants ?? {} })
@@ -151,6 +155,7 @@ export interface PagedTestOptions {
   /** Words of the heap from the beginnings of the arguments. */
   readonly reach?: (words: Readonly<Record<string, number>>) => ReachRange[]
   readonly scratchBytesMax?: number
+  readonly stepsMax?: number
 }
 
 export interface PagedResult {
@@ -202,6 +207,7 @@ export async function runPaged(
   })
   const dispatch = new PagedDispatch(device, memory, {
     ...(options.faultCapacity === undefined ? {} : { faultCapacity: options.faultCapacity }),
+    ...(options.stepsMax === undefined ? {} : { stepsMax: options.stepsMax }),
     ...(options.scratchBytesMax === undefined ? {} : { scratchBytesMax: options.scratchBytesMax }),
   })
   try {

@@ -97,9 +97,11 @@ class Writer {
     const isPointer = stores && this.below(2) === 0
     const params = isPointer ? 'i: u32, t: ptr<storage, u32, read_write>' : 'i: u32, t: u32'
     this.scopes.push([{ name: 't', type: 'u32', isVar: false }].slice(isPointer ? 1 : 0) as Variable[])
-    this.pointers.push(isPointer ? [{ name: 't', type: 'u32' }] : [])
-    const body = stores ? this.block(2, 1 + this.below(3)) : `  let r = ${this.expression('u32', 3)};`
-    const result = this.expression('u32', 2)
+    this.pointers.push([])
+    // A function with a pointer must not name what the pointer may be in.
+    const through = `  *t ${this.pick(['=', '+=', '^='])} (*t + i) * 3u + u[*t % ${SIZE}u];`
+    const body = isPointer ? through : stores ? this.block(2, 1 + this.below(3)) : `  let r = ${this.expression('u32', 3)};`
+    const result = isPointer ? '*t' : this.expression('u32', 2)
     this.scopes.pop()
     this.pointers.pop()
     this.inFunction = false

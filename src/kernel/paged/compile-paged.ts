@@ -7,6 +7,7 @@ import {
   type EntryPoint,
   emitModule,
   type Fragment,
+  type FunctionInfo,
   generated,
   join,
   type Module,
@@ -27,6 +28,7 @@ import { checkPaging } from './paging-rules.ts'
 import { pointerHelpers } from './pointer-helpers.ts'
 import { padLines, Rewriter } from './rewriter.ts'
 import { ENTRY_VALUES, entryWgsl, runtimeWgsl } from './runtime.wgsl.ts'
+import { stateTypeOf, stateWgsl, stateWordsOf } from './step-record.ts'
 import { strideWords } from './typed-access.ts'
 
 export interface PagedSource {
@@ -37,7 +39,8 @@ export interface PagedSource {
    * and for kernels that follow pointers the text of pointerHelpersWgsl().
    */
   readonly analysis: Analysis
-  readonly entry: EntryPoint
+  /** What runs: an entry point, or the step function of a resumable kernel. */
+  readonly entry: EntryPoint | FunctionInfo
   /** Values of overrides. */
   readonly constants?: Readonly<Record<string, number>>
 }
@@ -60,17 +63,20 @@ export function compilePaged({ name, analysis, entry, constants = {} }: PagedSou
     global.kind === 'type' && global.type.kind === 'struct' ? [global.type] : [],
   )
   const argNames = args.map((arg) => arg.name)
-  const access = new HeapAccess(analysis, entry.function, argNames, pointerHelpers(structs))
-  const plan = planOrRefuse(analysis, access, entry)
+  const isStep = 'kind' in entry
+  const fn = isStep ? entry : entry.function
+  const state = isStep ? stateTypeOf(entry, analysis.module.source) : null
+  const access = new HeapAccess(analysis, fn, argNames, pointerHelpers(structs))
+  const plan = planOrRefuse(analysis, access, fn, isStep)
   checkPaging(access, entry, plan)
   const rewriter = new Rewriter(access, plan, argNames)
-  const functions = rewriter.functions(entry.function)
+  const functions = rewriter.functions(fn)
   const hasPointers = [...access.functions].some(({ calls }) =>
     calls.some(({ call }) => access.helperOf(call) !== null),
   )
   const logEntryWords = rewriter.held.logEntryWords
   const { hasJournal, isPoolAtomic } = plan
-  const usesScratch = logEntryWords > 0 || hasJournal
+  const usesScratch = logEntryWords > 0 || hasJournal || state !== null
   const runtime = runtimeWgsl({
     argCount: args.length,
     isPoolAtomic,
@@ -79,14 +85,15 @@ export function compilePaged({ name, analysis, entry, constants = {} }: PagedSou
     hasPointers,
     usesScratch,
   })
-  const size = (entry.workgroupSize ?? [1, 1, 1]).map((n) => n ?? 1) as [number, number, number]
+  const size = ((isStep ? null : entry.workgroupSize) ?? [1, 1, 1]).map((n) => n ?? 1) as [number, number, number]
   const main = entryWgsl({
     scope: plan.scope,
     workgroupSize: size.join(', '),
     size,
-    call: `${entry.name}(${entryArguments(entry).join(', ')});`,
+    call: isStep ? fn.name : `${fn.name}(${entryArguments(entry).join(', ')});`,
     hasJournal,
   })
+  const stepText = state === null ? '' : `${stateWgsl(state)}\n${rewriter.held.forgetWgsl}`
   const user = emitModule(analysis.module, (node) => {
     if (!('kind' in node)) return null
     if (node.kind === 'fn') {
@@ -99,7 +106,7 @@ export function compilePaged({ name, analysis, entry, constants = {} }: PagedSou
     [
       generated`${directives(analysis.module)}${user}`,
       preludeText(analysis, uniforms),
-      generated`${runtime}\n${rewriter.wgsl}\n${main}\n`,
+      generated`${runtime}\n${rewriter.wgsl}\n${stepText}\n${main}\n`,
     ],
     '\n',
   )
@@ -113,24 +120,19 @@ export function compilePaged({ name, analysis, entry, constants = {} }: PagedSou
     hasPointers,
     logEntryWords,
     hasJournal,
-    stateWords: 0,
+    stateWords: state === null ? 0 : stateWordsOf(state),
     sites: rewriter.sites,
     constants,
   }
   return { program, map: new SourceMap(whole) }
 }
 
-function planOrRefuse(analysis: Analysis, access: HeapAccess, entry: EntryPoint): PagedPlan {
+function planOrRefuse(analysis: Analysis, access: HeapAccess, fn: FunctionInfo, isStep: boolean): PagedPlan {
   try {
-    return planPaging(access, entry.function)
+    return planPaging(access, fn, isStep)
   } catch (error) {
     if (!(error instanceof TooLargeError)) throw error
-    throw new WgslError(
-      'paging',
-      'its functions are called in too many ways',
-      analysis.module.source,
-      entry.function.node,
-    )
+    throw new WgslError('paging', 'its functions are called in too many ways', analysis.module.source, fn.node)
   }
 }
 

@@ -71,6 +71,13 @@ export class HeldStores {
       .join('\n')
   }
 
+  /** What a transaction forgets before the next one of the same invocation. */
+  get forgetWgsl(): string {
+    if (this.plan.hold === 'log') return 'fn hm_forget() { hm_event = 0u; hm_logged = 0u; }'
+    const lines = this.registers.map((_, k) => `hm_k${k}_a = 0u;`)
+    return `fn hm_forget() { hm_event = 0u; ${lines.join(' ')} }`
+  }
+
   private register(register: Register): string {
     const k = this.registers.push(register) - 1
     const type = typeText(register.type)

@@ -28,10 +28,12 @@ import {
   FAULT_BAD_VALUE,
   FAULT_COUNT,
   FAULT_FULL,
+  FAULT_PROGRESS,
   FAULT_REPLAY,
   FAULT_WORDS,
   FULL_JOURNAL,
   FULL_LOG,
+  FULL_STEPS,
   INVOCATION_WORKGROUP,
   LAUNCH,
   MODE_FRESH,
@@ -43,6 +45,8 @@ import { SliceSize } from './slice-size.ts'
 export interface PagedOptions {
   /** Entries of the list of missed pages; more are found in later rounds. Default 4096. */
   readonly faultCapacity?: number
+  /** Steps of a resumable kernel in one dispatch, at most: what bounds how long it takes. Default 256. */
+  readonly stepsMax?: number
   /** Bytes of log and journal, at most. Default 64 MiB. */
   readonly scratchBytesMax?: number
 }
@@ -78,6 +82,8 @@ interface Round {
   readonly write: readonly number[]
   /** FULL_LOG, FULL_JOURNAL. */
   readonly full: number
+  /** Some transaction has committed. */
+  readonly hasProgress: boolean
 }
 
 export class PagedDispatch {
@@ -85,6 +91,7 @@ export class PagedDispatch {
   private readonly provider: PageProvider
   private readonly buffers: PagedBuffers
   private readonly scratchWordsMax: number
+  private readonly stepsMax: number
 
   constructor(device: GPUDevice, provider: PageProvider, options: PagedOptions = {}) {
     this.device = device
@@ -92,6 +99,7 @@ export class PagedDispatch {
     // A list that is longer than what can be pinned would only be split.
     const capacity = Math.max(1, Math.min(options.faultCapacity ?? 4096, provider.capacity))
     this.buffers = new PagedBuffers(device, provider, capacity)
+    this.stepsMax = options.stepsMax ?? 256
     this.scratchWordsMax = Math.floor((options.scratchBytesMax ?? 64 * 2 ** 20) / 4)
   }
 
@@ -101,8 +109,8 @@ export class PagedDispatch {
    */
   async run(pipeline: PagedPipeline, launch: PagedLaunch): Promise<PagedReceipt> {
     checkPagedLaunch(pipeline.program, launch)
-    const { provider, buffers, device } = this
-    const run = new PagedRun({ device, provider, buffers, pipeline, launch, scratchWordsMax: this.scratchWordsMax })
+    const { provider, buffers, device, scratchWordsMax, stepsMax } = this
+    const run = new PagedRun({ device, provider, buffers, pipeline, launch, scratchWordsMax, stepsMax })
     return await run.all()
   }
 
@@ -120,6 +128,7 @@ class PagedRun {
   private readonly program: PagedProgram
   private readonly launch: PagedLaunch
   private readonly scratchWordsMax: number
+  private readonly stepsMax: number
   private readonly block: Uint32Array<ArrayBuffer>
   private readonly uniforms: UniformBuffers
   private readonly counts = { slices: 0, rounds: 0, faults: 0, refaults: 0, replays: 0, splits: 0 }
@@ -137,6 +146,7 @@ class PagedRun {
     pipeline: PagedPipeline
     launch: PagedLaunch
     scratchWordsMax: number
+    stepsMax: number
   }) {
     this.device = parts.device
     this.provider = parts.provider
@@ -145,6 +155,7 @@ class PagedRun {
     this.program = parts.pipeline.program
     this.launch = parts.launch
     this.scratchWordsMax = parts.scratchWordsMax
+    this.stepsMax = parts.stepsMax
     this.block = launchBlock(this.program, this.launch)
     this.uniforms = this.buffers.uniforms(this.program, this.launch.uniforms, this.block)
     const words = this.provider.capacity * 2 ** this.provider.pageBits
@@ -168,7 +179,7 @@ class PagedRun {
   private async slice(base: number, count: number): Promise<void> {
     this.counts.slices++
     this.buffers.reserveQueue(count)
-    this.openJournal(count)
+    this.open(count)
     const splits = this.counts.splits
     await this.finish({ mode: MODE_FRESH, base, count, half: 0 })
     if (splits === this.counts.splits) this.size.grow()
@@ -186,7 +197,7 @@ class PagedRun {
       this.counts.replays += round.replay
       const half = (1 - batch.half) as 0 | 1
       // Somebody got through: whoever is left may need other pages.
-      if (round.replay < batch.count) pinned.clear()
+      if (round.hasProgress) pinned.clear()
       for (const page of [...round.read, ...round.write]) pinned.add(page)
       const isTooMuch = pinned.size > this.provider.capacity || !this.makeRoom(round.full, round.replay)
       if (isTooMuch && round.replay === 1) throw this.tooMuch(pinned.size, round.full)
@@ -243,10 +254,12 @@ class PagedRun {
   }
 
   /** More than a quarter of what is missed was here a moment ago: too many transactions share too little memory. */
-  private isThrashing({ read, write }: Round, evicted: ReadonlySet<number>): boolean {
+  private isThrashing({ read, write, hasProgress }: Round, evicted: ReadonlySet<number>): boolean {
     const pages = [...read, ...write]
     const refaults = pages.filter((page) => evicted.has(page)).length
     this.counts.refaults += refaults
+    // Steps need their pages only once, and all of them go on together.
+    if (this.program.scope === 'step' && hasProgress) return false
     return 4 * refaults > pages.length
   }
 
@@ -265,8 +278,9 @@ class PagedRun {
     block[LAUNCH.logEntries] = this.logEntries
     block[LAUNCH.journalWords] = this.journalWords
     block[LAUNCH.slots] = this.slots
-    block[LAUNCH.logBase] = this.journalSize()
-    buffers.reserveScratch(this.scratchSize(batch.count), this.journalSize())
+    block[LAUNCH.logBase] = this.keptSize()
+    block[LAUNCH.stepsMax] = this.stepsMax
+    buffers.reserveScratch(this.scratchSize(batch.count), this.keptSize())
     device.queue.writeBuffer(this.uniforms.buffer, 0, block)
     const encoder = device.createCommandEncoder()
     encoder.clearBuffer(buffers.faults)
@@ -283,13 +297,13 @@ class PagedRun {
     device.queue.submit([encoder.finish()])
     await buffers.readback.mapAsync(1)
     try {
-      return this.readRound(new Uint32Array(buffers.readback.getMappedRange()))
+      return this.readRound(new Uint32Array(buffers.readback.getMappedRange()), batch.count)
     } finally {
       buffers.readback.unmap()
     }
   }
 
-  private readRound(words: Uint32Array): Round {
+  private readRound(words: Uint32Array, count: number): Round {
     const { faultCapacity } = this.buffers
     const dirty: number[] = []
     for (let i = FAULT_WORDS + faultCapacity; i < words.length; i++) {
@@ -305,11 +319,13 @@ class PagedRun {
     this.counts.faults += read.size + write.size
     for (const page of [...read, ...write]) this.checkPage(page)
     const replay = words[FAULT_REPLAY]
-    const full = words[FAULT_FULL]
-    if (replay > 0 && read.size + write.size === 0 && full === 0) {
+    const full = words[FAULT_FULL] & (FULL_LOG | FULL_JOURNAL)
+    const isOutOfSteps = (words[FAULT_FULL] & FULL_STEPS) !== 0
+    const hasProgress = replay < count || words[FAULT_PROGRESS] !== 0
+    if (replay > 0 && read.size + write.size === 0 && full === 0 && !isOutOfSteps) {
       throw new Error(`${this.program.name}: ${replay} invocations were stopped by nothing`)
     }
-    return { replay, read: [...read], write: [...write], full }
+    return { replay, read: [...read], write: [...write], full, hasProgress }
   }
 
   // ---- Log and journal ----
@@ -318,26 +334,34 @@ class PagedRun {
     return this.program.hasJournal ? this.journalWords * this.slots : 0
   }
 
+  /** Words that stay from round to round: a journal or states; no kernel has both. */
+  private keptSize(): number {
+    return this.journalSize() + this.program.stateWords * this.slots
+  }
+
   private scratchSize(count: number): number {
     const invocations = count * invocationsOf(this.program)
-    return this.journalSize() + this.logEntries * this.program.logEntryWords * invocations
+    return this.keptSize() + this.logEntries * this.program.logEntryWords * invocations
   }
 
   /** How many transactions can be begun together, by the room for what they keep and by the limits of a dispatch. */
   private mostTransactions(): number {
     const invocations = invocationsOf(this.program)
     const perDispatch = this.program.scope === 'workgroup' ? 65535 : 65535 * INVOCATION_WORKGROUP
-    const words = this.logEntries * this.program.logEntryWords + (this.program.hasJournal ? this.journalWords : 0)
+    const { logEntryWords, hasJournal, stateWords } = this.program
+    const words = this.logEntries * logEntryWords + (hasJournal ? this.journalWords : 0) + stateWords
     if (words === 0) return perDispatch
     return Math.max(1, Math.min(perDispatch, Math.floor(this.scratchWordsMax / (words * invocations))))
   }
 
-  private openJournal(count: number): void {
+  /** States begin as zeros, journals empty. */
+  private open(count: number): void {
     this.slots = count * invocationsOf(this.program)
-    if (!this.program.hasJournal) return
-    this.buffers.reserveScratch(this.journalSize(), 0)
+    const words = this.program.hasJournal ? this.slots : this.keptSize()
+    if (words === 0) return
+    this.buffers.reserveScratch(this.keptSize(), 0)
     const encoder = this.device.createCommandEncoder()
-    encoder.clearBuffer(this.buffers.scratch, 0, 4 * this.slots)
+    encoder.clearBuffer(this.buffers.scratch, 0, 4 * words)
     this.device.queue.submit([encoder.finish()])
   }
 
@@ -345,7 +369,7 @@ class PagedRun {
   private makeRoom(full: number, count: number): boolean {
     if (full === 0) return true
     const before = { log: this.logEntries, journal: this.journalWords }
-    const kept = this.journalSize()
+    const kept = this.keptSize()
     if ((full & FULL_LOG) !== 0) this.logEntries *= 4
     if ((full & FULL_JOURNAL) !== 0) this.journalWords *= 4
     if (this.scratchSize(count) <= this.scratchWordsMax) {

@@ -12,7 +12,7 @@ import { type HeapAccess, mayOverlap } from './heap-access.ts'
 import { isLeaf } from './typed-access.ts'
 
 export interface PagedPlan {
-  readonly scope: 'invocation' | 'workgroup'
+  readonly scope: 'invocation' | 'workgroup' | 'step'
   readonly hold: 'registers' | 'log'
   /** Some heap memory is accessed by atomics. */
   readonly isPoolAtomic: boolean
@@ -31,7 +31,7 @@ export interface PagedPlan {
 // Registers of one invocation that may hold stores back, in words; more go to the log.
 const REGISTER_WORDS_MAX = 64
 
-export function planPaging(access: HeapAccess, entry: FunctionInfo): PagedPlan {
+export function planPaging(access: HeapAccess, entry: FunctionInfo, isStep: boolean): PagedPlan {
   const execution = new Execution(access, entry)
   const { events } = execution
   const atomics = events.filter(({ kind }) => kind === 'atomic')
@@ -51,7 +51,7 @@ export function planPaging(access: HeapAccess, entry: FunctionInfo): PagedPlan {
   const hasLoopStores = waiting.some((event) => execution.isInLoop(event))
   const isTooMuch = waiting.reduce((words, { type }) => words + 1 + sizeOf(type) / 4, 0) > REGISTER_WORDS_MAX
   return {
-    scope: usesWorkgroup(access, execution) ? 'workgroup' : 'invocation',
+    scope: usesWorkgroup(access, execution) ? 'workgroup' : isStep ? 'step' : 'invocation',
     hold: hasLoopStores || seesWholes || isTooMuch ? 'log' : 'registers',
     isPoolAtomic: atomics.length > 0,
     hasJournal,

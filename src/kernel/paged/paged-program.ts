@@ -24,6 +24,8 @@ export const EVENT_BAD = 0x20000000
 export const EVENT_FULL = 0x10000000
 export const FULL_LOG = 1
 export const FULL_JOURNAL = 2
+/** Nothing is full: the steps of one dispatch are used up. */
+export const FULL_STEPS = 4
 export const EVENT_PAGE_MASK = 0x0fffffff
 
 /** Words of the fault buffer before the list of pages; behind the list are two bits per page, read and write. */
@@ -34,6 +36,8 @@ export const FAULT_REPLAY = 1
 export const FAULT_STOP = 2
 export const FAULT_BAD = 3
 export const FAULT_FULL = 4
+/** Whether a step has committed. */
+export const FAULT_PROGRESS = 8
 /** The first access that was not allowed: site, invocation, and the index or address that it had. */
 export const FAULT_BAD_SITE = 5
 export const FAULT_BAD_ID = 6

@@ -22,7 +22,7 @@ describe.skipIf(reason !== null)('random kernels give the same result direct and
     it(`seed ${seed}`, async () => {
       const { kernel, contents } = randomKernel(seed)
       const direct = await runDirect(device, kernel, contents)
-      const paged = await runPaged(device, kernel, contents, { frames: 40, pageBits: 6 })
+      const paged = await runPaged(device, kernel, contents, { frames: 60, pageBits: 7 })
       for (const name of Object.keys(kernel.args))
         expect(paged.contents[name], `${name} after seed ${seed}`).toEqual(direct[name])
     }, 60_000)

@@ -23,17 +23,18 @@ const NEEDED_NAMES =
   /^(?:bool|[iuf]32|vec[234]|mat[234]x[234]|array|atomic|ptr|select|min|max|bitcast|workgroupUniformLoad|atomic(?:Load|Store|Add|Sub|Max|Min|And|Or|Xor|Exchange|CompareExchangeWeak))$/
 
 /** Throws a WgslError of kind `paging` at the first thing that cannot be. */
-export function checkPaging(access: HeapAccess, entry: EntryPoint, plan: PagedPlan): void {
+export function checkPaging(access: HeapAccess, entry: EntryPoint | FunctionInfo, plan: PagedPlan): void {
   const fail = (reason: string, span: Span): never => {
     throw new WgslError('paging', reason, access.analysis.module.source, span)
   }
   checkNames(access, fail)
-  checkInputs(entry, fail)
+  if ('kind' in entry) checkStep(access, plan, fail)
+  else checkInputs(entry, fail)
   checkCalls(access, fail)
   for (const { type, node } of plan.execution.events) {
     if (hasHalfWords(type)) fail('two numbers of 16 bits share a word, which cannot be stored alone', node)
   }
-  if (plan.scope === 'workgroup') checkWorkgroup(access, entry, plan, fail)
+  if (plan.scope === 'workgroup' && !('kind' in entry)) checkWorkgroup(access, entry, plan, fail)
   checkWaiting(access, plan, fail)
 }
 
@@ -53,6 +54,24 @@ function checkInputs({ inputs, function: fn }: EntryPoint, fail: Fail): void {
     const place = fn.node.params.find(({ name }) => name.text === param)
     fail(`${builtin} depends on which invocations run together, and a replay runs others`, place ?? fn.node)
   }
+}
+
+/** Steps of different invocations run at different times, and what is not in the state is gone after a step. */
+function checkStep({ analysis, functions }: HeapAccess, plan: PagedPlan, fail: Fail): void {
+  for (const fn of functions) {
+    walk(fn.node.body, (node) => {
+      if (!('kind' in node) || node.kind !== 'ident') return true
+      const type = analysis.declarationOf(node) === null ? null : analysis.typeOf(node)
+      if (type?.kind !== 'reference') return true
+      if (type.space === 'workgroup')
+        fail('invocations do not step together, so they share no memory of a workgroup', node)
+      if (type.space === 'private') fail(`"${node.name}" is gone after a step: keep it in the state`, node)
+      return true
+    })
+  }
+  for (const { node } of plan.execution.barriers)
+    fail('invocations do not step together, so no barrier brings them together', node)
+  for (const node of plan.immediate) fail('the result of an atomic cannot be kept between steps', node)
 }
 
 function checkCalls({ functions }: HeapAccess, fail: Fail): void {

@@ -14,11 +14,13 @@ import {
   FAULT_BAD_VALUE,
   FAULT_COUNT,
   FAULT_FULL,
+  FAULT_PROGRESS,
   FAULT_REPLAY,
   FAULT_STOP,
   FAULT_WORDS,
   FULL_JOURNAL,
   FULL_LOG,
+  FULL_STEPS,
   MODE_REPLAY,
   PAGE_BITS_OVERRIDE,
   PTE_VALID,
@@ -247,11 +249,11 @@ fn hm_journal_open() {
 fn hm_journal_close() { hm_scratch[hm_slot] = hm_notes; }`
 
 export interface EntryOptions {
-  readonly scope: 'invocation' | 'workgroup'
+  readonly scope: 'invocation' | 'workgroup' | 'step'
   /** As the user wrote it, for workgroup scope. */
   readonly workgroupSize: string
   readonly size: readonly [number, number, number]
-  /** A call of the user's entry point. */
+  /** A call of the user's entry point, or the name of his step. */
   readonly call: string
   readonly hasJournal: boolean
 }
@@ -266,16 +268,15 @@ export const ENTRY_VALUES: Readonly<Record<string, string>> = {
 }
 
 export function entryWgsl(o: EntryOptions): string {
-  return o.scope === 'invocation' ? invocationEntry(o) : workgroupEntry(o)
+  if (o.scope === 'workgroup') return workgroupEntry(o)
+  return o.scope === 'step' ? stepEntry(o) : invocationEntry(o)
 }
 
 function transaction({ call, hasJournal }: EntryOptions): string {
   return hasJournal ? `\n  hm_journal_open();\n  ${call}\n  hm_journal_close();` : `\n  ${call}`
 }
 
-function invocationEntry(o: EntryOptions): string {
-  const [x, y, z] = o.size
-  return `
+const FIND_INVOCATION = `
 fn hm_stride() -> u32 { return hm_launch.count; }
 @compute @workgroup_size(64)
 fn hm_main(@builtin(workgroup_id) w: vec3<u32>, @builtin(local_invocation_index) l: u32) {
@@ -289,12 +290,41 @@ fn hm_main(@builtin(workgroup_id) w: vec3<u32>, @builtin(local_invocation_index)
   }
   if (atomicLoad(&hm_faults[${FAULT_STOP}]) != 0u) { hm_requeue(hm_id, hm_slot); return; }
   let hm_global = vec3<u32>(
-    hm_id % hm_launch.extent.x, (hm_id / hm_launch.extent.x) % hm_launch.extent.y, hm_id / (hm_launch.extent.x * hm_launch.extent.y));
+    hm_id % hm_launch.extent.x, (hm_id / hm_launch.extent.x) % hm_launch.extent.y, hm_id / (hm_launch.extent.x * hm_launch.extent.y));`
+
+function invocationEntry(o: EntryOptions): string {
+  const [x, y, z] = o.size
+  return `${FIND_INVOCATION}
   let hm_group = hm_global / vec3<u32>(${x}u, ${y}u, ${z}u);
   let hm_local = hm_global % vec3<u32>(${x}u, ${y}u, ${z}u);
   let hm_local_index = hm_local.x + hm_local.y * ${x}u + hm_local.z * ${x * y}u;${transaction(o)}
   if (hm_event == 0u) { hm_commit(); }
   else { hm_report(); hm_requeue(hm_id, hm_slot); }
+}`
+}
+
+// Each step is a transaction. What it has done to the state is kept when it has committed; a step that is stopped is taken again, from
+// the state before it.
+function stepEntry({ call }: EntryOptions): string {
+  return `${FIND_INVOCATION}
+  var hm_current = hm_state_load();
+  for (var hm_step = 0u; hm_step < hm_launch.steps_max; hm_step++) {
+    let hm_before = hm_current;
+    hm_forget();
+    let hm_goes_on = ${call}(hm_global, &hm_current);
+    if (hm_event != 0u) {
+      hm_state_save(hm_before);
+      hm_report();
+      hm_requeue(hm_id, hm_slot);
+      return;
+    }
+    hm_commit();
+    atomicStore(&hm_faults[${FAULT_PROGRESS}], 1u);
+    if (!hm_goes_on) { return; }
+  }
+  hm_state_save(hm_current);
+  atomicOr(&hm_faults[${FAULT_FULL}], ${FULL_STEPS}u);
+  hm_requeue(hm_id, hm_slot);
 }`
 }
 

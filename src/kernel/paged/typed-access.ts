@@ -23,7 +23,7 @@ export function hasHalfWords(type: Type): boolean {
 }
 
 /** A part of a value: how it is written after the value's name, and the word at which it begins. */
-interface ValuePart {
+export interface ValuePart {
   readonly path: string
   readonly type: Type
   readonly offset: number
@@ -125,7 +125,7 @@ export class TypedAccess {
 // Arrays of more elements are gone through by a loop.
 const UNROLLED_MAX = 8
 
-function partsOf(type: Type): ValuePart[] {
+export function partsOf(type: Type): ValuePart[] {
   switch (type.kind) {
     case 'struct':
       return structLayout(type).map(({ name, type: member, offset }) => ({
@@ -146,7 +146,7 @@ function partsOf(type: Type): ValuePart[] {
   }
 }
 
-function fromWords(type: Type, word: (k: number) => string): string {
+export function fromWords(type: Type, word: (k: number) => string): string {
   const element = elementOf(type)!.name
   if (type.kind !== 'vector') return element === 'u32' ? word(0) : `bitcast<${element}>(${word(0)})`
   const words = `vec${type.size}<u32>(${Array.from({ length: type.size }, (_, k) => word(k)).join(', ')})`
