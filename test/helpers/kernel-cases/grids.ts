@@ -164,32 +164,6 @@ export const GRID_CASES: readonly KernelCase[] = [
     },
   }),
 
-  kernelCase('a large workgroup with much memory of its own', {
-    kernel: () =>
-      kernel({
-        name: 'reverse',
-        args: { x: readWrite(vec4u) },
-        // 1024 invocations where a device allows that, and more than the 16 KiB that all devices have.
-        code: `
-          override SIZE: u32 = 256u;
-          var<workgroup> part: array<vec4u, 1280>;
-          @compute @workgroup_size(SIZE) fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) i: u32) {
-            part[i + 1024u] = x[id.x];
-            workgroupBarrier();
-            x[id.x] = part[1024u + SIZE - 1u - i];
-          }`,
-      }),
-    values: (alloc) => ({ x: fill(alloc(Uint32Array, 4 * 512)) }),
-    count: { workgroups: 2 },
-    expected: ({ x }) => {
-      const before = x.slice()
-      for (let i = 0; i < 512; i++) {
-        const from = 256 * Math.floor(i / 256) + 255 - (i % 256)
-        x.set(before.subarray(4 * from, 4 * from + 4), 4 * i)
-      }
-    },
-  }),
-
   kernelCase('barriers: uniform loads, and atomics of a workgroup', {
     kernel: () =>
       kernel({
