@@ -25,8 +25,8 @@ export default defineConfig({
             'bench/**/*.test.ts',
             'test/{unit,kernel,slice}/**/*.test.ts',
           ],
-          testTimeout: 20_000,
-          hookTimeout: 20_000,
+          testTimeout: 60_000, // the machine may be busy
+          hookTimeout: 60_000,
         },
       },
       {
@@ -35,7 +35,7 @@ export default defineConfig({
           name: 'model',
           include: ['test/model/**/*.test.ts'],
           testTimeout: longRun ? 0 : 120_000,
-          hookTimeout: 20_000,
+          hookTimeout: 60_000,
         },
       },
       {
