@@ -52,7 +52,7 @@ const LAYERS = [
   { layer: 'cli', from: '^src/cli/', to: ['^src/'] },
   { layer: 'studio', from: '^studio/', to: ['^studio/', ...PACKAGE] },
   { layer: 'conformance', from: '^conformance/', to: ['^conformance/', ...PACKAGE] },
-  { layer: 'bench', from: '^bench/', to: ['^bench/', ...PACKAGE] },
+  { layer: 'bench', from: '^bench/', to: ['^bench/', '^src/graph500/', ...PACKAGE] },
   { layer: 'examples', from: '^examples/', to: ['^examples/', ...ENTRY_POINTS] },
 ]
 

@@ -6,6 +6,7 @@ const SUITES = {
   core: async () => (await import('./core.ts')).core,
   webgpu: async () => (await import('./webgpu.ts')).webgpu,
   trace: async () => (await import('./trace.ts')).trace,
+  search: async () => (await import('./search.ts')).search,
   live: async () => (await import('./live.ts')).live,
 }
 
