@@ -14,6 +14,7 @@ import {
   PG_HUGETLB,
   PG_LOCKED,
   PG_LRU,
+  PG_SWAP_IO,
   PG_SWAPCACHE,
   PG_TAIL,
 } from './page.ts'
@@ -64,7 +65,7 @@ function allocFrame(sys: System, space: number, addr: Addr, fromReserve: boolean
   } else if (space >= 0 && !sys.mmu.capabilities.anyFrame && sys.swap !== null) {
     // What was at this address before may still be on its way to or from swap.
     const home = addrToVpn(addr)
-    if (sys.swap.inFlight.has(home)) waitForPage(sys, home)
+    if ((sys.pages.flags[home] & PG_SWAP_IO) !== 0) waitForPage(sys, home)
   }
   return pfn
 }
@@ -75,9 +76,9 @@ function makeRoom(sys: System, floor: number): boolean {
   const isLimit = sys.memoryPages < sys.mmu.nframes
   if (!isLimit || swap?.isFailing !== true) {
     const isSlow = swap?.device.isSynchronous === false
-    if (swap === null || swap.inFlight.size < RECLAIM_BATCH) sys.reclaim(isSlow ? RECLAIM_BATCH_SLOW : RECLAIM_BATCH)
+    if (swap === null || swap.ninFlight < RECLAIM_BATCH) sys.reclaim(isSlow ? RECLAIM_BATCH_SLOW : RECLAIM_BATCH)
     if (sys.nfree > floor) return true
-    if (swap !== null && swap.inFlight.size > 0) {
+    if (swap !== null && swap.ninFlight > 0) {
       sys.waitFor = swap.progress
       return false
     }

@@ -30,6 +30,8 @@ export const PG_ANON = 1 << 17
 export const PG_ALLOCATED = 1 << 18
 /** Read from swap because a neighbour was touched, and not touched itself yet. */
 export const PG_READAHEAD = 1 << 19
+/** On its way to or from swap. */
+export const PG_SWAP_IO = 1 << 21
 /** At the cold end of the LRU, and reclaim looks whether it is touched (the kernel: on the inactive list). */
 export const PG_AGED = 1 << 20
 

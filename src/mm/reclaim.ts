@@ -12,7 +12,7 @@ import { putPage, unlockPage } from './page-alloc.ts'
 import { tryToUnmap } from './rmap-walk.ts'
 import { shmemMoveToSwap } from './shmem.ts'
 import { addToSwapCache, deleteFromSwapCache } from './swap.ts'
-import { swapUnplug, swapWritePage } from './swap-io.ts'
+import { isInFlight, swapUnplug, swapWritePage } from './swap-io.ts'
 import type { System } from './system.ts'
 import { deleteFromPageCache } from './truncate.ts'
 
@@ -36,10 +36,6 @@ export function reclaimPages(sys: System, isolated: readonly Pfn[]): number {
   }
   swapUnplug(sys)
   return freed
-}
-
-function isInFlight({ swap }: System, pfn: Pfn): boolean {
-  return swap?.inFlight.has(pfn) ?? false
 }
 
 /** Drops a huge page that madvise marked free, unless it was written since. True if it is gone. */

@@ -88,7 +88,7 @@ describe('writing to a swap device that takes its time', () => {
     const f = filled(2)
     f.madvise(0, 2, MADV_PAGEOUT)
     f.munmap(0, 2)
-    expect([f.nused, f.sys.swap?.inFlight.size]).toEqual([2, 2])
+    expect([f.nused, f.sys.swap?.ninFlight]).toEqual([2, 2])
     f.endOne()
     f.endOne(0, -EIO)
     expect([f.nused, f.slow.contents.size]).toEqual([0, 0])

@@ -10,7 +10,7 @@
 
 import type { Pfn } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
-import { PG_DIRTY, PG_LOCKED, PG_READAHEAD, PG_SWAPBACKED, PG_UPTODATE, PG_WRITEBACK } from './page.ts'
+import { PG_DIRTY, PG_LOCKED, PG_READAHEAD, PG_SWAP_IO, PG_SWAPBACKED, PG_UPTODATE, PG_WRITEBACK } from './page.ts'
 import { putPage, unlockPage, waitForPage, wakePage } from './page-alloc.ts'
 import { addToSwapCache, deleteFromSwapCache, freeSwapOfPage, type SwapArea } from './swap.ts'
 import type { SwapPage } from './swap-device.ts'
@@ -34,8 +34,8 @@ export function swapWritePage(sys: System, swap: SwapArea, pfn: Pfn): boolean {
     if (result === 0) pages.flags[pfn] &= ~PG_DIRTY
     return result === 0
   }
-  pages.flags[pfn] = (pages.flags[pfn] & ~PG_DIRTY) | PG_WRITEBACK
-  swap.inFlight.add(pfn)
+  pages.flags[pfn] = (pages.flags[pfn] & ~PG_DIRTY) | PG_WRITEBACK | PG_SWAP_IO
+  swap.ninFlight++
   swap.plugged.push(page)
   return false
 }
@@ -52,11 +52,12 @@ export function swapUnplug(sys: System): void {
 /** A write has ended: a page that nobody has asked for since is free then. */
 function endSwapWrite(sys: System, swap: SwapArea, { slot, pfn }: SwapPage, err: number): void {
   const { pages } = sys
-  assert(swap.inFlight.delete(pfn), () => `frame ${pfn} is being written to swap slot ${slot}`)
-  pages.flags[pfn] &= ~PG_WRITEBACK
+  assert((pages.flags[pfn] & PG_WRITEBACK) !== 0, () => `frame ${pfn} is being written to swap slot ${slot}`)
+  pages.flags[pfn] &= ~(PG_WRITEBACK | PG_SWAP_IO)
+  swap.ninFlight--
   countWrite(swap, err)
   if (err !== 0) pages.flags[pfn] |= PG_DIRTY
-  const isWanted = sys.pageWaits.has(pfn)
+  const isWanted = sys.pageWaits.size > 0 && sys.pageWaits.has(pfn)
   const isClean = (pages.flags[pfn] & PG_DIRTY) === 0
   // Our reference and that of the cache: nobody else can get at the page.
   if (pages.refcount[pfn] === 2 && pages.trylock(pfn)) {
@@ -75,16 +76,18 @@ export function swapReadPages(sys: System, swap: SwapArea, batch: readonly SwapP
   batch.forEach(({ slot, pfn }, i) => {
     swap.duplicate(slot)
     addToSwapCache(sys, swap, pfn, slot)
-    pages.flags[pfn] |= PG_LOCKED | PG_SWAPBACKED | (i >= ahead ? PG_READAHEAD : 0)
-    swap.inFlight.add(pfn)
+    pages.flags[pfn] |= PG_LOCKED | PG_SWAPBACKED | PG_SWAP_IO | (i >= ahead ? PG_READAHEAD : 0)
   })
+  swap.ninFlight += batch.length
   swap.stats.pagesReadAhead += batch.length - ahead
   swap.device.read(batch, (page, err) => endSwapRead(sys, swap, page, err))
 }
 
 function endSwapRead(sys: System, swap: SwapArea, { slot, pfn }: SwapPage, err: number): void {
   const { pages } = sys
-  assert(swap.inFlight.delete(pfn), () => `frame ${pfn} is being read from swap slot ${slot}`)
+  assert((pages.flags[pfn] & PG_SWAP_IO) !== 0, () => `frame ${pfn} is being read from swap slot ${slot}`)
+  pages.flags[pfn] &= ~PG_SWAP_IO
+  swap.ninFlight--
   if (err === 0) {
     swap.stats.pagesIn++
     pages.flags[pfn] |= PG_UPTODATE
@@ -107,9 +110,13 @@ function release(sys: System, swap: SwapArea, pfn: Pfn): void {
   swap.progress.wake()
 }
 
+export function isInFlight({ pages }: System, pfn: Pfn): boolean {
+  return (pages.flags[pfn] & PG_SWAP_IO) !== 0
+}
+
 /** Whether a page is under way to or from swap; if so, `sys.waitFor` is set for whoever wants it. */
 export function waitForSwapIo(sys: System, swap: SwapArea, pfn: Pfn): boolean {
-  if (!swap.inFlight.has(pfn)) return false
+  if (!isInFlight(sys, pfn)) return false
   swap.stats.waits++
   waitForPage(sys, pfn)
   return true

@@ -101,5 +101,5 @@ function readable({ mm }: Vma, addr: Addr, start: Addr, end: Addr): SwapPage[] {
 
 /** The slot has contents, and they are not in memory. */
 function isWanted({ swap }: System, slot: number): boolean {
-  return swap !== null && !swap.cache.has(slot) && !swap.lost.has(slot)
+  return swap !== null && !swap.cache.has(slot) && (swap.lost.size === 0 || !swap.lost.has(slot))
 }

@@ -7,6 +7,7 @@ import { assert } from '../base/assert.ts'
 import { WaitQueue } from '../base/wait-queue.ts'
 import { PG_DIRTY, PG_SWAPCACHE, PG_WRITEBACK } from './page.ts'
 import { putPage } from './page-alloc.ts'
+import { SwapCache } from './swap-cache.ts'
 import type { SwapDevice, SwapPage } from './swap-device.ts'
 import type { System } from './system.ts'
 
@@ -49,9 +50,9 @@ export class SwapArea {
   /** Users of a slot: page-table entries, file pages, and one for the swap cache. */
   readonly counts: Uint16Array
   /** Page in the cache for a slot. */
-  readonly cache = new Map<number, Pfn>()
-  /** Pages that the device is writing or reading. Each has a reference for that, and is not on the LRU. */
-  readonly inFlight = new Set<Pfn>()
+  readonly cache: SwapCache
+  /** Pages that the device is writing or reading (PG_SWAP_IO). Each has a reference for that, and is not on the LRU. */
+  ninFlight = 0
   /** Pages to be written, until `swapUnplug` hands them to the device together. */
   plugged: SwapPage[] = []
   /** Slots whose contents could not be read back, with the errno: a touch is an error until the page is freed. */
@@ -69,6 +70,7 @@ export class SwapArea {
     this.npages = npages
     this.device = device
     this.counts = new Uint16Array(npages + 1)
+    this.cache = new SwapCache(npages)
     this.nfree = npages
   }
 

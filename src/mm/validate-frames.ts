@@ -14,6 +14,7 @@ import {
   PG_LOCKED,
   PG_LRU,
   PG_RESERVED,
+  PG_SWAP_IO,
   PG_SWAPCACHE,
   PG_TAIL,
   PG_UPTODATE,
@@ -142,8 +143,11 @@ function cacheReferences(sys: System): Map<Pfn, number> {
     references.set(pfn, (references.get(pfn) ?? 0) + 1)
   }
   for (const mapping of sys.mappings.values()) if (mapping instanceof AddressSpace) mapping.pages.forEach(add)
-  sys.swap?.cache.forEach(add)
-  sys.swap?.inFlight.forEach(add)
+  if (sys.swap === null) return references
+  for (const [, pfn] of sys.swap.cache) {
+    add(pfn)
+    if ((sys.pages.flags[pfn] & PG_SWAP_IO) !== 0) add(pfn)
+  }
   return references
 }
 
@@ -222,7 +226,7 @@ export function validateSwap(sys: System, counts: EntryCounts): void {
     if (!(mapping instanceof AddressSpace)) continue
     for (const slot of mapping.swapped.values()) users.set(slot, (users.get(slot) ?? 0) + 1)
   }
-  for (const slot of swap.cache.keys()) users.set(slot, (users.get(slot) ?? 0) + 1)
+  for (const [slot] of swap.cache) users.set(slot, (users.get(slot) ?? 0) + 1)
   for (const [slot, expected] of users) {
     if (swap.counts[slot] !== expected) {
       broken('CP-55', `swap slot ${slot}: the count is ${swap.counts[slot]}, ${expected} users are there`)
@@ -246,13 +250,19 @@ export function validateSwap(sys: System, counts: EntryCounts): void {
       broken('T-31', `frame ${pfn} is in the swap cache for slot ${slot} and does not know`)
     }
   }
-  for (const pfn of swap.inFlight) {
+  let ninFlight = 0
+  for (let pfn = 0; pfn < pages.nframes; pfn++) {
     const flags = pages.flags[pfn]
+    if ((flags & PG_SWAP_IO) === 0) continue
+    ninFlight++
     const isRead = (flags & (PG_LOCKED | PG_UPTODATE)) === PG_LOCKED
     if ((flags & PG_SWAPCACHE) === 0 || (flags & PG_LRU) !== 0 || isRead === ((flags & PG_WRITEBACK) !== 0)) {
       broken('T-31', `frame ${pfn} is on its way to or from swap with flags 0x${flags.toString(16)}`)
     }
     if (pages.isMapped(pfn)) broken('T-31', `frame ${pfn} is on its way to or from swap and mapped`)
+  }
+  if (swap.ninFlight !== ninFlight) {
+    broken('T-31', `${ninFlight} frames are on their way to or from swap, ninFlight says ${swap.ninFlight}`)
   }
 }
 

@@ -4,6 +4,7 @@ import { type Addr, addrToVpn, PAGE_SIZE, pteIndex } from '../../base/addr.ts'
 import { EBADMSG, ESTALE, errnoName, hasErrnoName } from '../../base/errno.ts'
 import type { Mm } from '../../mm/mm.ts'
 import { PTE_KIND_SWAP, pteKind, ptePresent } from '../../mm/pte.ts'
+import { isInFlight } from '../../mm/swap-io.ts'
 import type { System } from '../../mm/system.ts'
 
 /** The first page of `[start, end)` whose contents in swap are lost, and why, as a phrase; null if there is none. */
@@ -26,7 +27,7 @@ export function isSwapped(mm: Mm, addr: Addr): boolean {
 /** The page is in swap, and its contents are in memory too: a fault on it waits for nobody. */
 export function isSwapCached(mm: Mm, addr: Addr): boolean {
   const pfn = mm.sys.swap?.cache.get(swapSlotAt(mm, addr))
-  return pfn !== undefined && mm.sys.swap?.inFlight.has(pfn) === false
+  return pfn !== undefined && !isInFlight(mm.sys, pfn)
 }
 
 /** Resolves when nothing that was at the address is on its way to or from swap; null if that is so now. For pages with home frames. */
@@ -39,9 +40,9 @@ export function whenSwapIdle(sys: System, start: Addr, end: Addr): Promise<void>
   return wait()
 }
 
-function isBusy({ swap }: System, start: Addr, end: Addr): boolean {
-  if (swap === null) return false
-  for (const pfn of swap.inFlight) if (pfn >= addrToVpn(start) && pfn < addrToVpn(end)) return true
+function isBusy(sys: System, start: Addr, end: Addr): boolean {
+  if (sys.swap === null || sys.swap.ninFlight === 0) return false
+  for (let pfn = addrToVpn(start); pfn < addrToVpn(end); pfn++) if (isInFlight(sys, pfn)) return true
   return false
 }
 

@@ -95,7 +95,7 @@ export class FileSwap implements SwapDevice {
 
   #request(work: PageIoWork, pages: readonly SwapPage[], end: SwapIoEnd, file: MappedFile | null = null): void {
     this.#io ??= this.#startIo()
-    const sorted = pages.toSorted((a, b) => a.pfn - b.pfn)
+    const sorted = isSorted(pages) ? pages : pages.toSorted((a, b) => a.pfn - b.pfn)
     for (let first = 0; first < sorted.length; first += REQUEST_MAX) {
       const part = sorted.slice(first, first + REQUEST_MAX)
       const pfns = Uint32Array.from(part, ({ pfn }) => pfn)
@@ -123,4 +123,10 @@ export class FileSwap implements SwapDevice {
       else tracer.emit({ kind: 'swap-in', ...range })
     })
   }
+}
+
+/** What is read ahead, and what was touched in a walk, comes in order already. */
+function isSorted(pages: readonly SwapPage[]): boolean {
+  for (let i = 1; i < pages.length; i++) if (pages[i - 1].pfn > pages[i].pfn) return false
+  return true
 }

@@ -51,7 +51,7 @@ export class Reclaimer {
   #step(): void {
     this.#isScheduled = false
     const { swap } = this.#sys
-    const ninFlight = swap === null ? 0 : swap.inFlight.size
+    const ninFlight = swap === null ? 0 : swap.ninFlight
     if (this.#sys.nfree + ninFlight >= this.#high) {
       this.#nfruitless = 0
       return
@@ -66,7 +66,7 @@ export class Reclaimer {
     }
     const nfree = this.#sys.nfree
     this.#sys.reclaim(STEP)
-    const didSomething = this.#sys.nfree > nfree || (swap !== null && swap.inFlight.size > ninFlight)
+    const didSomething = this.#sys.nfree > nfree || (swap !== null && swap.ninFlight > ninFlight)
     this.#nfruitless = didSomething ? 0 : this.#nfruitless + 1
     if (this.#nfruitless < FRUITLESS_MAX) this.wake()
     else this.#nfruitless = 0
