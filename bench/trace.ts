@@ -7,7 +7,7 @@ import { MIB } from '../src/base/size.ts'
 import type { BenchCase, Suite } from './harness.ts'
 import { prepareStreaming, type Streaming, type Tracing } from './trace/traced-heap.ts'
 
-const BLOCKS = { blockBytes: 2 * MIB, nblocks: 32 }
+const BLOCKS = { blockBytes: 2 * MIB, nblocks: 64 }
 const PAGES = { blockBytes: PAGE_SIZE, nblocks: 400 }
 
 const WHAT: Readonly<Record<Exclude<Tracing, 'off'>, string>> = {
@@ -49,7 +49,7 @@ function traced(
     unit: size === BLOCKS ? 'ns/block' : 'ns/page',
     better: 'lower',
     goal,
-    pairs: 41,
+    pairs: 61,
     async prepare() {
       const candidate = await prepareStreaming({ tracing, ...size })
       const baseline = await prepareStreaming({ tracing: 'off', ...size })

@@ -1,6 +1,6 @@
 // Writes traces to files, wherever the engine of a heap runs. Node's, so reached through the platform only.
 //
-//   events ── BatchSink ──> a few hundred at once ── JsonlSink, PerfettoSink ──> text ── writeSync
+//   events ── BatchSink ──> some thousand at once ── JsonlSink, PerfettoSink ──> text ── writeSync
 //
 // Many at once cost half of what they cost one by one. Nothing waits for longer than a moment, so somebody who watches the file sees
 // what happens, and a program that is killed leaves nearly all behind. Writing is synchronous: an engine may be busy for long, and
@@ -17,8 +17,10 @@ import type { Sink } from '../trace/sink.ts'
 import { HeapError } from './heap-error.ts'
 import type { TraceFile, TraceFileSettings } from './trace-options.ts'
 
+/** Events that are collected before they are written, some 250 KiB of text. */
+const EVENTS_MAX = 2048
 /** How long an event waits at most, if the thread gets round to it. */
-const DELAY_MS = 100
+const DELAY_MS = 200
 /** Names that are tried: run.jsonl, run-2.jsonl, and so on. */
 const NAMES_MAX = 10_000
 
@@ -73,6 +75,7 @@ class FileSink implements Sink {
     this.#batch = new BatchSink({
       post: (events) => this.#writeEvents(events),
       schedule: (flush) => setTimeout(flush, DELAY_MS).unref(),
+      eventsMax: EVENTS_MAX,
     })
     // At once, so that a trace has a beginning, whenever its program is killed.
     this.#flush()

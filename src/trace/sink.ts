@@ -39,21 +39,29 @@ export class SinkList implements Sink {
   }
 
   write(event: TraceEvent): void {
-    for (const sink of this.#sinks) this.#try(sink, () => sink.write(event))
+    for (const sink of this.#sinks) {
+      try {
+        sink.write(event)
+      } catch (error) {
+        this.#fail(sink, error)
+      }
+    }
   }
 
   /** Closes all sinks and takes them off. */
   close(): void {
-    for (const sink of this.#sinks) this.#try(sink, () => sink.close?.())
+    for (const sink of this.#sinks) {
+      try {
+        sink.close?.()
+      } catch (error) {
+        this.#fail(sink, error)
+      }
+    }
     this.#sinks = []
   }
 
-  #try(sink: Sink, act: () => void): void {
-    try {
-      act()
-    } catch (error) {
-      this.remove(sink)
-      this.#failures.push(error)
-    }
+  #fail(sink: Sink, error: unknown): void {
+    this.remove(sink)
+    this.#failures.push(error)
   }
 }
