@@ -43,6 +43,10 @@ describe('parseCommandLine()', () => {
     })
   })
 
+  test('takes memory in whole pages', () => {
+    expect(parseCommandLine(['--memory', '1048577B'])).toMatchObject({ job: { memory: MIB + 4096 } })
+  })
+
   test('helps', () => {
     expect(parseCommandLine(['--scale', '3', '-h'])).toEqual({ help: true })
     for (const line of USAGE.split('\n')) expect(line.length).toBeLessThanOrEqual(COLUMNS_MAX)
@@ -53,7 +57,8 @@ describe('parseCommandLine()', () => {
     [['--scale', '1e1'], '--scale is "1e1", wanted a whole number from 1 to 24'],
     [['--keys', '0'], '--keys is "0", wanted a whole number from 1 to 64'],
     [['--device-memory', '8 MB'], '--device-memory is "8 MB", wanted bytes or a text like \'64 MiB\''],
-    [['--memory', '0 B'], '--memory is "0 B", wanted more than 0 bytes'],
+    [['--memory', '0 B'], '--memory is "0 B", wanted at least 1 MiB'],
+    [['--device-memory', '64KiB'], '--device-memory is "64KiB", wanted at least 1 MiB'],
     [['--mode', 'simulated'], '--mode is "simulated", wanted one of auto, live, live-user, explicit'],
     [['--graph', 'g', '--format', 'dot'], '--format is "dot", wanted one of snap, matrix-market, csv'],
     [['--graph', 'g', '--scale', '18'], '--graph and --scale exclude each other'],

@@ -1,6 +1,8 @@
 // What can be asked of the main job on the command line.
 
 import { parseArgs } from 'node:util'
+import { pageAlignUp } from '../base/addr.ts'
+import { MIB } from '../base/size.ts'
 import { MODE_OPTIONS, type ModeOption, parseSize, type SizeText } from '../index.ts'
 import { GRAPH_FORMATS, type GraphFormat } from './files/formats.ts'
 import { SCALE_MAX, SCALE_MIN } from './kronecker.ts'
@@ -112,11 +114,12 @@ function oneOf<T extends string>(name: string, text: string, values: readonly T[
   throw new RangeError(`${name} is ${JSON.stringify(text)}, wanted one of ${values.join(', ')}`)
 }
 
+/** Whole pages. */
 function size(name: string, text: string | undefined): number | null {
   if (text === undefined) return null
   const nbytes = parseSize(text as SizeText, name)
-  if (nbytes === 0) throw new RangeError(`${name} is ${JSON.stringify(text)}, wanted more than 0 bytes`)
-  return nbytes
+  if (nbytes >= MIB) return pageAlignUp(nbytes)
+  throw new RangeError(`${name} is ${JSON.stringify(text)}, wanted at least 1 MiB`)
 }
 
 /** Node's own messages are of several sentences; the first says what is wrong. */

@@ -7,7 +7,7 @@ import { searchPlain } from './plain-search.ts'
 import { summarizeRates, type TimedSearch } from './statistics.ts'
 
 /** Searches that are enough for a comparison. */
-export const COMPARED_SEARCHES = 4
+const COMPARED_SEARCHES = 4
 
 /** Edges per second of plain JavaScript. */
 export function measurePlain(csr: Csr, keys: readonly number[], searches: readonly TimedSearch[]): number {

@@ -95,10 +95,9 @@ describe('drawSearchKeys()', () => {
     expect(keys.slice(-4)).toEqual([209, 825, 171, 149])
   })
 
-  test('draws distinct vertices with neighbours, and stops where there are no more', () => {
+  test('finds every vertex with neighbours, once, where more are wanted', () => {
     const edges = { nvertices: 1000, from: Uint32Array.of(1, 5, 5, 7), to: Uint32Array.of(2, 5, 6, 7) }
-    const keys = drawSearchKeys(buildCsr(edges), 64)
-    expect(keys.every((key) => [1, 2, 5, 6].includes(key))).toBe(true)
-    expect(new Set(keys).size).toBe(keys.length)
+    expect(drawSearchKeys(buildCsr(edges), 64).sort()).toEqual([1, 2, 5, 6])
+    expect(drawSearchKeys(buildCsr(edges), 1).length).toBe(1)
   })
 })

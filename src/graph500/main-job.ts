@@ -18,7 +18,7 @@ import { type Graph, type GraphSource, makeGraph } from './make-graph.ts'
 import { runSaxpyPart, saxpyLength } from './saxpy-part.ts'
 import { runSearchPart } from './search-part.ts'
 
-/** Device memory of the first part, unless it is given. */
+/** Device memory of the first part, unless less is given. It has arrays of four times as much. */
 const SAXPY_DEVICE_BYTES = 8 * MIB
 
 /**
@@ -58,7 +58,7 @@ interface MachineFacts {
 }
 
 async function saxpyPart(job: MainJob, out: Terminal): Promise<MachineFacts> {
-  const deviceBytes = job.deviceMemory ?? SAXPY_DEVICE_BYTES
+  const deviceBytes = Math.min(job.deviceMemory ?? SAXPY_DEVICE_BYTES, SAXPY_DEVICE_BYTES)
   const notices: string[] = []
   const arrayBytes = 2 * Float32Array.BYTES_PER_ELEMENT * saxpyLength(deviceBytes)
   const heap = await openJobHeap({ ...job, deviceBytes, arrayBytes, onNotice: (text) => void notices.push(text) })
@@ -75,7 +75,7 @@ async function saxpyPart(job: MainJob, out: Terminal): Promise<MachineFacts> {
 }
 
 async function graphPart(job: GraphSource, out: Terminal, live: LiveLines): Promise<Graph> {
-  heading(out, 'A graph that is larger than the device')
+  heading(out, 'A breadth-first search of a graph')
   const graph = await makeGraph(job, (part) => {
     live.draw(() => [`  graph       ${Math.round(100 * part)} % of the edges`])
   })

@@ -7,7 +7,7 @@ import { f32, type Heap, kernel, read, readWrite, uniform } from '../index.ts'
 import { sumByCause } from '../trace/counters.ts'
 import { count, fact, factText } from './layout.ts'
 
-export const SAXPY = kernel({
+const SAXPY = kernel({
   name: 'saxpy',
   args: { x: read(f32), y: readWrite(f32), a: uniform(f32) },
   code: /* wgsl */ `

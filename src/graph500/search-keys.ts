@@ -9,8 +9,8 @@ import { Mrg, mrgJump } from './mrg.ts'
 const KEYS_OFFSET = 2n * 2n ** 128n
 
 /**
- * Up to `count` distinct vertices with at least one neighbour besides themselves. Fewer where the graph does not have as many, or
- * where as many draws as it has vertices did not find them.
+ * Up to `count` distinct vertices with at least one neighbour besides themselves; fewer where the graph does not have as many. After as
+ * many draws as there are vertices, the rest is taken from the first ones on.
  */
 export function drawSearchKeys(
   { nvertices, offsets }: Csr,
@@ -20,9 +20,11 @@ export function drawSearchKeys(
   const mrg = new Mrg(seeds.seed1, seeds.seed2)
   mrg.skip(mrgJump(KEYS_OFFSET))
   const keys = new Set<number>()
+  const hasNeighbours = (v: number) => offsets[v + 1] > offsets[v]
   for (let draws = 0; draws < nvertices && keys.size < count; draws++) {
     const key = Math.floor((mrg.nextDouble() + mrg.nextDouble()) * nvertices) % nvertices
-    if (offsets[key + 1] > offsets[key]) keys.add(key)
+    if (hasNeighbours(key)) keys.add(key)
   }
+  for (let v = 0; v < nvertices && keys.size < count; v++) if (hasNeighbours(v)) keys.add(v)
   return [...keys]
 }

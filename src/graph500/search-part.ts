@@ -46,8 +46,9 @@ export async function runSearchPart(
   const deviceBytes = deviceBytesFor(job, graph.csr, bytes)
   fact(out, 'arrays', `${formatSize(bytes.all)}; the device has ${formatSize(deviceBytes)}`)
   const keys = drawSearchKeys(graph.csr, job.keys)
+  const view = new SearchView(out, live, keys.length)
   const report = new ReportBuilder({ ...traceHeader(mode), program: `Graph500: ${graph.name}` })
-  const { searches, counters, fillSeconds } = await search(job, graph, keys, deviceBytes, report, out, live)
+  const { searches, counters, fillSeconds } = await search(job, graph, keys, deviceBytes, view, report)
   live.draw(() => ['  comparing'])
   const residentTeps = await searchResident(job, graph, bytes.all, keys, searches)
   const plainTeps = measurePlain(graph.csr, keys, searches)
@@ -84,11 +85,9 @@ async function search(
   graph: Graph,
   keys: readonly number[],
   deviceBytes: number,
+  view: SearchView,
   report: ReportBuilder,
-  out: Terminal,
-  live: LiveLines,
 ): Promise<Outcome> {
-  const view = new SearchView(out, live, keys.length)
   const tracePath = job.out === null ? null : join(job.out, TRACE_NAME)
   const arrayBytes = heapGraphBytes(graph.csr).all
   const heap = await openJobHeap({ ...job, deviceBytes, arrayBytes, sinks: [view, report], tracePath })
