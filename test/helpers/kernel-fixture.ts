@@ -35,7 +35,7 @@ export interface BenchResult {
 
 export class KernelBench {
   readonly device: GPUDevice
-  readonly memory = new ArrayBuffer(16 << 20)
+  readonly memory = new ArrayBuffer(4 << 20)
   private readonly context: GpuContext
   private readonly pipelines: KernelPipelines
   private readonly dispatcher: KernelDispatcher
