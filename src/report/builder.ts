@@ -115,7 +115,7 @@ export class ReportBuilder implements Sink {
     this.#timeline.reach(event.time)
     this.#counters.add(event)
     if (event.device !== undefined) this.#device(event.device)
-    if (event.site !== undefined) this.#site(event.site).add(event)
+    if (event.site !== undefined) getOrMake(this.#sites, event.site, () => new TraceCounters()).add(event)
     this.#look(event)
     this.#follow(event)
   }
@@ -182,13 +182,10 @@ export class ReportBuilder implements Sink {
     const device = this.#device(event.device)
     device.launches++
     device.compute += event.compute
-    const key = JSON.stringify([event.kernel, event.device])
-    let kernel = this.#kernels.get(key)
-    if (kernel === undefined) {
+    const kernel = getOrMake(this.#kernels, JSON.stringify([event.kernel, event.device]), () => {
       const sums = { failed: 0, queued: 0, service: 0, transfer: 0, compute: 0, flush: 0, nresident: 0, nbrought: 0 }
-      kernel = { first: event, modes: new Set(), durations: new Durations(), ...sums }
-      this.#kernels.set(key, kernel)
-    }
+      return { first: event, modes: new Set<LaunchEvent['mode']>(), durations: new Durations(), ...sums }
+    })
     kernel.durations.add(event.duration)
     kernel.queued += event.queued
     kernel.flush += event.flush
@@ -241,49 +238,25 @@ export class ReportBuilder implements Sink {
   }
 
   #device(name: string): Device {
-    let device = this.#devices.get(name)
-    if (device === undefined) {
+    return getOrMake(this.#devices, name, () => {
       const unknown = { hardware: undefined, nbytes: undefined, lost: undefined }
-      device = { ...unknown, launches: 0, compute: 0, used: this.#time().level() }
-      this.#devices.set(name, device)
-    }
-    return device
+      return { ...unknown, launches: 0, compute: 0, used: this.#time().level() }
+    })
   }
 
   #size(name: string): { npages: number; type: string | undefined } {
-    let size = this.#sizes.get(name)
-    if (size === undefined) {
-      size = { npages: 0, type: undefined }
-      this.#sizes.set(name, size)
-    }
-    return size
-  }
-
-  #site(site: string): TraceCounters {
-    let counters = this.#sites.get(site)
-    if (counters === undefined) {
-      counters = new TraceCounters()
-      this.#sites.set(site, counters)
-    }
-    return counters
+    return getOrMake(this.#sizes, name, () => ({ npages: 0, type: undefined }))
   }
 
   #latency(kind: LatencyKind): Durations {
-    let durations = this.#latencies.get(kind)
-    if (durations === undefined) {
-      durations = new Durations()
-      this.#latencies.set(kind, durations)
-    }
-    return durations
+    return getOrMake(this.#latencies, kind, () => new Durations())
   }
 
   #trafficOf(direction: Direction): Record<Cause, AmountSeries> {
-    let series = this.#traffic.get(direction)
-    if (series === undefined) {
-      series = Object.fromEntries(CAUSES.map((cause) => [cause, this.#time().amounts()])) as Record<Cause, AmountSeries>
-      this.#traffic.set(direction, series)
-    }
-    return series
+    return getOrMake(this.#traffic, direction, () => {
+      const series = CAUSES.map((cause) => [cause, this.#time().amounts()])
+      return Object.fromEntries(series) as Record<Cause, AmountSeries>
+    })
   }
 
   // ---- rows ----
@@ -332,6 +305,15 @@ export class ReportBuilder implements Sink {
     const byTime = (a: Counters, b: Counters) => b.launchDuration - a.launchDuration || bytesOf(b) - bytesOf(a)
     return rows.sort((a, b) => byTime(a.counters, b.counters))
   }
+}
+
+function getOrMake<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  let value = map.get(key)
+  if (value === undefined) {
+    value = make()
+    map.set(key, value)
+  }
+  return value
 }
 
 function bytesOf({ bytesHostToDevice, bytesDeviceToHost }: Counters): number {
