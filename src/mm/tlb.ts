@@ -14,8 +14,9 @@ import { PTE_DIRTY, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from './pte.ts'
 export function tlbUnmap(mm: Mm, start: Addr, end: Addr): void {
   const { mmu } = mm.sys
   if (mmu.capabilities.walksPageTable) return
-  const dirty = new Uint8Array((end - start) / PAGE_SIZE)
-  mmu.unmap(mm.space, start, dirty.length, dirty)
+  const npages = (end - start) / PAGE_SIZE
+  const dirty = bitsFor(npages)
+  mmu.unmap(mm.space, start, npages, dirty)
   mergeDirty(mm, start, end, dirty)
 }
 
@@ -23,8 +24,9 @@ export function tlbUnmap(mm: Mm, start: Addr, end: Addr): void {
 export function tlbProtect(mm: Mm, start: Addr, end: Addr): void {
   const { mmu } = mm.sys
   if (mmu.capabilities.walksPageTable) return
-  const dirty = new Uint8Array((end - start) / PAGE_SIZE)
-  mmu.protect(mm.space, start, dirty.length, dirty)
+  const npages = (end - start) / PAGE_SIZE
+  const dirty = bitsFor(npages)
+  mmu.protect(mm.space, start, npages, dirty)
   mergeDirty(mm, start, end, dirty)
 }
 
@@ -32,8 +34,9 @@ export function tlbProtect(mm: Mm, start: Addr, end: Addr): void {
 export function tlbCollectDirty(mm: Mm, start: Addr, end: Addr): void {
   const { mmu } = mm.sys
   if (mmu.capabilities.walksPageTable) return
-  const dirty = new Uint8Array((end - start) / PAGE_SIZE)
-  mmu.collectDirty(mm.space, start, dirty.length, dirty)
+  const npages = (end - start) / PAGE_SIZE
+  const dirty = bitsFor(npages)
+  mmu.collectDirty(mm.space, start, npages, dirty)
   mergeDirty(mm, start, end, dirty)
 }
 
@@ -58,6 +61,13 @@ export function tlbInstallHuge(mm: Mm, start: Addr, pmd: PmdTable, slot: number)
   if ((flags & (PTE_PRESENT | PTE_PROTNONE)) !== PTE_PRESENT) return
   mmu.install(mm.space, start, pmd.hugePfn(slot), HPAGE_PMD_NR, (flags & PTE_WRITE) !== 0)
 }
+
+/** Room for so many dirty bits. Mostly it is about a page or a table, very often; the backend never calls us back. */
+function bitsFor(npages: number): Uint8Array {
+  return npages <= BITS.length ? BITS.fill(0, 0, npages) : new Uint8Array(npages)
+}
+
+const BITS = new Uint8Array(512)
 
 function mergeDirty(mm: Mm, start: Addr, end: Addr, dirty: Uint8Array): void {
   let i = 0

@@ -96,9 +96,9 @@ export class HomeFrames {
 
   /** Gives the memory of all freed pages back to the system. Returns how many pages that were. */
   trim(): number {
-    const punches = this.#punches
-      .filter((pfn) => (this.#state[pfn] & (TAKEN | BACKED)) === BACKED)
-      .sort((a, b) => a - b)
+    const punches = Uint32Array.from(
+      this.#punches.filter((pfn) => (this.#state[pfn] & (TAKEN | BACKED)) === BACKED),
+    ).sort()
     this.#punches.length = 0
     let npages = 0
     for (let i = 0; i < punches.length; ) {
