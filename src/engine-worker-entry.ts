@@ -5,6 +5,7 @@
 
 import { findOwnAdapter } from './devices/webgpu/own-adapter.ts'
 import { makeDevice } from './heap/engine/make-device.ts'
+import { groupChannel } from './heap/explicit/channel.ts'
 import type { EngineStart } from './heap/explicit/engine-thread.ts'
 import { serveEngine } from './heap/explicit/serve-engine.ts'
 
@@ -18,6 +19,7 @@ declare const self: {
 
 self.addEventListener(
   'message',
-  ({ data }) => void serveEngine(data as EngineStart, (site, settings) => makeDevice(site, settings, findOwnAdapter)),
+  ({ data }) =>
+    void serveEngine(data as EngineStart, (site, settings) => makeDevice(site, settings, findOwnAdapter), groupChannel),
   { once: true },
 )

@@ -7,9 +7,11 @@ import { findAdapter } from './devices/webgpu/adapter.ts'
 import { makeDevice } from './heap/engine/make-device.ts'
 import type { EngineStart } from './heap/explicit/engine-thread.ts'
 import { serveEngine } from './heap/explicit/serve-engine.ts'
+import { groupChannel } from './heap/live/channels.ts'
 
 if (parentPort === null) throw new Error('hetmem/engine-worker is the program of a worker')
 parentPort.once(
   'message',
-  (start: EngineStart) => void serveEngine(start, (site, settings) => makeDevice(site, settings, findAdapter)),
+  (start: EngineStart) =>
+    void serveEngine(start, (site, settings) => makeDevice(site, settings, findAdapter), groupChannel),
 )

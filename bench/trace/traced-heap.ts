@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PAGE_SIZE } from '../../src/base/addr.ts'
 import { MIB } from '../../src/base/size.ts'
-import { engineOf } from '../../src/heap/open-heap.ts'
+import { engineOf } from '../../src/heap/heap-engines.ts'
 import { openHeap } from '../../src/index.ts'
 import { cpuTimeNsAsync, type Measure } from '../harness.ts'
 

@@ -203,7 +203,7 @@ export function isOthers({ id }: Allocation): boolean {
 }
 
 function othersPart(segment: ArenaSegment, byteOffset: number, nbytes: number): Part | undefined {
-  if (byteOffset + nbytes > segment.buffer.byteLength) return undefined
+  if (byteOffset + nbytes > segment.nbytes) return undefined
   const page = Math.floor(byteOffset / PAGE_SIZE)
   const length = byteOffset + nbytes - page * PAGE_SIZE
   const npages = Math.ceil(length / PAGE_SIZE)

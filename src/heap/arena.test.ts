@@ -2,7 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { PAGE_SIZE } from '../base/addr.ts'
 import { GIB, MIB } from '../base/size.ts'
-import { Arena, ArenaSegment, addressPages, GrowingSegments, HEAP_BYTES_MAX } from './arena.ts'
+import { Arena, ArenaSegment, addressPages, HEAP_BYTES_MAX } from './arena.ts'
+import { GrowingSegments } from './growing-segments.ts'
 import { HeapError } from './heap-error.ts'
 
 const K4 = PAGE_SIZE

@@ -8,10 +8,9 @@
 
 import { PAGE_SIZE } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
-import { formatSize, GIB, MIB } from '../base/size.ts'
+import { GIB, MIB } from '../base/size.ts'
 import { FreeRuns } from '../devices/free-runs.ts'
 import type { Extents } from './extents.ts'
-import { HeapError } from './heap-error.ts'
 
 /** Pointers are words of 4 bytes, numbered with 32 bits. */
 export const HEAP_BYTES_MAX = 16 * GIB
@@ -22,7 +21,7 @@ export const SEGMENT_BYTES_MAX = 4 * GIB
 const PAGES_MAX = 2 ** 31
 
 /** Segments begin with this, if they may. */
-const SEGMENT_BYTES_FIRST = 16 * MIB
+export const SEGMENT_BYTES_FIRST = 16 * MIB
 
 export class ArenaSegment {
   /** Address of its first byte. */
@@ -34,12 +33,21 @@ export class ArenaSegment {
   /** Pages from here on were never given to anybody. */
   freshPage = 0
 
-  constructor(addr: number, buffer: ArrayBufferLike) {
+  /** Another thread's arena allocates in it. */
+  readonly isOthers: boolean
+
+  constructor(addr: number, buffer: ArrayBufferLike, npages = buffer.byteLength / PAGE_SIZE, isOthers = false) {
     this.addr = addr
-    this.npages = buffer.byteLength / PAGE_SIZE
+    this.npages = npages
     this.buffer = buffer
-    this.free = new FreeRuns(this.npages + 1)
+    this.isOthers = isOthers
+    this.free = new FreeRuns(isOthers ? 0 : npages + 1)
     if (addr === 0) this.free.alloc(1)
+  }
+
+  /** Bytes for arrays. */
+  get nbytes(): number {
+    return this.npages * PAGE_SIZE
   }
 
   /** Takes all room of the extent that begins at a page of the heap, unless something lies there. Returns whether it could. */
@@ -106,13 +114,15 @@ export class Arena {
     const known = this.#byBuffer.get(buffer)
     if (known !== undefined) return known
     const segment = this.#source.recognize?.(buffer, this.#segments)
-    if (segment !== undefined) this.#byBuffer.set(buffer, segment)
+    if (segment === undefined) return undefined
+    this.#byBuffer.set(buffer, segment)
+    if (!this.#segments.includes(segment)) this.#segments.push(segment)
     return segment
   }
 
   /** Whether another thread's arena allocates at a page of a segment. */
   isOthers(segment: ArenaSegment, page: number): boolean {
-    return this.#extents?.isOthers(segment.addr / PAGE_SIZE + page) === true
+    return segment.isOthers || this.#extents?.isOthers(segment.addr / PAGE_SIZE + page) === true
   }
 
   /** Nothing more is allocated here: room where nothing lies is for others. */
@@ -127,7 +137,7 @@ export class Arena {
 
   /** The segment at an address. */
   segmentAt(addr: number): ArenaSegment | undefined {
-    return this.#segments.find((segment) => addr >= segment.addr && addr < segment.addr + segment.buffer.byteLength)
+    return this.#segments.find((segment) => addr >= segment.addr && addr < segment.addr + segment.nbytes)
   }
 
   /**
@@ -168,65 +178,6 @@ export class Arena {
   /** Gives room back. */
   free(segment: ArenaSegment, page: number, npages: number): void {
     segment.free.free(page, npages + 1)
-  }
-}
-
-export interface GrowingSegmentsOptions {
-  /** Bytes of all segments together, whole pages. */
-  readonly size: number
-  /** Bytes of a segment at most, whole pages. */
-  readonly segmentMax: number
-  /** Makes a buffer of zeroes, or throws a RangeError if there is not as much memory. */
-  readonly makeBuffer: (nbytes: number) => ArrayBufferLike
-}
-
-/** Segments of ordinary buffers, made when they are needed: each as large as all before, within bounds. */
-export class GrowingSegments implements SegmentSource {
-  readonly #options: GrowingSegmentsOptions
-  /** Where the address space ends. */
-  readonly #end: number
-  #nextAddr = PAGE_SIZE
-  #nbytes = 0
-
-  constructor(options: GrowingSegmentsOptions) {
-    this.#options = options
-    this.#end = addressPages(options.size, options.segmentMax) * PAGE_SIZE
-  }
-
-  make(npages: number, align: number, what: string): ArenaSegment {
-    const { size, segmentMax } = this.#options
-    const addr = this.#nextAddr
-    // In front of an array that is aligned there may be room that it cannot use.
-    const nbytes = npages * PAGE_SIZE + ((align - (addr % align)) % align)
-    if (nbytes > segmentMax) {
-      const limit = formatSize(segmentMax)
-      throw new HeapError('OUT_OF_SPACE', `${what}: an array lies in one segment, and those have up to ${limit}`)
-    }
-    const left = Math.min(size - this.#nbytes, this.#end - addr)
-    if (nbytes > left) {
-      const used = `no segment has room for it, and for a new one ${formatSize(Math.max(0, left))} of ${formatSize(size)} are left`
-      throw new HeapError('OUT_OF_SPACE', `${what}: ${used}; free arrays, or open the heap with a larger size`)
-    }
-    const wished = Math.min(Math.max(SEGMENT_BYTES_FIRST, this.#nbytes), segmentMax, left)
-    const buffer = this.#makeBuffer(Math.max(nbytes, wished), nbytes, what)
-    this.#nbytes += buffer.byteLength
-    this.#nextAddr = addr + buffer.byteLength + PAGE_SIZE
-    return new ArenaSegment(addr, buffer)
-  }
-
-  clear({ buffer }: ArenaSegment, page: number, npages: number): void {
-    new Uint8Array(buffer, page * PAGE_SIZE, npages * PAGE_SIZE).fill(0)
-  }
-
-  #makeBuffer(wished: number, needed: number, what: string): ArrayBufferLike {
-    try {
-      return this.#options.makeBuffer(wished)
-    } catch (error) {
-      if (!(error instanceof RangeError)) throw error
-      if (wished > needed) return this.#makeBuffer(needed, needed, what)
-      const text = `${what}: the system gives no buffer of ${formatSize(needed)}`
-      throw new HeapError('OUT_OF_SPACE', text, { cause: error })
-    }
   }
 }
 

@@ -5,7 +5,7 @@ import { Worker } from 'node:worker_threads'
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { AttachedTask } from '../../test/helpers/attached-thread.ts'
 import { compiledProgram } from '../../test/helpers/child-program.ts'
-import { describeModes, ModeFixture, requires } from '../../test/helpers/mode-fixture.ts'
+import { describeModes, ModeFixture } from '../../test/helpers/mode-fixture.ts'
 import type { Heap } from './heap.ts'
 import { attachHeap, openHeap } from './on-node.ts'
 
@@ -48,13 +48,8 @@ await describeModes((mode) => {
   let fixture: ModeFixture
   let heap: Heap
 
-  if (!mode.capabilities.includes('traps')) {
-    it('joins heaps of several threads', (test) => requires(test, mode, 'traps'))
-    return
-  }
-
   beforeEach(async () => {
-    fixture = await ModeFixture.open(mode)
+    fixture = await ModeFixture.open(mode, { size: '64 MiB' })
     heap = fixture.heap
     expect(await other.do({ do: 'attach', handle: heap.handle })).toBe(mode.name)
   })
@@ -70,6 +65,7 @@ await describeModes((mode) => {
       expect(await fixture.places(x)).toBe('DD')
       expect(await other.do({ do: 'sync', array: x })).toBe('sync: 2 pages to the CPU')
       expect(await other.do({ do: 'addOne', array: x })).toMatchObject({ resident: 0 })
+      await other.do({ do: 'sync', array: x })
       expect(await other.do({ do: 'sum', array: x })).toBe(4096)
       expect(await other.do({ do: 'where', array: x })).toBe('"array of another thread": 2 pages with the CPU')
       expect(await other.do({ do: 'pointer', array: x.subarray(1000) })).toEqual([heap.ptr(x) + 1000, 2])
@@ -148,7 +144,7 @@ await describeModes((mode) => {
       await heap.close()
       await expect(other.do({ do: 'stats' })).rejects.toMatchObject({ code: 'CLOSED' })
       await expect(attachHeap(handle)).rejects.toMatchObject({ code: 'CLOSED' })
-      fixture = await ModeFixture.open(mode)
+      fixture = await ModeFixture.open(mode, { size: '64 MiB' })
     })
 
     it('the thread that has opened the heap can attach it too', async () => {
@@ -159,6 +155,22 @@ await describeModes((mode) => {
       await again.close()
     })
   })
+})
+
+it('the engine of an explicit heap can be on a third thread', async () => {
+  const engine = new Worker(compiledProgram('src/engine-worker-node-entry.ts'))
+  const heap = await openHeap({ mode: 'explicit', engine, size: '64 MiB', device: { kind: 'memory' } })
+  expect(await other.do({ do: 'attach', handle: heap.handle })).toBe('explicit')
+  const x = heap.alloc(Float32Array, 2048, { name: 'x' }).fill(3)
+  expect(await other.do({ do: 'prefetch', array: x })).toBe('prefetch: 2 pages to the device, 8 KiB copied')
+  await heap.sync(x)
+  const y = (await other.do({ do: 'alloc', length: 100, value: 4 })) as Float32Array
+  expect([x[2047], y[99], (await heap.sync(y)).pages]).toEqual([3, 4, 0])
+  heap.free(y)
+  await other.do({ do: 'free', array: x })
+  expect(await other.do({ do: 'arrays' })).toEqual([])
+  await heap.close()
+  await expect(other.do({ do: 'stats' })).rejects.toMatchObject({ code: 'CLOSED' })
 })
 
 it('handle and attachHeap() refuse what makes no sense', async () => {

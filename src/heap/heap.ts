@@ -519,7 +519,7 @@ export class Heap {
       mode: this.mode,
       arrays: live.length,
       allocated: live.reduce((sum, { nbytes }) => sum + nbytes, 0),
-      reserved: this.#arena.segments.reduce((sum, { buffer }) => sum + buffer.byteLength, 0),
+      reserved: this.#arena.segments.reduce((sum, { nbytes }) => sum + nbytes, 0),
       devices,
       waiting,
       memory,
@@ -603,6 +603,7 @@ export class Heap {
     this.#port.call('map', array, (reply) => {
       if (!reply.ok) this.#onNotice(`hetmem: "${array.name}" was not mapped: ${reply.failure.message}`)
     })
+    this.#sharing.mapSent()
   }
 
   /** The range is free for others when the engine says so: a launch may still use it. */
@@ -702,6 +703,8 @@ class NotShared implements HeapSharing {
   nextId(): number {
     return ++this.#lastId
   }
+
+  mapSent(): void {}
 
   handle(): never {
     throw new HeapError('NOT_IN_MODE', `handle in ${this.#mode} mode: its heaps are for one thread`)

@@ -5,6 +5,7 @@ import { openFile } from './files-node.ts'
 import type { Heap } from './heap.ts'
 import type { HeapHandle } from './heap-handle.ts'
 import type { AttachOptions, HeapOptions } from './heap-options.ts'
+import { groupChannel } from './live/channels.ts'
 import { attachHeapOn, openHeapOn } from './open-heap.ts'
 import type { Platform } from './platform.ts'
 import { openTraceFiles, traceHeader } from './trace-files.ts'
@@ -17,6 +18,7 @@ const NODE: Platform = {
   traceVariable: () => process.env['HETMEM_TRACE'],
   openTraceFiles: ({ files, allocations }, mode) => openTraceFiles({ files, allocations, header: traceHeader(mode) }),
   openFile,
+  openChannel: groupChannel,
   async openLive(settings) {
     // Loaded where somebody wants it: it is of no use to other systems.
     const { openLive } = await import('./live/open-live.ts')

@@ -15,6 +15,9 @@ const NOT_LIVE: Platform = {
   openFile: null,
   openTraceFiles: () => [],
   openLive: async () => 'this is a test',
+  openChannel: () => {
+    throw new Error('nobody joins')
+  },
   attachLive: () => Promise.reject(new Error('nothing is live')),
 }
 

@@ -1,10 +1,10 @@
 // Opens heaps: decides how accesses of the CPU are found, and puts arena, engine and devices together.
 
 import { describe } from '../base/describe.ts'
-import type { Engine } from './engine/engine.ts'
-import type { EnginePort } from './engine/protocol.ts'
+import { attachExplicit } from './explicit/explicit-sharing.ts'
 import { openExplicit } from './explicit/open-explicit.ts'
 import type { Heap } from './heap.ts'
+import { registerEngine, registerPort } from './heap-engines.ts'
 import { HeapError, HeapTypeError } from './heap-error.ts'
 import type { HeapHandle } from './heap-handle.ts'
 import {
@@ -45,35 +45,8 @@ export async function attachHeapOn(platform: Platform, handle: HeapHandle, optio
   if (handle?.kind !== 'hetmem heap') {
     throw new HeapTypeError(`handle is ${describe(handle)}, wanted what \`heap.handle\` of another thread was`)
   }
-  return await platform.attachLive(handle, parseAttachOptions(options))
-}
-
-/** The engine of a heap on this thread, for launches until there are kernels. */
-export function engineOf(heap: Heap): Engine {
-  const engine = engines.get(heap)
-  if (engine === undefined) throw new HeapError('FAILED', 'the engine of the heap is not on this thread')
-  return engine
-}
-
-const engines = new WeakMap<Heap, Engine>()
-
-/** Says which engine a heap has, for `engineOf`. */
-export function registerEngine(heap: Heap, engine: Engine): void {
-  engines.set(heap, engine)
-}
-
-/** The way to the engine of a heap, for what the heap has no call for. */
-export function portOf(heap: Heap): EnginePort {
-  const port = ports.get(heap)
-  if (port === undefined) throw new HeapError('FAILED', 'the engine of the heap is not known')
-  return port
-}
-
-const ports = new WeakMap<Heap, EnginePort>()
-
-/** Says how the engine of a heap is reached, for `portOf`. */
-export function registerPort(heap: Heap, port: EnginePort): void {
-  ports.set(heap, port)
+  const settings = parseAttachOptions(options)
+  return handle.mode === 'explicit' ? attachExplicit(platform, handle, settings) : platform.attachLive(handle, settings)
 }
 
 function notInExplicit({ liveOnly }: HeapSettings, whyNot: string | null): HeapError {

@@ -4,9 +4,10 @@
 
 import type { Sink } from '../trace/sink.ts'
 import type { DeviceMaker } from './engine/make-device.ts'
+import type { Channel } from './engine/remote-port.ts'
 import type { FileOpener } from './files.ts'
 import type { Heap } from './heap.ts'
-import type { HeapHandle } from './heap-handle.ts'
+import type { LiveHandle } from './heap-handle.ts'
 import type { AttachSettings, HeapMode, HeapSettings } from './heap-options.ts'
 import type { TraceSettings } from './trace-options.ts'
 
@@ -19,8 +20,10 @@ export interface Platform {
   openTraceFiles(trace: TraceSettings, mode: HeapMode): Sink[]
   /** Opens a file for reading, where there are files. Throws a HeapError BAD_FILE. */
   readonly openFile: FileOpener | null
+  /** Opens a channel for all threads that know its name. */
+  openChannel(name: string): Channel
   /** Opens a live heap, or says why there is none here, in words that a program may print. */
   openLive(settings: HeapSettings): Promise<Heap | string>
   /** Attaches the live heap of another thread. Rejects with a HeapError CLOSED. */
-  attachLive(handle: HeapHandle, settings: AttachSettings): Promise<Heap>
+  attachLive(handle: LiveHandle, settings: AttachSettings): Promise<Heap>
 }

@@ -11,7 +11,7 @@ import type { Heap, HeapOptions } from '../index.ts'
 import { openHeap } from '../index.ts'
 import { validateSystem } from '../mm/validate.ts'
 import { WebGpuEngineDevice } from './engine/webgpu-device.ts'
-import { engineOf } from './open-heap.ts'
+import { engineOf } from './heap-engines.ts'
 import type { RunReceipt } from './run-receipt.ts'
 
 const PAGE_FLOATS = 1024

@@ -3,7 +3,7 @@
 
 import type { HeapView } from '../../src/heap/array-types.ts'
 import { HeapError } from '../../src/heap/heap-error.ts'
-import { portOf } from '../../src/heap/open-heap.ts'
+import { portOf } from '../../src/heap/heap-engines.ts'
 import type { Heap, HeapArray } from '../../src/index.ts'
 import type * as extensions from './engine-extensions.ts'
 import type { FunctionLaunch, FunctionResult, LaunchArray } from './engine-extensions.ts'

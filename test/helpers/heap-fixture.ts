@@ -7,7 +7,7 @@ import { deviceTranslations, validateDevice } from '../../src/devices/driver/ind
 import type { LaunchMemory, LaunchReceipt, LaunchRequest } from '../../src/devices/memory/index.ts'
 import type { Engine } from '../../src/heap/engine/engine.ts'
 import { MemoryEngineDevice } from '../../src/heap/engine/memory-device.ts'
-import { engineOf } from '../../src/heap/open-heap.ts'
+import { engineOf } from '../../src/heap/heap-engines.ts'
 import { type Heap, type HeapArray, type HeapOptions, openHeap } from '../../src/index.ts'
 import { validateSystem } from '../../src/mm/validate.ts'
 

@@ -4,7 +4,7 @@
 import { describe } from 'vitest'
 import type { HeapMode } from '../../src/heap/heap-options.ts'
 import { ENGINE_PROGRAM } from '../../src/heap/live/engine-thread.ts'
-import { engineOf } from '../../src/heap/open-heap.ts'
+import { engineOf } from '../../src/heap/heap-engines.ts'
 import { type HeapOptions, openHeap } from '../../src/index.ts'
 import { compiledProgram } from './child-program.ts'
 import * as extensions from './engine-extensions.ts'
@@ -30,6 +30,7 @@ export interface TestMode {
 
 // The thread of an engine does not see the sources as the tests do.
 ENGINE_PROGRAM.url = compiledProgram('src/heap/live/engine-worker.ts')
+compiledProgram('src/heap/live/page-io-worker.ts')
 ENGINE_PROGRAM.extensions = compiledProgram('test/helpers/engine-extensions.ts')
 
 /** Every mode, tried here or not. */

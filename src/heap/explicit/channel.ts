@@ -22,6 +22,11 @@ export interface PortLike {
   unref?(): void
 }
 
+/** Members of a group, all threads that have opened the name: each hears what the others send. */
+export function groupChannel(name: string): Channel {
+  return portChannel(new BroadcastChannel(name) as unknown as PortLike)
+}
+
 export function portChannel(port: PortLike): Channel {
   return {
     send: (message) => port.postMessage(message),

@@ -19,6 +19,10 @@ export interface EngineStart {
 /** Plain data. */
 export interface EngineThreadSettings {
   readonly engine: ExplicitEngineSettings
+  /** Where other threads join: the name of a BroadcastChannel. */
+  readonly channel: string
+  /** See engine/words.ts. */
+  readonly words: Int32Array<SharedArrayBuffer>
   /** Somebody wants the events. */
   readonly isTraced: boolean
 }

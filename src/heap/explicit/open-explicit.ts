@@ -2,9 +2,11 @@
 // it, where it does not keep this thread from its own work.
 
 import { SinkList } from '../../trace/sink.ts'
-import { Arena, GrowingSegments } from '../arena.ts'
+import { Arena } from '../arena.ts'
+import { ClientHub, FIRST_CLIENT } from '../engine/client-hub.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { EnginePort } from '../engine/protocol.ts'
+import { GrowingSegments } from '../growing-segments.ts'
 import { Heap, type HeapParts } from '../heap.ts'
 import type { HeapSettings } from '../heap-options.ts'
 import type { Platform } from '../platform.ts'
@@ -12,6 +14,7 @@ import { withSites } from '../site-port.ts'
 import { lenderOf } from '../with-buffer.ts'
 import type { EngineWorker } from './channel.ts'
 import { startEngine } from './engine-thread.ts'
+import { ExplicitSharing, makeHandle, makeSharedArena, markClosed } from './explicit-sharing.ts'
 
 export interface ExplicitHeap {
   readonly heap: Heap
@@ -28,7 +31,24 @@ export async function openExplicit(platform: Platform, settings: HeapSettings): 
   // Loaded only where it runs: a page whose engine is in a worker does without.
   const { makeExplicitEngine } = await import('./explicit-engine.ts')
   const engine = await makeExplicitEngine({ ...settings, verbose: trace.verbose }, sinks, platform.makeDevice)
-  return { heap: makeHeap(platform, settings, engine, { lend: lenderOf(engine) }), port: engine, engine }
+  const lend = lenderOf(engine)
+  if (!settings.shared) return { heap: makeHeap(platform, settings, engine, { lend }), port: engine, engine }
+  const handle = makeHandle(settings)
+  const hub = new ClientHub(engine, handle.channel, handle.words, platform.openChannel)
+  const port = hub.addHere(FIRST_CLIENT, ({ freed }) => {
+    if (freed !== undefined) heap.freedByOthers(freed.id)
+  })
+  const heap = makeHeap(platform, settings, port, {
+    lend,
+    arena: makeSharedArena(handle, port),
+    // A channel costs something, and most heaps are for one thread.
+    sharing: new ExplicitSharing(handle, false, () => hub.listen()),
+    whenGone: async () => {
+      markClosed(handle)
+      hub.close()
+    },
+  })
+  return { heap, port, engine }
 }
 
 async function openInWorker(
@@ -40,14 +60,23 @@ async function openInWorker(
   const { size, segmentMax, devices, check, trace } = settings
   const engine = { size, segmentMax, devices, check, verbose: trace.verbose }
   const isTraced = trace.sinks.length + trace.files.length > 0
-  const { port, whenGone } = await startEngine(worker, { engine, isTraced }, ({ events = [] }) => {
-    for (const event of events) sinks.write(event)
-  })
+  const handle = makeHandle(settings)
+  const { channel, words } = handle
+  const { port, whenGone } = await startEngine(
+    worker,
+    { engine, isTraced, channel, words },
+    ({ events = [], freed }) => {
+      for (const event of events) sinks.write(event)
+      if (freed !== undefined) heap.freedByOthers(freed.id)
+    },
+  )
   const end = async (): Promise<void> => {
+    markClosed(handle)
     await whenGone()
     sinks.close()
   }
-  const heap = makeHeap(platform, settings, port, { whenGone: end })
+  const sharing = new ExplicitSharing(handle, false, () => {})
+  const heap = makeHeap(platform, settings, port, { arena: makeSharedArena(handle, port), sharing, whenGone: end })
   return { heap, port, engine: null }
 }
 
@@ -55,20 +84,24 @@ function makeHeap(
   { openFile }: Platform,
   settings: HeapSettings,
   port: EnginePort,
-  parts: Pick<HeapParts, 'whenGone' | 'lend'>,
+  parts: Partial<Pick<HeapParts, 'arena' | 'sharing' | 'whenGone' | 'lend'>>,
 ): Heap {
-  const { size, segmentMax, shared, trace, unfreed, onNotice } = settings
-  const makeBuffer = (nbytes: number) => (shared ? new SharedArrayBuffer(nbytes) : new ArrayBuffer(nbytes))
-  const arena = new Arena(new GrowingSegments({ size, segmentMax, makeBuffer }), ({ addr, buffer }) => {
-    port.call('segment', { addr, buffer }, () => {})
-  })
+  const { trace, unfreed, onNotice } = settings
   return new Heap({
     mode: 'explicit',
-    arena,
+    arena: parts.arena ?? makeOwnArena(settings, port),
     port: withSites(port, trace),
     unfreed,
     onNotice,
     ...(openFile !== null && { openFile }),
     ...parts,
+  })
+}
+
+/** Of ordinary buffers, which no other thread can have. */
+function makeOwnArena({ size, segmentMax }: HeapSettings, port: EnginePort): Arena {
+  const makeBuffer = (nbytes: number): ArrayBuffer => new ArrayBuffer(nbytes)
+  return new Arena(new GrowingSegments({ size, segmentMax, makeBuffer }), ({ addr, buffer }) => {
+    port.call('segment', { addr, buffer }, () => {})
   })
 }

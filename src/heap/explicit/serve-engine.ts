@@ -2,15 +2,21 @@
 // closed, at the wish of whoever closed it (engine-thread.ts).
 
 import { BatchSink } from '../../trace/batch-sink.ts'
+import { ClientHub, FIRST_CLIENT } from '../engine/client-hub.ts'
 import { failureOf } from '../engine/failure.ts'
 import type { DeviceMaker } from '../engine/make-device.ts'
 import type { EnginePort } from '../engine/protocol.ts'
-import { type EngineNews, serveCalls } from '../engine/remote-port.ts'
+import type { Channel, EngineNews } from '../engine/remote-port.ts'
 import { portChannel } from './channel.ts'
 import type { EngineReady, EngineStart } from './engine-thread.ts'
 import { makeExplicitEngine } from './explicit-engine.ts'
 
-export async function serveEngine({ settings, port }: EngineStart, makeDevice: DeviceMaker): Promise<void> {
+/** `openChannel` opens a channel for all threads that know its name. */
+export async function serveEngine(
+  { settings, port }: EngineStart,
+  makeDevice: DeviceMaker,
+  openChannel: (name: string) => Channel,
+): Promise<void> {
   const channel = portChannel(port)
   const batches = new BatchSink({
     post: (events) => channel.send({ events } satisfies EngineNews),
@@ -26,7 +32,9 @@ export async function serveEngine({ settings, port }: EngineStart, makeDevice: D
         })
       },
     }
-    serveCalls(calls, channel)
+    const clients = new ClientHub(calls, settings.channel, settings.words, openChannel)
+    clients.add(FIRST_CLIENT, channel)
+    clients.listen()
     channel.send({ ready: true } satisfies EngineReady)
   } catch (error) {
     channel.send({ failure: failureOf(error) } satisfies EngineReady)

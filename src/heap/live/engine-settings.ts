@@ -32,7 +32,7 @@ export interface EngineStart {
   readonly settings: EngineSettings
   /** For the calls of the program. */
   readonly port: MessagePort
-  /** See life.ts. */
+  /** See engine/words.ts. */
   readonly words: Int32Array<SharedArrayBuffer>
 }
 

@@ -6,11 +6,12 @@ import { isMainThread, MessageChannel, Worker } from 'node:worker_threads'
 import { releaseOnExit } from '../../mmu/userfaultfd/exit-hook.ts'
 import type { Kernel } from '../../mmu/userfaultfd/ffi.ts'
 import type { WriteTracking } from '../../mmu/userfaultfd/userfaultfd-mmu.ts'
+import { LivingPort } from '../engine/living-port.ts'
 import type { EngineNews } from '../engine/remote-port.ts'
+import { ENGINE_CLOSED, ENGINE_DIED, ENGINE_LIVES, HEARTBEAT, STATE } from '../engine/words.ts'
 import { portChannel } from './channels.ts'
 import type { EngineReady, EngineSettings, EngineStart } from './engine-settings.ts'
-import { ENGINE_CLOSED, ENGINE_DIED, ENGINE_LIVES, endProcess, HEARTBEAT, STATE } from './life.ts'
-import { LivingPort } from './living-port.ts'
+import { endProcess } from './life.ts'
 
 /** How engines run. Tests have other wishes than programs. */
 export const ENGINE_PROGRAM = {
@@ -39,7 +40,7 @@ export class EngineThread {
   #stopListening: () => void = () => {}
   #isReady = false
 
-  /** `words` are those of life.ts. */
+  /** `words` are those of engine/words.ts. */
   constructor(
     kernel: Kernel,
     words: Int32Array<SharedArrayBuffer>,

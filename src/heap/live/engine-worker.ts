@@ -5,13 +5,14 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { assert } from '../../base/assert.ts'
 import { loadKernel } from '../../mmu/userfaultfd/ffi.ts'
 import { BatchSink } from '../../trace/batch-sink.ts'
-import { ClientHub } from '../engine/client-hub.ts'
+import { ClientHub, FIRST_CLIENT } from '../engine/client-hub.ts'
 import type { EnginePort } from '../engine/protocol.ts'
 import type { EngineNews } from '../engine/remote-port.ts'
+import { ENGINE_CLOSED, ENGINE_DIED, HEARTBEAT, STATE, STRAYS } from '../engine/words.ts'
 import { closeTraceFiles, openTraceFiles } from '../trace-files.ts'
 import { groupChannel, portChannel } from './channels.ts'
 import type { EngineReady, EngineStart } from './engine-settings.ts'
-import { ENGINE_CLOSED, ENGINE_DIED, endProcess, HEARTBEAT, heartbeatMs, STATE, STRAYS } from './life.ts'
+import { endProcess, heartbeatMs } from './life.ts'
 import { LiveEngine } from './live-engine.ts'
 
 assert(parentPort !== null, 'this is the thread of an engine')
@@ -46,7 +47,9 @@ const calls: EnginePort = {
     })
   },
 }
-const clients = new ClientHub(calls, settings.channel, channel, groupChannel)
+const clients = new ClientHub(calls, settings.channel, words, groupChannel)
+clients.add(FIRST_CLIENT, channel)
+clients.listen()
 channel.keepAlive(true)
 
 // From here on programs have memory that only this thread can keep.

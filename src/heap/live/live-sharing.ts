@@ -6,10 +6,10 @@ import { formatSize } from '../../base/size.ts'
 import type { Kernel } from '../../mmu/userfaultfd/ffi.ts'
 import { SEGMENT_MAX } from '../../mmu/userfaultfd/segment.ts'
 import { Arena, ArenaSegment, type SegmentSource } from '../arena.ts'
+import { LAST_ARRAY, MAPS_SENT } from '../engine/words.ts'
 import { Extents } from '../extents.ts'
 import { HeapError } from '../heap-error.ts'
-import type { HeapHandle, HeapSharing } from '../heap-handle.ts'
-import { LAST_ARRAY } from './life.ts'
+import type { HeapSharing, LiveHandle } from '../heap-handle.ts'
 
 /** The segments, which are there from the beginning. */
 class LiveSegments implements SegmentSource {
@@ -40,7 +40,7 @@ class LiveSegments implements SegmentSource {
 }
 
 /** The arena of one thread. `client` is its number. */
-export function makeArena(kernel: Kernel, handle: HeapHandle, client: number): Arena {
+export function makeArena(kernel: Kernel, handle: LiveHandle, client: number): Arena {
   const { buffers, owners, extentPages } = handle
   const segments = buffers.map((buffer, i) => new ArenaSegment(i * SEGMENT_MAX, buffer))
   return new Arena(new LiveSegments(kernel, buffers), () => {}, segments, new Extents(owners, extentPages, client))
@@ -48,9 +48,9 @@ export function makeArena(kernel: Kernel, handle: HeapHandle, client: number): A
 
 export class LiveSharing implements HeapSharing {
   readonly isAttached: boolean
-  readonly #handle: HeapHandle
+  readonly #handle: LiveHandle
 
-  constructor(handle: HeapHandle, { isAttached }: { isAttached: boolean }) {
+  constructor(handle: LiveHandle, { isAttached }: { isAttached: boolean }) {
     this.#handle = handle
     this.isAttached = isAttached
   }
@@ -59,7 +59,11 @@ export class LiveSharing implements HeapSharing {
     return Atomics.add(this.#handle.words, LAST_ARRAY, 1) + 1
   }
 
-  handle(): HeapHandle {
+  mapSent(): void {
+    Atomics.add(this.#handle.words, MAPS_SENT, 1)
+  }
+
+  handle(): LiveHandle {
     return this.#handle
   }
 }

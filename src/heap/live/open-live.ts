@@ -8,16 +8,16 @@ import { UFFD_SOURCES } from '../../mmu/userfaultfd/uffd.ts'
 import { SinkList } from '../../trace/sink.ts'
 import { FIRST_CLIENT } from '../engine/client-hub.ts'
 import type { EngineNews } from '../engine/remote-port.ts'
+import { makeWords } from '../engine/words.ts'
 import { Extents } from '../extents.ts'
 import { openFile } from '../files-node.ts'
 import { Heap } from '../heap.ts'
-import type { HeapHandle } from '../heap-handle.ts'
+import { registerPort } from '../heap-engines.ts'
+import type { LiveHandle } from '../heap-handle.ts'
 import type { HeapSettings, ModeOption } from '../heap-options.ts'
-import { registerPort } from '../open-heap.ts'
 import { withSites } from '../site-port.ts'
 import { traceHeader } from '../trace-files.ts'
 import { ENGINE_PROGRAM, EngineThread } from './engine-thread.ts'
-import { makeWords } from './life.ts'
 import { LiveSharing, makeArena } from './live-sharing.ts'
 import { LimitedRoom } from './room.ts'
 
@@ -34,7 +34,7 @@ export async function openLive(settings: HeapSettings): Promise<Heap | string> {
   const support = await findSupport(mode)
   if (support.mode === 'unavailable') return support.reason
   const kernel = await loadKernel()
-  const words = makeWords()
+  const words = makeWords(true)
   const room = LimitedRoom.make(kernel, settings.memory, words)
   const nframes = (Math.ceil(size / GRANULE) * GRANULE) / PAGE_SIZE
   const channel = `hetmem ${process.pid} ${threadId} ${++nheaps}`
@@ -63,7 +63,7 @@ export async function openLive(settings: HeapSettings): Promise<Heap | string> {
     return `its engine does not start: ${ready.message}`
   }
   const { owners, npages: extentPages } = Extents.make(nframes, FIRST_CLIENT)
-  const handle: HeapHandle = {
+  const handle: LiveHandle = {
     kind: 'hetmem heap',
     mode: support.mode,
     channel,

@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os'
 import { PAGE_SIZE } from '../../base/addr.ts'
 import { formatSize } from '../../base/size.ts'
 import type { Kernel } from '../../mmu/userfaultfd/ffi.ts'
+import { USED_PAGES } from '../engine/words.ts'
 import { HeapError } from '../heap-error.ts'
 import type { MemorySettings } from '../memory-options.ts'
 import type { Room } from '../room.ts'
-import { USED_PAGES } from './life.ts'
 import type { EngineMemory } from './memory-limit.ts'
 import { SwapFile } from './swap-file.ts'
 
@@ -17,7 +17,7 @@ export class LimitedRoom implements Room {
   readonly #words: Int32Array<SharedArrayBuffer>
   readonly #file: SwapFile | null
 
-  /** Throws a HeapError FAILED if there can be no swap file. `words` are those of life.ts. */
+  /** Throws a HeapError FAILED if there can be no swap file. `words` are those of engine/words.ts. */
   static make(kernel: Kernel, settings: MemorySettings, words: Int32Array<SharedArrayBuffer>): LimitedRoom {
     const { swap } = settings
     const file = swap === null ? null : SwapFile.make(kernel, swap.directory ?? undefined)

@@ -1,18 +1,18 @@
-// The way to the engine of a live heap, for a thread that cannot be sure that it lives, nor wait for it in the usual way.
+// The way to an engine for a thread that cannot be sure that it lives, nor wait for it in the usual way.
 
-import type { EngineCall, EngineCalls, Reply } from '../engine/protocol.ts'
-import { type Channel, type EngineNews, RemotePort } from '../engine/remote-port.ts'
-import { ENGINE_CLOSED, ENGINE_DIED, ENGINE_LIVES, STATE, STRAYS } from './life.ts'
+import type { EngineCall, EngineCalls, Reply } from './protocol.ts'
+import { type Channel, type EngineNews, RemotePort } from './remote-port.ts'
+import { ENGINE_CLOSED, ENGINE_DIED, ENGINE_LIVES, STATE, STRAYS } from './words.ts'
 
 /** Milliseconds that a fence may take: as long as the engine has to do with other things. */
 const FENCE_MAX_MS = 10_000
 
 /** A port that says no as soon as the engine is dead, also before this thread has been told. */
 export class LivingPort extends RemotePort {
-  readonly words: Int32Array<SharedArrayBuffer>
+  readonly words: Int32Array
 
-  /** `words` are those of life.ts. */
-  constructor(channel: Channel, words: Int32Array<SharedArrayBuffer>, onNews: (news: EngineNews) => void) {
+  /** `words` are those of words.ts. */
+  constructor(channel: Channel, words: Int32Array, onNews: (news: EngineNews) => void) {
     super(channel, onNews)
     this.words = words
   }
