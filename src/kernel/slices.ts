@@ -61,10 +61,14 @@ export function planSlices(launch: KernelLaunch, limits: SliceLimits): LaunchSli
   const dimension = dimensionToCut(launch)
   if (isWhole && grid.workgroups[dimension] <= limits.workgroups!) return [whole]
   const slices: LaunchSlice[] = []
-  for (let first = 0; first < grid.workgroups[dimension]; ) {
-    const slice = largestSlice(launch, dimension, first, limits)
+  // One of which two fit, so that the next one is brought in while it is computed; what both need is there once.
+  const half = Math.floor((limits.npages + commonPages(launch, dimension)) / 2)
+  // Most slices are as large as the one before.
+  let size = 1
+  for (let first = 0; first < grid.workgroups[dimension]; first += size) {
+    const slice = largestSlice(launch, dimension, first, { limits, half, guess: size })
     slices.push(slice)
-    first += slice.box.size[dimension]
+    size = slice.box.size[dimension]
   }
   return slices
 }
@@ -112,25 +116,39 @@ function nbytesOf({ ranges }: LaunchSlice): number {
   return ranges.reduce((sum, { start, end }) => sum + end - start, 0)
 }
 
-/**
- * The largest slice from a workgroup on: one of which two fit, so that the next one is brought in while it is computed, or one that
- * takes all of the memory where that is too little for one workgroup. What both need is there once.
- */
-function largestSlice(launch: KernelLaunch, dimension: Dimension, first: number, limits: SliceLimits): LaunchSlice {
+/** The largest slice from a workgroup on: of `half` of the memory, or of all of it where that is too little for one workgroup. */
+function largestSlice(
+  launch: KernelLaunch,
+  dimension: Dimension,
+  first: number,
+  { limits, half, guess }: { readonly limits: SliceLimits; readonly half: number; readonly guess: number },
+): LaunchSlice {
   const slice = (size: number) => makeSlice(launch, dimension, boxAlong(launch.grid, dimension, first, size))
-  for (const npages of [Math.floor((limits.npages + commonPages(launch, dimension)) / 2), limits.npages]) {
-    // Workgroups that fit, and that do not.
-    let enough = 0
-    const left = launch.grid.workgroups[dimension] - first
-    let tooMany = Math.min(left, limits.workgroups ?? left) + 1
-    while (tooMany - enough > 1) {
-      const middle = Math.floor((enough + tooMany) / 2)
-      if (fits(slice(middle), limits, npages)) enough = middle
-      else tooMany = middle
-    }
-    if (enough > 0 && canRun(launch, slice(enough))) return slice(enough)
+  const left = launch.grid.workgroups[dimension] - first
+  const max = Math.min(left, limits.workgroups ?? left)
+  for (const npages of [half, limits.npages]) {
+    const size = largestThat((n) => fits(slice(n), limits, npages), max, guess)
+    if (size > 0 && canRun(launch, slice(size))) return slice(size)
   }
   throw doesNotFit(launch, slice(1), limits)
+}
+
+/**
+ * The largest number from 1 to `max` that passes a test; 0 if none does. Where one passes, all smaller ones do. It is found sooner
+ * near `guess`.
+ */
+function largestThat(passes: (n: number) => boolean, max: number, guess: number): number {
+  // Passes, and does not.
+  let enough = 0
+  let tooMany = max + 1
+  const test = (n: number): void => {
+    if (n <= enough || n >= tooMany) return
+    if (passes(n)) enough = n
+    else tooMany = n
+  }
+  for (const n of [guess, guess + 1, guess - 1]) test(n)
+  while (tooMany - enough > 1) test(Math.floor((enough + tooMany) / 2))
+  return enough
 }
 
 /** Pages that the first and the last slice both need: arguments that are not cut. */
