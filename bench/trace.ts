@@ -29,8 +29,8 @@ export const trace: Suite = {
   cases: [
     traced('default', 'default', BLOCKS, 1.02),
     traced('jsonl', 'jsonl', BLOCKS, 1.02),
-    traced('files', 'files', BLOCKS, 1.1),
-    traced('sites', 'sites', BLOCKS, 1.15),
+    traced('files', 'files', BLOCKS, 1.05),
+    traced('sites', 'sites', BLOCKS, 1.25),
     traced('pages-default', 'default', PAGES, 1.1),
     traced('pages-jsonl', 'jsonl', PAGES, 1.5),
   ],
