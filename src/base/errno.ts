@@ -103,6 +103,8 @@ export class MmError extends Error {
   readonly syscall: string
   /** Byte address, when there is one. */
   readonly addr: Addr | undefined
+  /** What exactly was wrong, as a phrase. */
+  readonly detail: string | undefined
 
   /** @param errno negative, as the inner function returned it */
   constructor(errno: number, syscall: string, details: MmErrorDetails = {}) {
@@ -115,6 +117,7 @@ export class MmError extends Error {
     this.errno = errno
     this.syscall = syscall
     this.addr = details.addr
+    this.detail = details.detail
   }
 }
 

@@ -17,6 +17,7 @@ export const HEAP_ERROR_CODES = [
   'MODE_UNAVAILABLE', // the mode does not work here
   'NOT_IN_MODE', // the option means nothing in this mode
   'UNFREED', // arrays were left at close, and that was to be an error
+  'GPU_FAULT', // a kernel did what it may not; the message says which invocation, where and what
   'LOST', // the newest contents went with a device that is lost
   'BAD_KERNEL', // the device does not take the code: see KernelError
   'TOO_LARGE', // one workgroup of a launch needs more than the device has

@@ -333,6 +333,7 @@ await describeModes((mode) => {
     const table = heap.alloc(Float32Array, 100_000)
     const gather = kernel({
       name: 'gather',
+      paging: 'never',
       args: { index: read(u32), table: read(f32), out: write(f32) },
       code: `${MAIN} { out[id.x] = table[index[id.x]]; }`,
     })

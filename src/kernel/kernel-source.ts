@@ -49,6 +49,8 @@ export interface KernelSource {
   readonly module: Module
   readonly analysis: Analysis
   readonly entries: ReadonlyMap<string, EntryFacts>
+  /** Values of overrides as a pipeline wants them: by `@id` where they have one, else by name. */
+  readonly constants: Readonly<Record<string, number>>
 }
 
 /** Reads and checks the code. Throws a KernelError at the user's line, and a TypeError for constants that are none. */
@@ -60,12 +62,12 @@ export function readKernelSource(text: KernelText): KernelSource {
   for (const [override, value] of Object.entries(constants)) {
     if (typeof value !== 'number') throw new TypeError(`constants.${override} is ${describe(value)}, wanted a number`)
   }
-  const analysis = analyseWith(module, prelude, text)
+  const byKey = constantsByKey(module, constants)
+  const analysis = analyseWith(module, prelude, text, byKey)
   checkStructs(analysis, text)
-  checkConstants(analysis, constants)
   const uses = argumentUses(analysis, (candidate) => Object.hasOwn(args, candidate))
   checkUses(module, text, uses)
-  return { text, module, analysis, entries: entriesOf(module, analysis, text, uses) }
+  return { text, module, analysis, entries: entriesOf(module, analysis, text, uses), constants: byKey }
 }
 
 /** All names at module scope. */
@@ -82,9 +84,14 @@ function parse(name: string, code: string): Module {
   }
 }
 
-function analyseWith(module: Module, prelude: Module, { code, args, constants }: KernelText): Analysis {
+function analyseWith(
+  module: Module,
+  prelude: Module,
+  { code, args }: KernelText,
+  overrides: KernelSource['constants'],
+): Analysis {
   try {
-    return analyse(module, { prelude, overrides: constants })
+    return analyse(module, { prelude, overrides })
   } catch (error) {
     if (!(error instanceof WgslError)) throw error
     const word = /^\w+/.exec(code.slice(module.source.offset(error)))?.[0] ?? ''
@@ -115,13 +122,20 @@ function checkDeclarations(module: Module, { args }: KernelText): void {
     }
     walk(node, (inner) => {
       if (!('name' in inner) || typeof inner.name !== 'object') return true
-      if (inner.name.text.startsWith('hm_') && !('base' in inner)) {
-        fail(`"${inner.name.text}": names that begin with hm_ are the library's`, inner.name)
-      }
+      // Members have names of their own.
+      if ('base' in inner || !('kind' in inner)) return true
+      const { text } = inner.name
+      if (text.startsWith('hm_')) fail(`"${text}": names that begin with hm_ are the library's`, inner.name)
+      if (NEEDED.has(text)) fail(`"${text}" is declared here, and the library needs the predeclared one`, inner.name)
       return true
     })
   }
 }
+
+/** Predeclared names that generated code uses. */
+const NEEDED: ReadonlySet<string> = new Set(
+  'u32 vec3 vec4 array atomic ptr any clamp atomicAdd atomicLoad atomicStore'.split(' '),
+)
 
 function spaceOf(template: readonly { kind: string }[]): string {
   const [space] = template
@@ -148,16 +162,20 @@ function checkStructs(analysis: Analysis, { args }: KernelText): void {
   }
 }
 
-function checkConstants(analysis: Analysis, constants: KernelText['constants']): void {
-  const overrides = [...analysis.globals.values()].flatMap((declaration) =>
-    declaration.kind === 'variable' && declaration.node.kind === 'override' ? [declaration.name] : [],
-  )
-  for (const name of Object.keys(constants)) {
-    if (!overrides.includes(name)) {
-      const wanted = overrides.length === 0 ? 'and it has none' : `wanted ${overrides.join(', ')}`
+/** Throws a TypeError for a name that is no override. */
+function constantsByKey(module: Module, constants: KernelText['constants']): KernelSource['constants'] {
+  const overrides = module.declarations.filter((node) => node.kind === 'override')
+  const entries = Object.entries(constants).map(([name, value]) => {
+    const override = overrides.find((node) => node.name.text === name)
+    if (override === undefined) {
+      const names = overrides.map((node) => node.name.text)
+      const wanted = names.length === 0 ? 'and it has none' : `wanted ${names.join(', ')}`
       throw new TypeError(`constants.${name} is no override of the code, ${wanted}`)
     }
-  }
+    const id = override.attributes.find((attribute) => attribute.name === 'id')?.args[0]
+    return [id?.kind === 'literal' ? String(id.value) : name, value] as const
+  })
+  return Object.fromEntries(entries)
 }
 
 /** Arguments are used, and as they are declared. That `read` is not written the analysis has found already. */

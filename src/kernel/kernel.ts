@@ -12,13 +12,14 @@
 // from it (program-code.ts). No device is needed for that, and none is asked.
 
 import { describe } from '../base/describe.ts'
-import { Source, SourceMap } from '../wgsl/index.ts'
+import { Source, SourceMap, WgslError } from '../wgsl/index.ts'
 import { type ArrayArgument, checkArguments, type KernelArguments } from './argument.ts'
 import { strideOf } from './data-type.ts'
 import type { Triple } from './grid.ts'
 import { type IndexForm, indexForms } from './index-form.ts'
 import { KernelError } from './kernel-error.ts'
 import { type EntryFacts, type KernelSource, readKernelSource } from './kernel-source.ts'
+import { type CompiledPaged, compilePaged } from './paged/compile-paged.ts'
 import { type KernelProgram, PROGRAM_FORMS, type ProgramForm } from './program.ts'
 import { type ProgramLayout, programCode, whyNotIndexed } from './program-code.ts'
 
@@ -176,8 +177,9 @@ export class Kernel<A extends KernelArguments = KernelArguments> {
   /** @internal What a compiler said about the code of a program, as an error at the user's line. */
   errorOf(groups: ArgumentGroups, strict: boolean, { wgsl, text, line, column }: CompilerMessage): KernelError {
     const { source } = this.#source.module
-    const { program, maps } = this.#generate(groups, strict)
-    const map = PROGRAM_FORMS.flatMap((form) => (program[form] === wgsl ? (maps[form] ?? []) : []))[0]
+    const { program, maps, pagedMap } = this.#generate(groups, strict)
+    const ofPaged = program.paged?.wgsl === wgsl ? pagedMap : null
+    const map = ofPaged ?? PROGRAM_FORMS.flatMap((form) => (program[form] === wgsl ? (maps[form] ?? []) : []))[0]
     const place = line === 0 ? null : (map?.find(new Source(wgsl).offset({ line, column })) ?? null)
     return new KernelError(text, source, place === null ? null : place.source.position(place.offset))
   }
@@ -186,7 +188,7 @@ export class Kernel<A extends KernelArguments = KernelArguments> {
     const key = `${strict ? 'strict ' : ''}${groups.map((names) => names.join('+')).join(' ')}`
     let generated = this.#programs.get(key)
     if (generated === undefined) {
-      generated = generateProgram(this.#source, this.facts, this.workgroupSize, groups, strict)
+      generated = generateProgram(this.#source, this.facts, this.workgroupSize, groups, strict, this.paging)
       this.#programs.set(key, generated)
     }
     return generated
@@ -197,6 +199,7 @@ export class Kernel<A extends KernelArguments = KernelArguments> {
 interface GeneratedProgram {
   readonly program: KernelProgram
   readonly maps: Readonly<Partial<Record<ProgramForm, SourceMap>>>
+  readonly pagedMap: SourceMap | null
 }
 
 function generateProgram(
@@ -205,6 +208,7 @@ function generateProgram(
   workgroupSize: Triple,
   groups: ArgumentGroups,
   strict: boolean,
+  paging: PagingOption,
 ): GeneratedProgram {
   const { text, entries } = source
   const layout = layoutOf(source, facts, workgroupSize, groups, strict)
@@ -214,15 +218,20 @@ function generateProgram(
   const whole = isAsWritten ? programCode(source, facts, layout, 'whole') : null
   const direct = isAsWritten ? programCode(source, facts, layout, 'direct') : null
   const indexed = whyNot === null ? programCode(source, facts, layout, 'indexed') : null
+  const name = entries.size > 1 ? `${text.name}.${facts.entry.name}` : text.name
+  const { paged, whyNotPaged } = pagedProgram(source, facts, name, paging)
   return {
     program: {
       ...layout,
-      name: entries.size > 1 ? `${text.name}.${facts.entry.name}` : text.name,
+      name,
       whole: whole?.text ?? null,
       direct: direct?.text ?? null,
       indexed: indexed?.text ?? null,
       whyNotIndexed: whyNot,
+      paged: paged?.program ?? null,
+      whyNotPaged,
     },
+    pagedMap: paged?.map ?? null,
     maps: {
       ...(whole !== null && { whole: new SourceMap(whole) }),
       ...(direct !== null && { direct: new SourceMap(direct) }),
@@ -231,15 +240,33 @@ function generateProgram(
   }
 }
 
+/** The kernel through a page table, or why that cannot be, with the line. */
+function pagedProgram(
+  { constants, analysis }: KernelSource,
+  facts: EntryFacts,
+  name: string,
+  paging: PagingOption,
+): { paged: CompiledPaged | null; whyNotPaged: string | null } {
+  if (paging === 'never') return { paged: null, whyNotPaged: "its paging is 'never'" }
+  try {
+    const used = new Set(facts.args)
+    const paged = compilePaged({ name, analysis, entry: facts.entry, used, constants })
+    return { paged, whyNotPaged: null }
+  } catch (error) {
+    if (!(error instanceof WgslError)) throw error
+    return { paged: null, whyNotPaged: `line ${error.line}: ${error.reason}` }
+  }
+}
+
 /** Numbers the bindings: arrays, strays, the launch block, uniforms. */
 function layoutOf(
-  { text }: KernelSource,
+  { text, constants }: KernelSource,
   facts: EntryFacts,
   workgroupSize: Triple,
   groups: ArgumentGroups,
   strict: boolean,
 ): ProgramLayout {
-  const { args, constants, name } = text
+  const { args, name } = text
   const isWritten = (arg: string): boolean => (args[arg] as ArrayArgument).access !== 'read'
   const faultBinding = strict ? groups.length : null
   const launchBinding = groups.length + (strict ? 1 : 0)

@@ -28,7 +28,7 @@ import { arrayOf, structsOf } from './prelude.ts'
 import { ENTRY_POINT, type KernelProgram, type ProgramForm } from './program.ts'
 
 /** Which bindings there are: a program without its code. */
-export type ProgramLayout = Omit<KernelProgram, ProgramForm | 'whyNotIndexed'>
+export type ProgramLayout = Omit<KernelProgram, ProgramForm | 'whyNotIndexed' | 'paged' | 'whyNotPaged'>
 
 /** Words that a strict program leaves behind: how many strays, and the first one. */
 export const STRAY_WORDS = ['count', 'argument', 'write', 'index', 'x', 'y', 'z'] as const

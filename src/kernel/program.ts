@@ -10,9 +10,10 @@
 //            to where that lies in the binding. For slices, for arguments that share a binding, for parts of arrays
 //
 // Bindings of group 0, in this order: a storage buffer for each of `bindings` (all read_write: ranges of one buffer must not be
-// bound in two ways), a storage buffer of FAULT_BYTES if the form is strict, the launch block, a uniform buffer for each of `uniforms`.
+// bound in two ways), a storage buffer of STRAY_BYTES if the form is strict, the launch block, a uniform buffer for each of `uniforms`.
 
 import type { Grid, Triple } from './grid.ts'
+import type { PagedProgram } from './paged/paged-program.ts'
 
 /** Bindings begin at multiples of this, in bytes: what every device accepts. */
 export const BINDING_ALIGN = 256
@@ -72,6 +73,9 @@ export interface KernelProgram {
   /** WGSL. Null if indices cannot be moved; then `whyNotIndexed` says why, as a phrase. */
   readonly indexed: string | null
   readonly whyNotIndexed: string | null
+  /** The kernel as one that goes through a page table, for launches that fit no device. Null if it cannot; then `whyNotPaged` says why. */
+  readonly paged: PagedProgram | null
+  readonly whyNotPaged: string | null
 }
 
 /**

@@ -28,6 +28,8 @@ function launchOf(
     direct,
     indexed,
     whyNotIndexed: indexed === null ? '"a0" is passed on as a whole in line 3' : null,
+    paged: null,
+    whyNotPaged: null,
   }
   return {
     program,

@@ -98,7 +98,10 @@ export class ExplicitMachine {
       return { start: byteOffset, end: byteOffset + byteLength, arrayStart: 0, arrayEnd: this.mmu.buffer.byteLength }
     }
     const { launch } = prepareLaunch(kernel, values, count, { locate, strict: false })
-    return await runKernels(this, [launch], { name: kernel.name, ...options })
+    const { context, banks } = this.device.hardware
+    const { handle, pipelines, dispatcher } = this
+    const site = { context, banks, handle, pipelines, dispatcher }
+    return await runKernels(site, [launch], { name: kernel.name, ...options })
   }
 
   /** `y[i] = a * x[i] + y[i]` on `count` floats at each address. */

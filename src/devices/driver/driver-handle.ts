@@ -11,13 +11,17 @@ import type { Access } from '../../trace/events.ts'
 import { type AddrRange, type Claim, claimRanges } from '../claims.ts'
 import type { HmmDeviceHandle } from '../device.ts'
 import { mmapReadLock, withUser } from '../edge.ts'
+import { DemandPages } from './demand-pages.ts'
 import type { DeviceParts } from './device-parts.ts'
 import type { DeviceSpace } from './device-space.ts'
+import { flush } from './durable.ts'
 import { CAPTURED_FOR_WRITING } from './frame-pool.ts'
 import type { ProgramMemory } from './hardware.ts'
 import {
   checkRanges,
   checkSlices,
+  collectStores,
+  type DeviceLimits,
   type LaunchRequest,
   type LaunchSite,
   type LaunchSlice,
@@ -51,6 +55,12 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
     this.mm = space.mm
   }
 
+  /** What a slice of a launch must not exceed. */
+  get limits(): DeviceLimits {
+    const { pool, hardware } = this.host.parts
+    return { npages: pool.npages, bankPages: pool.bankPages, pieceBytesMax: hardware.pieceBytesMax }
+  }
+
   /**
    * Runs a program on the ranges that it declares. The claim on them begins with the call: launches that share data run in
    * the order of the calls, on however many devices. A touch of a written page by the CPU sees the value before or after.
@@ -69,8 +79,7 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
     checkRanges(mm, [...read, ...write], name)
     this.checkAlive()
     signal?.throwIfAborted()
-    const { npages, bankPages } = parts.pool
-    const limits = { npages, bankPages, pieceBytesMax: parts.hardware.pieceBytesMax }
+    const { limits } = this
     // Without slices the launch itself is the only one.
     const slices = request.slices?.(limits) ?? [request as LaunchSlice as Slice]
     checkSlices(request, slices, name)
@@ -85,6 +94,61 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
         const begunAt = parts.clock.now()
         try {
           const receipt = await runLaunch(this.host, op, request, slices, program, queuedAt)
+          parts.traffic.launched(receipt, queuedAt, site)
+          return receipt
+        } catch (error) {
+          parts.traffic.launchFailed(name, error, queuedAt, begunAt, site)
+          throw error
+        } finally {
+          op.release()
+        }
+      })
+    } finally {
+      claim.end()
+    }
+  }
+
+  /**
+   * Runs a program that finds out while it runs which pages of its ranges it needs (demand-pages.ts). `why` is for the receipt.
+   *
+   * Rejects as `run`.
+   */
+  async runOnDemand(
+    request: Pick<LaunchRequest, 'name' | 'read' | 'write' | 'signal' | 'durable'>,
+    why: string,
+    program: (pages: DemandPages) => Promise<{ nslices: number }>,
+  ): Promise<LaunchReceipt> {
+    const { mm } = this
+    const { parts, toDevice, toSystem, migrations } = this.host
+    const { name = 'kernel', read = [], write = [], signal, durable = false } = request
+    checkRanges(mm, [...read, ...write], name)
+    this.checkAlive()
+    signal?.throwIfAborted()
+    const { clock } = parts
+    const queuedAt = clock.now()
+    const { site } = parts.traffic
+    const claim = claimRanges(mm, { reads: pagesAround(read), writes: pagesAround(write) })
+    try {
+      return await this.whenGranted(claim, signal, async () => {
+        claim.isRunning = true
+        const purpose = makePurpose('fault', site)
+        const op = new Operation({ parts, space: this.space, purpose, holdsPages: true, signal, hint: undefined })
+        const begunAt = clock.now()
+        const times = { queued: begunAt - queuedAt, service: 0, transfer: 0, kernel: 0, flush: 0 }
+        try {
+          await collectStores(op, request, name)
+          let nslices = 0
+          const running = program(new DemandPages(op, toDevice)).then((done) => {
+            nslices = done.nslices
+          })
+          await this.host.unlessLost(running)
+          op.check()
+          times.kernel = clock.now() - begunAt
+          if (durable) await flush(op, toSystem, migrations)
+          times.flush = clock.now() - begunAt - times.kernel
+          times.transfer = purpose.copying.time
+          const did = { pages: pagesOf(op), counters: purpose.counters.total }
+          const receipt: LaunchReceipt = { name, device: parts.name, mode: 'paged', why, nslices, ...did, times }
           parts.traffic.launched(receipt, queuedAt, site)
           return receipt
         } catch (error) {

@@ -1,6 +1,7 @@
 // The HMM driver of devices with memory of their own: start with README.md or device-driver.ts.
 
 export * from './copy-list.ts'
+export type { DemandPages, PageDemand } from './demand-pages.ts'
 export * from './device-clock.ts'
 export * from './device-driver.ts'
 export { ON_LOST, type OnLost } from './device-parts.ts'

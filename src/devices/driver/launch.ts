@@ -272,7 +272,11 @@ function countPages(ranges: readonly AddrRange[]): number {
  * Checks that the ranges are mapped as they are used, and drops duplicates of pages that were written without a fault (rule of
  * mm/share.ts): every launch does that first.
  */
-async function collectStores(op: Operation, { read = [], write = [] }: LaunchSlice, name: string): Promise<void> {
+export async function collectStores(
+  op: Operation,
+  { read = [], write = [] }: LaunchSlice,
+  name: string,
+): Promise<void> {
   const { mm } = op.space
   await mmapReadLock(mm)
   try {

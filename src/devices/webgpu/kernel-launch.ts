@@ -2,14 +2,16 @@
 // brought in together and submitted at once.
 
 import { PAGE_SIZE } from '../../base/addr.ts'
+import { MmError } from '../../base/errno.ts'
 import { type Dispatch, dispatchesOf } from '../../kernel/dispatches.ts'
+import { isEmpty } from '../../kernel/grid.ts'
 import type { KernelLaunch } from '../../kernel/program.ts'
 import { countPages, type LaunchSlice, planSlices } from '../../kernel/slices.ts'
 import type { AddrRange } from '../claims.ts'
-import type { DeviceLimits, DriverHandle, LaunchReceipt, LaunchRequest } from '../driver/index.ts'
-import type { GpuLaunch } from './gpu-launch.ts'
+import type { DeviceLimits, LaunchReceipt, LaunchRequest } from '../driver/index.ts'
 import type { KernelDispatcher, SliceCommand, Strays } from './kernel-dispatch.ts'
 import type { KernelPipelines } from './kernel-pipelines.ts'
+import { type PagedSite, runPagedKernel, whyNotPaged } from './paged-kernel.ts'
 
 export interface KernelOptions extends Pick<LaunchRequest, 'durable' | 'signal'> {
   /** In receipts and errors. */
@@ -26,10 +28,9 @@ export interface KernelReceipt extends LaunchReceipt {
 }
 
 /** What runs kernels on a device. */
-export interface KernelSite {
+export interface KernelSite extends PagedSite {
   readonly pipelines: KernelPipelines
   readonly dispatcher: KernelDispatcher
-  readonly handle: DriverHandle<GpuLaunch>
 }
 
 /** Slices of launches that run together. */
@@ -54,11 +55,15 @@ interface StepPart {
  * needs more than the device has, and as `DriverHandle.run`.
  */
 export async function runKernels(
-  { pipelines, dispatcher, handle }: KernelSite,
+  site: KernelSite,
   launches: readonly KernelLaunch[],
   options: KernelOptions,
 ): Promise<KernelReceipt> {
+  const { pipelines, dispatcher, handle } = site
   const { sliceMax, ...rest } = options
+  const tooLarge = tooLargeToBind(site, launches, sliceMax)
+  if (tooLarge !== null)
+    return { ...(await runPagedKernel(site, launches[0], rest, tooLarge)), ndirect: 0, strays: null }
   const ranges = launches.flatMap(({ program, ranges }) =>
     ranges.map((range, k) => ({ ...range, write: program.bindings[k].write })),
   )
@@ -96,6 +101,29 @@ export async function runKernels(
     if (found !== null) strays = { ...found, launch: parts[0].index }
   })
   return { ...receipt, ndirect, strays }
+}
+
+/**
+ * Why a launch is too large for direct bindings, where it can go through a page table instead; null for every other one. Of several
+ * launches at once each has to fit.
+ */
+function tooLargeToBind(
+  site: KernelSite,
+  launches: readonly KernelLaunch[],
+  sliceMax: number | undefined,
+): string | null {
+  const [launch] = launches
+  if (launches.length !== 1 || isEmpty(launch.grid)) return null
+  try {
+    planSteps(launches, site.handle.limits, site.dispatcher.workgroupsMax, sliceMax)
+    return null
+  } catch (error) {
+    if (!(error instanceof MmError) || error.code !== 'ENOMEM') throw error
+    const whyNot = whyNotPaged(site, launch)
+    if (whyNot === null) return error.detail ?? error.message
+    const detail = `${error.detail ?? error.message}, and cannot go through a page table: ${whyNot}`
+    throw new MmError(error.errno, launch.program.name, { detail })
+  }
 }
 
 /** The pipelines of all forms that the dispatches of a slice have. */

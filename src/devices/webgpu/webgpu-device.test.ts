@@ -76,6 +76,7 @@ const SLOW = kernel({
 /** Every invocation may use all of x. */
 const WIDE = kernel({
   name: 'wide',
+  paging: 'never',
   args: { x: read(f32), y: readWrite(f32) },
   code: '@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) { y[id.x] = x[u32(y[id.x])]; }',
 })

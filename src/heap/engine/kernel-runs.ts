@@ -3,6 +3,7 @@
 import { MmError } from '../../base/errno.ts'
 import { DeviceLostError } from '../../devices/driver/loss.ts'
 import { CompileError } from '../../kernel/compile-error.ts'
+import { GpuFaultError } from '../../kernel/paged/gpu-fault-error.ts'
 import { type KernelLaunch, type KernelProgram, PROGRAM_FORMS } from '../../kernel/program.ts'
 import type { EngineDevice } from './device.ts'
 import { Refusal } from './failure.ts'
@@ -95,11 +96,14 @@ function runsKernels(device: EngineDevice): device is EngineDevice & Required<Pi
 function refusalOf(error: unknown, launches: readonly KernelLaunch[], signal: AbortSignal): unknown {
   if (error instanceof CompileError) {
     const { wgsl, line, column, message } = error
-    const launch = launches.findIndex(({ program }) => PROGRAM_FORMS.some((form) => program[form] === wgsl))
+    const launch = launches.findIndex(
+      ({ program }) => program.paged?.wgsl === wgsl || PROGRAM_FORMS.some((form) => program[form] === wgsl),
+    )
     return new Refusal('BAD_KERNEL', `${error.program}: ${message}`, {
       compile: { launch, wgsl, text: message, line, column },
     })
   }
+  if (error instanceof GpuFaultError) return new Refusal('GPU_FAULT', error.message)
   if (error instanceof DeviceLostError) return new Refusal('LOST', error.message)
   if (error instanceof MmError && error.code === 'ENOMEM') return new Refusal('TOO_LARGE', error.message)
   if (error instanceof RangeError) return new Refusal('BAD_VALUE', error.message)

@@ -72,7 +72,8 @@ export class WebGpuEngineDevice extends DriverEngineDevice<GpuLaunch> {
   }
 
   run(launches: readonly KernelLaunch[], options: KernelOptions): Promise<RunOutcome> {
-    const site = { pipelines: this.#pipelines, dispatcher: this.#dispatcher, handle: this.handle }
+    const { context, banks } = this.device.hardware
+    const site = { context, banks, pipelines: this.#pipelines, dispatcher: this.#dispatcher, handle: this.handle }
     return runKernels(site, launches, options)
   }
 

@@ -41,6 +41,8 @@ export interface PagedSource {
   readonly analysis: Analysis
   /** What runs: an entry point, or the step function of a resumable kernel. */
   readonly entry: EntryPoint | FunctionInfo
+  /** Arguments that the entry point uses, where it is not all. */
+  readonly used?: ReadonlySet<string>
   /** Values of overrides. */
   readonly constants?: Readonly<Record<string, number>>
 }
@@ -57,8 +59,8 @@ export interface CompiledPaged {
  *     const analysis = analyse(parseWgsl(code), { prelude: parseWgsl('var<storage, read_write> x: array<f32>;') })
  *     const { program } = compilePaged({ name: 'double', analysis, entry: analysis.entryPoints[0] })
  */
-export function compilePaged({ name, analysis, entry, constants = {} }: PagedSource): CompiledPaged {
-  const { args, uniforms } = resourcesOf(analysis)
+export function compilePaged({ name, analysis, entry, used, constants = {} }: PagedSource): CompiledPaged {
+  const { args, uniforms } = resourcesOf(analysis, used)
   const structs = [...analysis.globals.values()].flatMap((global) =>
     global.kind === 'type' && global.type.kind === 'struct' ? [global.type] : [],
   )
@@ -137,7 +139,10 @@ function planOrRefuse(analysis: Analysis, access: HeapAccess, fn: FunctionInfo, 
 }
 
 /** The variables of the prelude, in order. */
-function resourcesOf(analysis: Analysis): { args: PagedArgument[]; uniforms: PagedUniform[] } {
+function resourcesOf(
+  analysis: Analysis,
+  used: ReadonlySet<string> | undefined,
+): { args: PagedArgument[]; uniforms: PagedUniform[] } {
   const args: PagedArgument[] = []
   const uniforms: PagedUniform[] = []
   for (const global of analysis.globals.values()) {
@@ -145,6 +150,7 @@ function resourcesOf(analysis: Analysis): { args: PagedArgument[]; uniforms: Pag
     const { name, node, type, module } = global
     const { space, store, access } = type
     if (space !== 'storage' && space !== 'uniform' && space !== 'handle') continue
+    if (used !== undefined && !used.has(name)) continue
     if (module !== analysis.prelude) {
       throw new WgslError('paging', `"${name}" is a binding of its own, not an argument`, module.source, node)
     }

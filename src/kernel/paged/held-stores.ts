@@ -6,6 +6,9 @@ import { type Type, typeText } from '../../wgsl/index.ts'
 import type { PagedPlan } from './paged-plan.ts'
 import { isLeaf, type TypedAccess, toWords } from './typed-access.ts'
 
+/** The place of a register in which nothing waits. */
+const NOTHING = '0xffffffffu'
+
 interface Register {
   readonly type: Type
   /** An atomic that waits; null for a store. */
@@ -74,7 +77,7 @@ export class HeldStores {
   /** What a transaction forgets before the next one of the same invocation. */
   get forgetWgsl(): string {
     if (this.plan.hold === 'log') return 'fn hm_forget() { hm_event = 0u; hm_logged = 0u; }'
-    const lines = this.registers.map((_, k) => `hm_k${k}_a = 0u;`)
+    const lines = this.registers.map((_, k) => `hm_k${k}_a = ${NOTHING};`)
     return `fn hm_forget() { hm_event = 0u; ${lines.join(' ')} }`
   }
 
@@ -86,7 +89,7 @@ export class HeldStores {
     this.functions.set(
       name,
       [
-        `var<private> hm_k${k}_a: u32;`,
+        `var<private> hm_k${k}_a: u32 = ${NOTHING};`,
         `var<private> hm_k${k}_v: ${type};`,
         `fn ${name}(a: u32, v: ${type}) { hm_k${k}_a = ${place}(a); hm_k${k}_v = v; }`,
       ].join('\n'),
@@ -99,10 +102,10 @@ export class HeldStores {
       const args = `(hm_k${k}_a, hm_k${k}_v)`
       if (op !== null) {
         const word = toWords(type, `hm_k${k}_v`)[0]
-        return `  if (hm_k${k}_a != 0u) { _ = ${this.operation(type, op)}(hm_k${k}_a, ${word}); }`
+        return `  if (hm_k${k}_a != ${NOTHING}) { _ = ${this.operation(type, op)}(hm_k${k}_a, ${word}); }`
       }
       const put = isLeaf(type) ? this.typed.putLeaf(type) : this.typed.put(type)
-      return `  if (hm_k${k}_a != 0u) { ${put}${args}; }`
+      return `  if (hm_k${k}_a != ${NOTHING}) { ${put}${args}; }`
     })
     return `fn hm_commit() {\n${lines.join('\n')}\n}`
   }
@@ -136,7 +139,7 @@ export class HeldStores {
     const lines = this.registers.flatMap(({ type, op }, k) => {
       if (op !== null || !isLeaf(type)) return []
       const words = toWords(type, `hm_k${k}_v`)
-      return words.map((word, i) => `  v = select(v, ${word}, hm_k${k}_a != 0u && p == hm_k${k}_a + ${i}u);`)
+      return words.map((word, i) => `  v = select(v, ${word}, hm_k${k}_a != ${NOTHING} && p == hm_k${k}_a + ${i}u);`)
     })
     return `fn hm_see(p: u32, w: u32) -> u32 {\n  var v = w;\n${lines.join('\n')}\n  return v;\n}`
   }

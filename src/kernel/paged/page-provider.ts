@@ -19,7 +19,7 @@ export interface PageAnswer {
 export interface PageProvider {
   /** A page has 2^pageBits words. */
   readonly pageBits: number
-  /** Frames of the pool, the null frame (number 0, always zero) included. */
+  /** Frames of the pool. */
   readonly frameCount: number
   /** Pages that can be pinned at once. */
   readonly capacity: number

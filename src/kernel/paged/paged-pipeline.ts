@@ -1,9 +1,8 @@
 // A paged program on one device: the pipeline and its bindings. Mistakes that only the device's compiler finds come back as places
 // in the user's own code, if the place is his.
 
-import type { OriginalPlace } from '../../wgsl/index.ts'
-import { Source } from '../../wgsl/index.ts'
-import type { CompiledPaged } from './compile-paged.ts'
+import { type OriginalPlace, Source, type SourceMap } from '../../wgsl/index.ts'
+import { CompileError } from '../compile-error.ts'
 import { PAGED_BINDINGS as B, PAGE_BITS_OVERRIDE, type PagedProgram } from './paged-program.ts'
 
 /** The device does not take the code of a kernel. */
@@ -26,16 +25,21 @@ export interface PagedPipeline {
 
 const COMPUTE = 4 // GPUShaderStage.COMPUTE
 
-/** Compiles a program for pages of 2^pageBits words. Rejects with a PagedPipelineError. */
+/**
+ * Compiles a program for pages of 2^pageBits words. Rejects with a PagedPipelineError, or without a map with a CompileError about the
+ * code of the program.
+ */
 export async function createPagedPipeline(
   device: GPUDevice,
-  { program, map }: CompiledPaged,
+  { program, map }: { program: PagedProgram; map: SourceMap | null },
   pageBits: number,
 ): Promise<PagedPipeline> {
   const module = device.createShaderModule({ label: program.name, code: program.wgsl })
   const { messages } = await module.getCompilationInfo()
   const mistake = messages.find(({ type }) => type === 'error')
-  if (mistake !== undefined) {
+  if (mistake !== undefined && map === null)
+    throw new CompileError(program.name, program.wgsl, mistake.message, mistake)
+  if (mistake !== undefined && map !== null) {
     const offset = new Source(program.wgsl).offset({ line: mistake.lineNum, column: mistake.linePos })
     const place = map.find(offset)
     throw new PagedPipelineError(describe(program, mistake.message, place), place)

@@ -6,8 +6,8 @@
 //   31 .................. pageBits  ...........  1      0
 //   first word of the frame in the pool          WRITE  VALID
 //
-// Frame 0 is the null frame: zeros that nobody writes. An absent entry is 0, so a load of an absent page reads a zero from there,
-// without a branch, and the miss is remembered.
+// An absent entry is 0: a load of an absent page reads something from frame 0 instead, without a branch, and the miss is remembered;
+// whatever is computed from then on counts for nothing.
 
 import type { Position } from '../../wgsl/index.ts'
 

@@ -1,0 +1,183 @@
+// Kernels that go through a page table, as programs of the driver: pages of their arguments come when they are missed. For launches
+// that do not fit as a whole and cannot be cut, because each invocation may use all of an argument.
+
+import { PAGE_SIZE } from '../../base/addr.ts'
+import { GpuFaultError } from '../../kernel/paged/gpu-fault-error.ts'
+import type { PageAnswer, PageProvider, PageRequest } from '../../kernel/paged/page-provider.ts'
+import { PagedDispatch } from '../../kernel/paged/paged-dispatch.ts'
+import type { PagedLaunch } from '../../kernel/paged/paged-launch.ts'
+import { createPagedPipeline, type PagedPipeline } from '../../kernel/paged/paged-pipeline.ts'
+import { type PagedProgram, PTE_VALID, PTE_WRITE } from '../../kernel/paged/paged-program.ts'
+import { type KernelLaunch, UNIFORM_ALIGN } from '../../kernel/program.ts'
+import type { DemandPages, DriverHandle, LaunchReceipt, LaunchRequest } from '../driver/index.ts'
+import type { GpuBanks } from './gpu-banks.ts'
+import { type GpuContext, GpuError } from './gpu-context.ts'
+import type { GpuLaunch } from './gpu-launch.ts'
+import { BUFFER_COPY_DST, BUFFER_STORAGE } from './webgpu-flags.ts'
+
+/** Pages of 4 KiB, in words. */
+const PAGE_BITS = 10
+
+/** Entries of a page table, at most: 16 GiB. */
+const TABLE_PAGES_MAX = 2 ** 22
+
+export interface PagedSite {
+  readonly context: GpuContext
+  readonly banks: GpuBanks
+  readonly handle: DriverHandle<GpuLaunch>
+}
+
+/** Why a launch cannot go through a page table here, as a phrase; null if it can. */
+export function whyNotPaged({ banks }: PagedSite, launch: KernelLaunch): string | null {
+  const { program, grid } = launch
+  if (program.paged === null) return program.whyNotPaged ?? 'it is to run with direct bindings only'
+  if (banks.buffers.length > 1) return 'the memory of the device is in several buffers'
+  const isShared = program.bindings.some(({ args, write }) => args.length > 1 && write)
+  if (isShared) return 'arguments that are written overlap others'
+  const { scope, workgroupSize } = program.paged
+  const isWhole = grid.count.every((n, d) => n === grid.workgroups[d] * workgroupSize[d])
+  if (scope === 'workgroup' && !isWhole) return 'its last workgroups are not whole'
+  const span = Math.max(...launch.ranges.map(({ end }) => end)) - originOf(launch)
+  return span / PAGE_SIZE >= TABLE_PAGES_MAX ? 'its arguments lie more than 16 GiB apart' : null
+}
+
+/**
+ * Runs a launch through a page table. `why` says why it is not bound directly.
+ *
+ * Rejects with a GpuFaultError, with a CompileError for code that the device does not take, and as `DriverHandle.run`.
+ */
+export async function runPagedKernel(
+  site: PagedSite,
+  launch: KernelLaunch,
+  options: Pick<LaunchRequest, 'name' | 'durable' | 'signal'>,
+  why: string,
+): Promise<LaunchReceipt> {
+  const { context, banks, handle } = site
+  const { program } = launch
+  const paged = program.paged
+  if (paged === null) throw new TypeError(`${program.name} cannot run through a page table`)
+  const pipeline = await pipelineOf(context.device, paged)
+  const ranges = launch.ranges.map(({ start, end }, i) => ({ start, end, write: program.bindings[i].write }))
+  const plain = (write: boolean) =>
+    ranges.filter((range) => range.write === write).map(({ start, end }) => ({ start, end }))
+  const request = { ...options, read: plain(false), write: plain(true) }
+  return await handle.runOnDemand(request, why, async (pages) => {
+    const provider = new DemandProvider(context.device, banks, pages, launch)
+    const dispatch = new PagedDispatch(context.device, provider)
+    try {
+      const { slices } = await dispatch.run(pipeline, pagedLaunchOf(paged, launch))
+      return { nslices: slices }
+    } catch (error) {
+      if (context.lostBecause === null || error instanceof GpuFaultError) throw error
+      throw new GpuError(`the device is lost: ${context.lostBecause}`)
+    } finally {
+      dispatch.destroy()
+      provider.destroy()
+    }
+  })
+}
+
+const pipelines = new WeakMap<GPUDevice, WeakMap<PagedProgram, Promise<PagedPipeline>>>()
+
+function pipelineOf(device: GPUDevice, program: PagedProgram): Promise<PagedPipeline> {
+  const known = pipelines.get(device) ?? new WeakMap<PagedProgram, Promise<PagedPipeline>>()
+  pipelines.set(device, known)
+  const pipeline = known.get(program) ?? createPagedPipeline(device, { program, map: null }, PAGE_BITS)
+  known.set(program, pipeline)
+  return pipeline
+}
+
+/** The page before the first argument: word 0 of the launch is in it, so that no pointer is null. */
+function originOf({ ranges }: KernelLaunch): number {
+  const first = Math.min(...ranges.map(({ start }) => start))
+  return Math.floor(first / PAGE_SIZE) * PAGE_SIZE - PAGE_SIZE
+}
+
+function pagedLaunchOf(paged: PagedProgram, launch: KernelLaunch): PagedLaunch {
+  const { program, ranges, args, uniforms, grid } = launch
+  const origin = originOf(launch)
+  return {
+    args: paged.args.map(({ name, stride }) => {
+      const k = program.args.findIndex((arg) => arg.name === name)
+      const start = ranges[program.args[k].binding].start + args[k].skip * stride
+      return { word: (start - origin) / 4, length: args[k].length }
+    }),
+    uniforms: paged.uniforms.map(({ name, size }) => {
+      const k = program.uniforms.findIndex((uniform) => uniform.name === name)
+      const at = uniformOffset(launch, k)
+      return uniforms.slice(at, at + size)
+    }),
+    extent: grid.count,
+  }
+}
+
+function uniformOffset({ program }: KernelLaunch, index: number): number {
+  return program.uniforms
+    .slice(0, index)
+    .reduce((offset, { size }) => offset + Math.ceil(size / UNIFORM_ALIGN) * UNIFORM_ALIGN, 0)
+}
+
+/** The pages of a launch as its kernel sees them: numbered from the page before the first argument. */
+class DemandProvider implements PageProvider {
+  readonly pageBits = PAGE_BITS
+  readonly frameCount: number
+  readonly capacity: number
+  readonly pageCount: number
+  readonly pool: GPUBuffer
+  readonly table: GPUBuffer
+  private readonly device: GPUDevice
+  private readonly pages: DemandPages
+  private readonly firstVpn: number
+  /** The table as it is on the device. */
+  private readonly entries: Uint32Array<ArrayBuffer>
+
+  constructor(device: GPUDevice, banks: GpuBanks, pages: DemandPages, launch: KernelLaunch) {
+    const origin = originOf(launch)
+    const end = Math.max(...launch.ranges.map((range) => range.end))
+    this.device = device
+    this.pages = pages
+    this.firstVpn = origin / PAGE_SIZE
+    this.pageCount = Math.ceil((end - origin) / PAGE_SIZE)
+    this.frameCount = banks.npages
+    this.capacity = pages.capacity
+    this.pool = banks.buffers[0]
+    this.entries = new Uint32Array(Math.max(4, this.pageCount))
+    const usage = BUFFER_STORAGE | BUFFER_COPY_DST
+    this.table = device.createBuffer({ label: 'hetmem page table', size: this.entries.byteLength, usage })
+  }
+
+  async service({ read, write, pinned }: PageRequest): Promise<PageAnswer> {
+    const vpnOf = (page: number): number => this.firstVpn + page
+    const gone = await this.pages.bring({
+      read: read.map(vpnOf),
+      write: write.map(vpnOf),
+      pinned: new Set([...pinned].map(vpnOf)),
+    })
+    this.writeTable()
+    return { evicted: gone.map((vpn) => vpn - this.firstVpn) }
+  }
+
+  noteDirty(frames: readonly number[]): void {
+    this.pages.markWritten(frames)
+  }
+
+  destroy(): void {
+    this.table.destroy()
+  }
+
+  /** Writes the part of the table that has changed, in one piece. */
+  private writeTable(): void {
+    const entries = new Uint32Array(this.entries.length)
+    for (const [vpn, frame] of this.pages.frames) {
+      const flags = this.pages.isWritable(vpn) ? PTE_VALID | PTE_WRITE : PTE_VALID
+      entries[vpn - this.firstVpn] = frame * 2 ** PAGE_BITS + flags
+    }
+    let first = 0
+    let end = entries.length
+    while (first < end && entries[first] === this.entries[first]) first++
+    while (end > first && entries[end - 1] === this.entries[end - 1]) end--
+    if (first === end) return
+    this.entries.set(entries)
+    this.device.queue.writeBuffer(this.table, 4 * first, entries, first, end - first)
+  }
+}

@@ -1,0 +1,141 @@
+// Kernels that use all of an array larger than device memory: `heap.run` sends them through a page table, on a real heap.
+
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { whyNoGpu } from '../../test/helpers/gpu.ts'
+import { permutation } from '../../test/helpers/paged-kernels/table.ts'
+import { fill } from '../../test/helpers/paged-run.ts'
+import type { Size } from '../base/size.ts'
+import { atomic, f32, type Heap, kernel, openHeap, read, readWrite, u32, uniform } from '../index.ts'
+
+let missing: string | null
+let heap: Heap | null = null
+
+beforeAll(async () => {
+  missing = await whyNoGpu()
+})
+
+beforeEach((test) => {
+  if (missing !== null) test.skip(missing)
+})
+
+afterEach(async () => {
+  const open = heap
+  heap = null
+  await open?.close()
+})
+
+async function open(memory: Size): Promise<Heap> {
+  heap = await openHeap({
+    mode: 'explicit',
+    size: '16 MiB',
+    device: { memory, adapter: 'software' },
+    onNotice: () => {},
+  })
+  return heap
+}
+
+const GATHER = kernel({
+  name: 'gather',
+  args: { x: read(f32), at: read(u32), y: readWrite(f32), a: uniform(f32) },
+  code: `@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) { y[id.x] += a * x[at[id.x]]; }`,
+})
+
+const TICKETS = kernel({
+  name: 'tickets',
+  args: { counter: readWrite(atomic(u32)), order: read(u32), taken: readWrite(u32) },
+  code: `@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) { let k = atomicAdd(&counter[0], 1u); taken[order[k]] = id.x + 1u; }`,
+})
+
+describe('heap.run() of kernels that use all of an array', () => {
+  it('goes through a page table where the arrays do not fit', async () => {
+    const own = await open('128 KiB')
+    const n = 40_000
+    const x = own.alloc(Float32Array, n, { name: 'x' })
+    const at = own.alloc(Uint32Array, 2000, { name: 'at' })
+    const y = own.alloc(Float32Array, 2000, { name: 'y' })
+    // Some elements of each page, so that pages are shared by neighbours.
+    x.forEach((_, i) => {
+      x[i] = i
+    })
+    at.set(fill(2000, 1, 'small', n))
+    at.sort()
+    y.fill(1)
+    const receipt = await own.run(GATHER, { x, at, y, a: 2 }, 2000)
+    expect(receipt.mode).toBe('paged')
+    expect(receipt.why).toMatch(/one workgroup of gather needs \d+ pages, the device has 32/)
+    await own.sync(y)
+    for (let i = 0; i < 2000; i++) expect(y[i]).toBe(1 + 2 * at[i])
+  }, 60_000)
+
+  it('and is bound directly where they do', async () => {
+    const own = await open('1 MiB')
+    const x = own.alloc(Float32Array, 5000).fill(3)
+    const at = own.alloc(Uint32Array, 100)
+    const y = own.alloc(Float32Array, 100)
+    const receipt = await own.run(GATHER, { x, at, y, a: 2 }, 100)
+    expect(receipt.mode).toBe('direct')
+    await own.sync(y)
+    expect(y[99]).toBe(6)
+  })
+
+  it('happens exactly once, also what has a result', async () => {
+    const own = await open('64 KiB')
+    const n = 20_000
+    const used = 1000
+    const counter = own.alloc(Uint32Array, 1)
+    const order = own.alloc(Uint32Array, n)
+    const taken = own.alloc(Uint32Array, n)
+    order.set(permutation(n))
+    order.subarray(0, used).sort()
+    const receipt = await own.run(TICKETS, { counter, order, taken }, used)
+    expect(receipt.mode).toBe('paged')
+    await own.sync(counter, taken)
+    expect(counter[0]).toBe(used)
+    const drawn = [...taken].filter((id) => id !== 0).sort((a, b) => a - b)
+    expect(drawn).toEqual(Array.from({ length: used }, (_, i) => i + 1))
+    for (let k = 0; k < used; k++) expect(taken[order[k]]).not.toBe(0)
+  }, 60_000)
+
+  it('names what a kernel does that it may not', async () => {
+    const own = await open('64 KiB')
+    const x = own.alloc(Float32Array, 40_000)
+    const at = own.alloc(Uint32Array, 64)
+    const y = own.alloc(Float32Array, 64)
+    at[7] = 40_000
+    await expect(own.run(GATHER, { x, at, y, a: 1 }, 64)).rejects.toMatchObject({
+      code: 'GPU_FAULT',
+      message: expect.stringContaining(
+        'kernel "gather" invocation 7,0,0 read "x"[40000], which has 40000 elements, in line 2',
+      ),
+    })
+  })
+
+  it('says why a kernel cannot go that way', async () => {
+    const own = await open('64 KiB')
+    const x = own.alloc(Float32Array, 40_000)
+    const y = own.alloc(Float32Array, 64)
+    const kernels = { never: 'never', auto: 'auto' } as const
+    const locked = (paging: 'never' | 'auto') =>
+      kernel({
+        name: 'picky',
+        paging,
+        args: { x: read(f32), y: readWrite(f32) },
+        code: `@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+          if (x[0] > 1.0) { workgroupBarrier(); }
+          y[id.x] = x[u32(x[id.x])]; }`,
+      })
+    const count = { workgroups: 1 }
+    await expect(own.run(locked(kernels.never), { x, y }, count)).rejects.toMatchObject({
+      code: 'TOO_LARGE',
+      message: expect.stringContaining("cannot go through a page table: its paging is 'never'"),
+    })
+    await expect(own.run(locked(kernels.auto), { x, y }, count)).rejects.toMatchObject({
+      code: 'TOO_LARGE',
+      message: expect.stringContaining(
+        'cannot go through a page table: line 2: a barrier depends on the condition in line 2',
+      ),
+    })
+  })
+})
