@@ -1,43 +1,30 @@
-// What the searches are compared with: the same kernels on a device that has room for everything, and plain JavaScript. Both take the
-// same search keys; the means are harmonic, as for the searches themselves.
+// What the searches are compared with: the same kernels on a device that has room for everything, and plain JavaScript. All search from
+// the same keys, in turns, so that what else the machine does disturbs them alike.
 
-import type { Csr } from './csr.ts'
-import type { HeapGraph } from './heap-graph.ts'
-import { searchPlain } from './plain-search.ts'
-import { summarizeRates, type TimedSearch } from './statistics.ts'
+import { median } from './statistics.ts'
 
-/** Searches that are enough for a comparison. */
-const COMPARED_SEARCHES = 4
+/** Searches from a key. Returns seconds. */
+export type Searcher = (key: number) => number | Promise<number>
 
-/** Edges per second of plain JavaScript. */
-export function measurePlain(csr: Csr, keys: readonly number[], searches: readonly TimedSearch[]): number {
-  // Once for the compiler.
-  searchPlain(csr, keys[0])
-  return meanRate(
-    searches.map(({ nedges }, i) => {
-      const begunAt = performance.now()
-      searchPlain(csr, keys[i])
-      return (1000 * nedges) / (performance.now() - begunAt)
-    }),
-  )
-}
+/** Keys that are enough for a comparison. */
+const COMPARED_KEYS = 5
 
-/** Edges per second on a device that has room for everything. */
-export async function measureResident(
-  onHeap: Pick<HeapGraph, 'search'>,
+/**
+ * How fast a searcher is as a multiple of each of the others: the median over some keys. Everybody's first search does not count, as
+ * code is compiled and memory is brought in by it.
+ */
+export async function compareInTurns(
+  searcher: Searcher,
+  others: readonly Searcher[],
   keys: readonly number[],
-  searches: readonly TimedSearch[],
-): Promise<number> {
-  // Once for the compiler, and to bring everything to the device.
-  await onHeap.search(keys[0])
-  const rates: number[] = []
-  for (const [i, { nedges }] of searches.slice(0, COMPARED_SEARCHES).entries()) {
-    const { seconds } = await onHeap.search(keys[i])
-    rates.push(nedges / seconds)
+): Promise<number[]> {
+  const all = [searcher, ...others]
+  for (const each of all) await each(keys[0])
+  const ratios: number[][] = others.map(() => [])
+  for (const key of keys.slice(0, COMPARED_KEYS)) {
+    const seconds: number[] = []
+    for (const each of all) seconds.push(await each(key))
+    for (let i = 0; i < others.length; i++) ratios[i].push(seconds[1 + i] / seconds[0])
   }
-  return meanRate(rates)
-}
-
-function meanRate(rates: readonly number[]): number {
-  return summarizeRates(rates).mean
+  return ratios.map(median)
 }

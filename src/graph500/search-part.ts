@@ -9,7 +9,7 @@ import type { HeapMode } from '../index.ts'
 import { ReportBuilder } from '../report/index.ts'
 import type { Counters } from '../trace/counters.ts'
 import type { MainJob } from './command-line.ts'
-import { measurePlain, measureResident } from './comparisons.ts'
+import { compareInTurns } from './comparisons.ts'
 import type { Csr } from './csr.ts'
 import { HeapGraph, type HeapGraphBytes, heapGraphBytes } from './heap-graph.ts'
 import { TRACE_NAME, writeReport } from './job-files.ts'
@@ -17,6 +17,7 @@ import { openJobHeap } from './job-heap.ts'
 import { fact } from './layout.ts'
 import type { LiveLines } from './live-lines.ts'
 import type { Graph } from './make-graph.ts'
+import { searchPlain } from './plain-search.ts'
 import { drawSearchKeys } from './search-keys.ts'
 import { SearchView } from './search-view.ts'
 import { runSearches } from './searches.ts'
@@ -32,6 +33,9 @@ interface Outcome {
   readonly counters: Counters
   /** Making the arrays of the heap. */
   readonly fillSeconds: number
+  /** Speed as a part of that of others; null where there are none. */
+  readonly ofResident: number | null
+  readonly ofPlain: number
 }
 
 /** Runs it. Rejects as runMainJob does. */
@@ -48,14 +52,17 @@ export async function runSearchPart(
   const keys = drawSearchKeys(graph.csr, job.keys)
   const view = new SearchView(out, live, keys.length)
   const report = new ReportBuilder({ ...traceHeader(mode), program: `Graph500: ${graph.name}` })
-  const { searches, counters, fillSeconds } = await search(job, graph, keys, deviceBytes, view, report)
-  live.draw(() => ['  comparing'])
-  const residentTeps = await searchResident(job, graph, bytes.all, keys, searches)
-  const plainTeps = measurePlain(graph.csr, keys, searches)
-  live.clear()
+  const { searches, counters, fillSeconds, ofResident, ofPlain } = await search(
+    job,
+    graph,
+    keys,
+    deviceBytes,
+    view,
+    report,
+  )
   const statistics = summarizeSearches(searches)
   const nsearches = searches.length
-  printSummary(out, { statistics, nsearches, residentTeps, plainTeps, counters, arrayBytes: bytes.all, deviceBytes })
+  printSummary(out, { statistics, nsearches, ofResident, ofPlain, counters, arrayBytes: bytes.all, deviceBytes })
   if (job.out !== null) {
     fact(out, 'report', `${await writeReport(job.out, report)}: open it in a browser`)
     fact(out, 'trace', `${join(job.out, TRACE_NAME)}: open it in https://ui.perfetto.dev`)
@@ -99,27 +106,37 @@ async function search(
     await onHeap.search(keys[0])
     const before = (await heap.stats()).counters
     const searches = await runSearches(graph, onHeap, keys, view)
-    return { searches, counters: countersSince(before, (await heap.stats()).counters), fillSeconds }
+    const counters = countersSince(before, (await heap.stats()).counters)
+    view.compare()
+    return { searches, counters, fillSeconds, ...(await compare(job, graph, onHeap, keys)) }
   } finally {
     view.end()
     await heap.close()
   }
 }
 
-/** The speed with everything on the device; null for a device that has not as much memory. */
-async function searchResident(
+/** The same searches with everything on a device, if there is one that has room, and in plain JavaScript. */
+async function compare(
   job: MainJob,
   graph: Graph,
-  arrayBytes: number,
+  onHeap: HeapGraph,
   keys: readonly number[],
-  searches: readonly TimedSearch[],
-): Promise<number | null> {
+): Promise<Pick<Outcome, 'ofResident' | 'ofPlain'>> {
+  const searcher = async (key: number) => (await onHeap.search(key)).seconds
+  const plain = (key: number) => {
+    const begunAt = performance.now()
+    searchPlain(graph.csr, key)
+    return (performance.now() - begunAt) / 1000
+  }
+  const arrayBytes = heapGraphBytes(graph.csr).all
   const deviceBytes = roundUp(arrayBytes * 1.25, MIB)
   const heap = await openJobHeap({ ...job, deviceBytes, arrayBytes })
   try {
-    const { devices } = await heap.stats()
-    if (devices[0].memory < deviceBytes) return null
-    return await measureResident(new HeapGraph(heap, graph.csr), keys, searches)
+    const hasRoom = (await heap.stats()).devices[0].memory >= deviceBytes
+    const resident = hasRoom ? new HeapGraph(heap, graph.csr) : null
+    const others = resident === null ? [] : [async (key: number) => (await resident.search(key)).seconds]
+    const [ofPlain, ofResident = null] = await compareInTurns(searcher, [plain, ...others], keys)
+    return { ofResident, ofPlain }
   } finally {
     await heap.close()
   }

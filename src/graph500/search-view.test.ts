@@ -20,14 +20,16 @@ test('SearchView draws where arrays are again and again at a terminal', () => {
   view.level(2, { depth: 0, direction: 'fromAbove', nfound: 1233 })
   view.level(2, { depth: 1, direction: 'fromBelow', nfound: 1_000_000 })
   view.search(2, { seconds: 1, nedges: 1 })
+  view.compare()
   view.end()
   view.write({ kind: 'free', time: 9, allocation: 'columns', start: PAGE_SIZE, end: 3 * PAGE_SIZE })
+  expect(text().endsWith('\x1b[5F\x1b[J  comparing ...\n\x1b[1F\x1b[J')).toBe(true)
   const pictures = text().split('\x1b[5F\x1b[J')
   expect(pictures.length).toBe(4)
   expect(pictures[0]).toMatch(/^\n {2}search 1 of 16, 1 vertices\n\n {2}columns +8 KiB +·+ +0 B there\n\n$/)
   expect(pictures[1]).toContain('  search 3 of 16, level 1 from above, 1,234 vertices\n')
   expect(pictures[2]).toContain('  search 3 of 16, level 2 from below, 1,001,234 vertices\n')
-  expect(pictures[3]).toBe('')
+  expect(pictures[3]).toContain('comparing')
 })
 
 test('SearchView prints a line per search, and the picture once, in a log', () => {

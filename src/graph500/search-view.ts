@@ -64,6 +64,13 @@ export class SearchView implements SearchProgress, Sink {
     this.#out.line(`  search ${search + 1} of ${this.#nsearches}: ${found}, ${seconds.toFixed(2)} s, ${speed}, valid`)
   }
 
+  /** The searches are over, and are compared with others. */
+  compare(): void {
+    this.#hasEnded = true
+    this.#live.clear()
+    this.#live.draw(() => ['  comparing ...'])
+  }
+
   /** Takes the picture away. */
   end(): void {
     this.#hasEnded = true

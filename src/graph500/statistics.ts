@@ -105,6 +105,11 @@ function orderStatistics(values: readonly number[]): OrderStatistics {
   }
 }
 
+/** The value in the middle, or between the two in the middle. */
+export function median(values: readonly number[]): number {
+  return orderStatistics(values).median
+}
+
 function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0)
 }

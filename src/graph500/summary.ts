@@ -11,9 +11,10 @@ import type { SearchStatistics } from './statistics.ts'
 export interface JobSummary {
   readonly statistics: SearchStatistics
   readonly nsearches: number
-  /** Harmonic means, in edges per second; null if not measured. */
-  readonly residentTeps: number | null
-  readonly plainTeps: number | null
+  /** Speed as a part of that with everything on the device; null if that was not measured. */
+  readonly ofResident: number | null
+  /** The same of plain JavaScript. */
+  readonly ofPlain: number
   /** Of the searches alone. Durations are microseconds. */
   readonly counters: Counters
   /** Bytes of all arrays. */
@@ -29,12 +30,10 @@ export function printSummary(out: Terminal, job: JobSummary): void {
   const { teps, seconds } = statistics
   heading(out, 'What it came to')
   fact(out, 'speed', `${out.paint('bold', `${millions(teps.mean)} edges/s`)}, the harmonic mean; ${spread(teps)}`)
-  for (const [what, other] of [
-    ['the same kernels with everything on the device', job.residentTeps],
-    ['plain JavaScript', job.plainTeps],
-  ] as const) {
-    if (other !== null) fact(out, '', `${ratio(teps.mean / other)} of ${what}, ${millions(other)} edges/s`)
+  if (job.ofResident !== null) {
+    fact(out, '', `${ratio(job.ofResident)} of the same kernels with everything on the device`)
   }
+  fact(out, '', `${ratio(job.ofPlain)} of plain JavaScript with everything in memory`)
   fact(out, 'memory', `${formatSize(job.arrayBytes)} of arrays through ${formatSize(job.deviceBytes)} of device memory`)
   const total = seconds.mean * nsearches
   fact(out, 'time', `${total.toFixed(2)} s in all, ${(1000 * seconds.median).toFixed(0)} ms for a search`)
