@@ -8,6 +8,7 @@ import {
   BARRIERS,
   type EntryPoint,
   type FunctionInfo,
+  type GlobalDeclaration,
   type Module,
   type Position,
   parseWgsl,
@@ -15,6 +16,7 @@ import {
   type Span,
   structLayout,
   typeText,
+  type VariableDeclaration,
   WgslError,
   walk,
 } from '../wgsl/index.ts'
@@ -164,7 +166,7 @@ function checkStructs(analysis: Analysis, { args }: KernelText): void {
 
 /** Throws a TypeError for a name that is no override. */
 function constantsByKey(module: Module, constants: KernelText['constants']): KernelSource['constants'] {
-  const overrides = module.declarations.filter((node) => node.kind === 'override')
+  const overrides = module.declarations.filter(isOverride)
   const entries = Object.entries(constants).map(([name, value]) => {
     const override = overrides.find((node) => node.name.text === name)
     if (override === undefined) {
@@ -176,6 +178,10 @@ function constantsByKey(module: Module, constants: KernelText['constants']): Ker
     return [id?.kind === 'literal' ? String(id.value) : name, value] as const
   })
   return Object.fromEntries(entries)
+}
+
+function isOverride(node: GlobalDeclaration): node is VariableDeclaration {
+  return node.kind === 'override'
 }
 
 /** Arguments are used, and as they are declared. That `read` is not written the analysis has found already. */

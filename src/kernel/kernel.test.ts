@@ -63,6 +63,11 @@ describe('kernel()', () => {
     expect(() => kernel({ name: 'k', args, code }).workgroupSize).toThrow(
       new TypeError('y of the workgroup size of k has no value: give its override one in constants'),
     )
+    const numbered = '@id(7) override N = 8;\n@compute @workgroup_size(N) fn main() { x[0] = 1.0; }'
+    const seven = kernel({ args, code: numbered, constants: { N: 4 } })
+    expect(seven.workgroupSize).toEqual([4, 1, 1])
+    expect(seven.program([['x']], false).constants).toEqual({ 7: 4 })
+    expect(seven.with({ N: 2 }).workgroupSize).toEqual([2, 1, 1])
     expect(() => kernel({ args, code, constants: { K: 1 } })).toThrow(
       new TypeError('constants.K is no override of the code, wanted N, M'),
     )
@@ -102,6 +107,8 @@ describe('kernel()', () => {
       5,
       3,
     ],
+    ['"clamp" is declared here, and the library needs the predeclared one', `fn clamp() {}\n${RIGHT}`, 1, 4],
+    ['"any" is declared here, and the library needs the predeclared one', saxpy('let any = a; y[0] = x[0];'), 3, 7],
     ['"hm_id": names that begin with hm_ are the library\'s', saxpy('let hm_id = 1; y[id.x] += a * x[id.x];'), 3, 7],
     ['"hm_f": names that begin with hm_ are the library\'s', `${RIGHT} fn hm_f() {}`, 4, 6],
     [
