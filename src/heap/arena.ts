@@ -50,13 +50,24 @@ export class ArenaSegment {
     return this.npages * PAGE_SIZE
   }
 
-  /** Takes all room of the extent that begins at a page of the heap, unless something lies there. Returns whether it could. */
-  takeExtent(first: number, npages: number): boolean {
-    const page = first - this.addr / PAGE_SIZE
-    const from = first === 0 ? 1 : page
-    // The page behind the segment goes with its last extent.
-    const end = page + npages >= this.npages ? this.npages + 1 : page + npages
-    return this.free.alloc(end - from, PAGES_MAX, from) === from
+  /** Takes what the segment has of the pages `[first, end)` of the heap, unless something lies there. Returns whether it could. */
+  takePages(first: number, end: number): boolean {
+    const { from, npages } = this.#part(first, end)
+    return npages === 0 || this.free.alloc(npages, PAGES_MAX, from) === from
+  }
+
+  /** Gives that back. */
+  givePages(first: number, end: number): void {
+    const { from, npages } = this.#part(first, end)
+    if (npages > 0) this.free.free(from, npages)
+  }
+
+  /** The page behind the segment goes with its last one, and the page of address 0 is nobody's. */
+  #part(first: number, end: number): { from: number; npages: number } {
+    const segmentPage = this.addr / PAGE_SIZE
+    const from = Math.max(first - segmentPage, this.addr === 0 ? 1 : 0)
+    const to = end - segmentPage >= this.npages ? this.npages + 1 : end - segmentPage
+    return { from, npages: from >= this.npages ? 0 : Math.max(0, to - from) }
   }
 }
 
@@ -130,8 +141,10 @@ export class Arena {
     const extents = this.#extents
     if (extents === null) return
     for (const first of extents.mine()) {
-      const segment = this.segmentAt(first * PAGE_SIZE)
-      if (segment?.takeExtent(first, extents.npages) === true) extents.release(first)
+      const end = first + extents.npages
+      const used = this.#segments.findIndex((segment) => !segment.takePages(first, end))
+      if (used < 0) extents.release(first)
+      else for (const segment of this.#segments.slice(0, used)) segment.givePages(first, end)
     }
   }
 
@@ -171,7 +184,7 @@ export class Arena {
       const others = this.#extents.claim(first + place.page, first + end)
       if (others < 0) return place
       this.free(segment, place.page, npages)
-      segment.takeExtent(others, this.#extents.npages)
+      segment.takePages(others, others + this.#extents.npages)
     }
   }
 

@@ -62,6 +62,28 @@ describe('arenas of several threads', () => {
     expect(owner.size).toBeGreaterThan(40)
   })
 
+  it('an extent may be a part of two segments', () => {
+    // The second segment begins in the middle of the extent from page 48 on.
+    const buffers = [56, 72].map((npages) => new SharedArrayBuffer(npages * PAGE))
+    const { owners } = Extents.make(128, 1)
+    const [a, b, late] = [1, 2, 3].map((me) => {
+      const segments = buffers.map((buffer, k) => new ArenaSegment(k * 56 * PAGE, buffer))
+      return new Arena(new NoMore(), () => {}, segments, new Extents(owners, 16, me))
+    })
+    const end = b.alloc(40, PAGE, 'to the end of the first')
+    expect([end.segment.addr, end.page]).toEqual([0, 1])
+    const rest = b.alloc(14, PAGE, 'up to it')
+    expect([rest.segment.addr, rest.page]).toEqual([0, 42])
+    // What is left of that extent is not for others.
+    expect(a.alloc(1, PAGE, 'x')).toMatchObject({ segment: { addr: 56 * PAGE }, page: 8 })
+    b.free(end.segment, end.page, end.npages)
+    b.free(rest.segment, rest.page, rest.npages)
+    const last = b.alloc(5, PAGE, 'beside it')
+    b.leave()
+    // Somebody who comes later finds the room of those who have gone.
+    expect([last.page, late.alloc(38, PAGE, 'y').page, late.alloc(6, PAGE, 'z').page]).toEqual([1, 16, 0])
+  })
+
   it('an array may be as large as what nobody has, and those who go leave their room', () => {
     const [a, b] = makeArenas(2)
     const small = b.alloc(1, PAGE, 'small')
