@@ -3,8 +3,8 @@
 
 import { formatSize } from '../base/size.ts'
 import { sumByCause } from '../trace/counters.ts'
-import { counted, formatPart, formatTime } from './format.ts'
-import type { ReportModel } from './model.ts'
+import { counted, formatCount, formatPart, formatTime } from './format.ts'
+import type { AllocationRow, ReportModel } from './model.ts'
 
 export interface Finding {
   /** 'bad' is wrong, 'slow' costs time, 'good' is as it should be. */
@@ -14,12 +14,14 @@ export interface Finding {
 
 /** A part of the launches' time that is worth a sentence. */
 const LARGE_PART = 0.5
+/** Once is what it takes, and twice may be chance. */
+const COPIED_OFTEN = 3
+/** Arrays that are named for one thing, at most. */
+const ARRAYS_NAMED = 2
 
 export function findingsOf(model: ReportModel): Finding[] {
   const findings = [...faults(model), ...pressure(model), ...slowness(model)]
-  return findings.length > 0
-    ? findings
-    : [{ kind: 'good', text: 'Nothing was lost, nothing had to wait, nothing was moved twice.' }]
+  return findings.length > 0 ? findings : [{ kind: 'good', text: 'Nothing was lost, and nobody had to wait for long.' }]
 }
 
 /** What went wrong. */
@@ -47,6 +49,15 @@ function pressure({ totals, devices, allocations, header }: ReportModel): Findin
     const copied = eviction === 0 ? 'none of them had to be copied' : `${formatSize(eviction)} of them copied`
     slow(`Device memory of ${memory.join(', ')} was full: ${counted(evicted, 'page')} were evicted, ${copied}.`)
   }
+  const again = allocations
+    .filter((each) => timesCopied(each) >= COPIED_OFTEN)
+    .sort((a, b) => bytesCopied(b) - bytesCopied(a))
+  for (const each of again.slice(0, ARRAYS_NAMED)) {
+    const whole = `"${each.name}" (${formatSize(each.nbytes)})`
+    slow(
+      `${whole} was copied to devices ${formatCount(Math.round(timesCopied(each)))} times over: it was used again after it had to go.`,
+    )
+  }
   if (totals.thrashing > 0) {
     const names = allocations.filter(({ counters }) => counters.thrashing > 0).map(({ name }) => `"${name}"`)
     const delay = formatTime(totals.throttlingDelay, header.timeUnit)
@@ -62,6 +73,14 @@ function pressure({ totals, devices, allocations, header }: ReportModel): Findin
     slow(`${counted(totals.stalls, 'touch', 'touches')} waited for more than 50 ms, ${waited} in all.`)
   }
   return findings
+}
+
+function bytesCopied({ counters }: AllocationRow): number {
+  return sumByCause(counters.bytesHostToDevice)
+}
+
+function timesCopied(row: AllocationRow): number {
+  return row.nbytes > 0 ? bytesCopied(row) / row.nbytes : 0
 }
 
 /** Where the time of launches went, if not into kernels. */
