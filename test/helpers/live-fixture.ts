@@ -42,11 +42,18 @@ export class LiveFixture {
   readonly #thread: ProgramThread
   readonly #messages = Buffer.alloc(4096)
 
-  constructor(machine: LiveMachine, tracking: WriteTracking, nframes: number, thread: ProgramThread) {
+  /** `onStrays` is told of touches of pages that nobody has. */
+  constructor(
+    machine: LiveMachine,
+    tracking: WriteTracking,
+    nframes: number,
+    thread: ProgramThread,
+    onStrays: (count: number) => void = () => {},
+  ) {
     this.#kernel = machine.kernel
     this.#thread = thread
     this.#fd = openDetected(machine.kernel, { ...machine.support, tracking })
-    this.mmu = new UserfaultfdMmu({ kernel: machine.kernel, fd: this.#fd, tracking, nframes })
+    this.mmu = new UserfaultfdMmu({ kernel: machine.kernel, fd: this.#fd, tracking, nframes, onStrays })
   }
 
   /** Touches by the program, at an address of the heap. */
