@@ -7,7 +7,7 @@ import { openJobHeap } from '../../src/graph500/job-heap.ts'
 import { EDGE_FACTOR, generateEdges } from '../../src/graph500/kronecker.ts'
 import { searchPlain } from '../../src/graph500/plain-search.ts'
 import { drawSearchKeys } from '../../src/graph500/search-keys.ts'
-import { BLOCK, countStrips, cutIntoStrips, STRIP, type Strips } from '../../src/graph500/strips.ts'
+import { BLOCK, makeStrips, STRIP } from '../../src/graph500/strips.ts'
 import type { Contest, Measure } from '../harness.ts'
 import { PlainGpu } from '../webgpu/plain-gpu.ts'
 import { GpuGraph } from './gpu-graph.ts'
@@ -53,16 +53,8 @@ async function onHeap(csr: Csr, times: number): Promise<Measure> {
 }
 
 async function onGpu(csr: Csr, window: number | null): Promise<Measure> {
-  const nstrips = countStrips(csr)
-  const strips: Strips = {
-    nvertices: csr.nvertices,
-    owners: new Uint32Array(nstrips),
-    columns: new Uint32Array(STRIP * nstrips),
-    firsts: new Uint32Array(csr.nvertices + 1),
-  }
-  cutIntoStrips(csr, strips)
   const { device } = await PlainGpu.open()
-  const graph = new GpuGraph(device, strips, window === null ? {} : { window })
+  const graph = new GpuGraph(device, makeStrips(csr), window === null ? {} : { window })
   return inTurn(csr, async (key) => {
     const begunAt = performance.now()
     await graph.search(key)

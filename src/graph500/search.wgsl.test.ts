@@ -8,7 +8,7 @@ import { type EdgeList, NONE } from './edge-list.ts'
 import { EDGE_FACTOR, generateEdges } from './kronecker.ts'
 import { searchPlain } from './plain-search.ts'
 import { drawSearchKeys } from './search-keys.ts'
-import { BLOCK, countStrips, cutIntoStrips, STRIP, type Strips } from './strips.ts'
+import { BLOCK, makeStrips } from './strips.ts'
 import { validateSearch } from './validate.ts'
 
 const reason = await whyNoGpu()
@@ -29,15 +29,7 @@ describe.skipIf(reason !== null)(`search.wgsl.ts${reason === null ? '' : ` (skip
 
   function open(edges: EdgeList, options?: GpuGraphOptions): { csr: Csr; graph: GpuGraph } {
     const csr = buildCsr(edges)
-    const nstrips = countStrips(csr)
-    const strips: Strips = {
-      nvertices: csr.nvertices,
-      owners: new Uint32Array(nstrips),
-      columns: new Uint32Array(STRIP * nstrips),
-      firsts: new Uint32Array(csr.nvertices + 1),
-    }
-    cutIntoStrips(csr, strips)
-    return { csr, graph: new GpuGraph(device, strips, options) }
+    return { csr, graph: new GpuGraph(device, makeStrips(csr), options) }
   }
 
   /** Of all neighbours one level above, the one with the smallest number. */

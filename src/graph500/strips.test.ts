@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { buildCsr } from './csr.ts'
-import { countStrips, cutIntoStrips, STRIP, type Strips } from './strips.ts'
+import { makeStrips, STRIP, type Strips } from './strips.ts'
 
 /** A star with `n` rays around vertex 2, and an edge between 0 and 1; the last vertex is alone. */
 function star(n: number): Strips {
@@ -8,16 +8,7 @@ function star(n: number): Strips {
   const to = Uint32Array.from({ length: n + 1 }, (_, i) => i + 3)
   from[n] = 0
   to[n] = 1
-  const csr = buildCsr({ nvertices: n + 4, from, to })
-  const nstrips = countStrips(csr)
-  const strips = {
-    nvertices: csr.nvertices,
-    owners: new Uint32Array(nstrips),
-    columns: new Uint32Array(STRIP * nstrips),
-    firsts: new Uint32Array(csr.nvertices + 1),
-  }
-  cutIntoStrips(csr, strips)
-  return strips
+  return makeStrips(buildCsr({ nvertices: n + 4, from, to }))
 }
 
 test.each([1, STRIP - 1, STRIP, STRIP + 1, 3 * STRIP])('cutIntoStrips() cuts a row of %i neighbours', (n) => {

@@ -35,6 +35,19 @@ export function countStrips({ nvertices, offsets }: Csr): number {
   return count
 }
 
+/** The strips of a graph, in arrays of their own. */
+export function makeStrips(csr: Csr): Strips {
+  const nstrips = countStrips(csr)
+  const strips: Strips = {
+    nvertices: csr.nvertices,
+    owners: new Uint32Array(nstrips),
+    columns: new Uint32Array(STRIP * nstrips),
+    firsts: new Uint32Array(csr.nvertices + 1),
+  }
+  cutIntoStrips(csr, strips)
+  return strips
+}
+
 /**
  * Cuts the rows of a graph into strips, in the three arrays that are given: countStrips, STRIP * countStrips, and nvertices + 1 long.
  */
