@@ -5,6 +5,7 @@ import { PAGE_SIZE } from '../../src/base/addr.ts'
 import { type Fault, parseFaults } from '../../src/mmu/userfaultfd/fault-events.ts'
 import { type DetectOptions, detectLive, type LiveSupport, openDetected } from '../../src/mmu/userfaultfd/features.ts'
 import { type Kernel, loadKernel } from '../../src/mmu/userfaultfd/ffi.ts'
+import { SEGMENT_MAX } from '../../src/mmu/userfaultfd/segment.ts'
 import { UserfaultfdMmu, type WriteTracking } from '../../src/mmu/userfaultfd/userfaultfd-mmu.ts'
 import type { ProgramThread } from './program-thread.ts'
 
@@ -58,15 +59,15 @@ export class LiveFixture {
 
   /** Touches by the program, at an address of the heap. */
   load(addr: number): number {
-    return this.#thread.load(this.#buffer(addr), addr % 2 ** 32, this.#serve)
+    return this.#thread.load(this.#buffer(addr), addr % SEGMENT_MAX, this.#serve)
   }
 
   store(addr: number, value: number): void {
-    this.#thread.store(this.#buffer(addr), addr % 2 ** 32, value, this.#serve)
+    this.#thread.store(this.#buffer(addr), addr % SEGMENT_MAX, value, this.#serve)
   }
 
   add(addr: number, value: number): number {
-    return this.#thread.add(this.#buffer(addr), addr % 2 ** 32, value, this.#serve)
+    return this.#thread.add(this.#buffer(addr), addr % SEGMENT_MAX, value, this.#serve)
   }
 
   /** What the engine sees: a word through the alias. */
@@ -86,7 +87,7 @@ export class LiveFixture {
   }
 
   #buffer(addr: number): SharedArrayBuffer {
-    return this.mmu.buffers[Math.floor(addr / 2 ** 32)]
+    return this.mmu.buffers[Math.floor(addr / SEGMENT_MAX)]
   }
 
   readonly #serve = (): void => {

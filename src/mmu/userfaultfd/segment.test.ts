@@ -52,7 +52,7 @@ describe.skipIf(typeof machine === 'string')('Segment', () => {
     segment.close()
   })
 
-  it('is as large as WebAssembly memory can be', () => {
+  it('is so large that nearly 4 GiB lie in one', () => {
     const segment = new Segment(kernel, SEGMENT_MAX)
     expect([segment.buffer.byteLength, segment.nbytes]).toEqual([SEGMENT_MAX, SEGMENT_MAX])
     segment.alias[SEGMENT_MAX - 1] = 1

@@ -32,7 +32,8 @@ import {
 } from '../../uapi/mman.ts'
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, type Kernel } from './ffi.ts'
 
-export const SEGMENT_MAX = 2 ** 32 // bytes, the largest WebAssembly.Memory
+/** Bytes: 2 MiB less than the largest WebAssembly.Memory, because no thread takes a view of 4 GiB from another (V8 in Node 20 to 24). */
+export const SEGMENT_MAX = 2 ** 32 - 2 ** 21
 const WASM_PAGE = 64 * 1024 // bytes
 
 /** What of WebAssembly is used here; the types come with the DOM's, which this project does without. */

@@ -6,9 +6,9 @@ import { findLiveMachine, LiveFixture, type LiveMachine, trackingsOf } from '../
 import { ProgramThread } from '../../../test/helpers/program-thread.ts'
 import { PAGE_SIZE } from '../../base/addr.ts'
 import { AssertionError } from '../../base/assert.ts'
-import { GIB } from '../../base/size.ts'
 import { UFFDIO_CONTINUE, UFFDIO_WRITEPROTECT } from '../../uapi/userfaultfd.ts'
 import { HomeFrames } from './home-frames.ts'
+import { SEGMENT_MAX } from './segment.ts'
 import type { WriteTracking } from './userfaultfd-mmu.ts'
 
 const page = (vpn: number) => vpn * PAGE_SIZE
@@ -156,10 +156,10 @@ describe.skipIf(machine === null)('UserfaultfdMmu memory', () => {
   })
 
   test('runs of pages go across the border of two segments', () => {
-    const nframes = (4 * GIB) / PAGE_SIZE + 16
+    const nframes = SEGMENT_MAX / PAGE_SIZE + 16
     const large = make(live.mmu.tracking, nframes, 0)
     const border = nframes - 16
-    expect(large.mmu.buffers.map(({ byteLength }) => byteLength)).toEqual([4 * GIB, 64 * 1024])
+    expect(large.mmu.buffers.map(({ byteLength }) => byteLength)).toEqual([SEGMENT_MAX, 64 * 1024])
     for (let vpn = border - 2; vpn < border + 2; vpn++) large.mmu.allocFrame(SPACE, page(vpn), 0)
     large.mmu.install(SPACE, page(border - 2), border - 2, 4, true)
     large.store(page(border - 1), 1)
