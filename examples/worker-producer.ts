@@ -1,8 +1,9 @@
 // A worker thread makes numbers, the main thread uses them, and nothing is copied in between: a heap array can be posted to any
 // thread, and is the same memory there.
 //
-// Whose turn it is has to be said, as with any shared memory: here by counting the blocks that were filled and used, with Atomics,
-// in a second array of the heap. There is room for two blocks, so the worker fills one while the other is used.
+// Whose turn it is has to be said, as with any shared memory: here by counting the blocks that were filled and used, with Atomics. The
+// counts are not in the heap, because a thread that sleeps on a word wants it to stay where it is. There is room for two blocks, so
+// the worker fills one while the other is used.
 //
 // Prints:
 //   block 0 from 0 to 65535
@@ -67,10 +68,10 @@ async function consume(shared: Shared): Promise<number> {
 }
 
 if (isMainThread) {
-  const heap = await openHeap({ mode: 'explicit' })
+  const heap = await openHeap()
   const shared: Shared = {
     numbers: heap.alloc(Int32Array, ROOM * BLOCK_LENGTH, { name: 'numbers' }),
-    counts: heap.alloc(Int32Array, 2, { name: 'counts' }),
+    counts: new Int32Array(new SharedArrayBuffer(8)),
   }
   const worker = new Worker(new URL(import.meta.url), { workerData: shared })
   const ended = new Promise((resolve, reject) => worker.once('exit', resolve).once('error', reject))
