@@ -22,6 +22,8 @@ export interface RunOptions {
   readonly device?: string
   /** Copy what is written to system memory before the launch ends, so that a lost device takes nothing along. Default false. */
   readonly durable?: boolean
+  /** Arrays that the pointers which a kernel follows may touch, for kernels that follow pointers. */
+  readonly reach?: readonly HeapView[]
   /** Reject if the code uses elements that it was not given; it takes longer. Default false. */
   readonly strict?: boolean
   /** Gives the launch up, at the next slice. What it has written by then stays written. */
@@ -86,7 +88,7 @@ export class Runner {
     kernel: Kernel<A>,
     args: ArgumentValues<A>,
     count: LaunchCount,
-    { strict = false }: RunOptions,
+    { strict = false, reach = [] }: RunOptions,
   ): Planned {
     if (!(kernel instanceof Kernel)) {
       throw new HeapTypeError(`kernel is ${describe(kernel)}, wanted what kernel() returns`)
@@ -96,7 +98,7 @@ export class Runner {
       const arrayStart = allocationAddr(allocation)
       return { start, end, arrayStart, arrayEnd: arrayStart + allocation.nbytes }
     }
-    const prepared = withCodes(() => prepareLaunch(kernel, args, count, { locate, strict }))
+    const prepared = withCodes(() => prepareLaunch(kernel, args, count, { locate, strict, reach }))
     const { program } = prepared.launch
     if (strict && program.indexed === null) {
       throw new HeapRangeError(`run(${kernel.name}) cannot be strict: ${program.whyNotIndexed}`)
@@ -212,11 +214,21 @@ function nameOf(planned: readonly Planned[]): string {
 
 // ---- what was not right ----
 
-const OPTION_NAMES = ['device', 'durable', 'strict', 'signal', 'slice'] as const satisfies readonly (keyof RunOptions)[]
+const OPTION_NAMES = [
+  'device',
+  'durable',
+  'reach',
+  'strict',
+  'signal',
+  'slice',
+] as const satisfies readonly (keyof RunOptions)[]
 
 function checkOptions(options: RunOptions): void {
   checkNames(options, 'options', OPTION_NAMES)
-  const { device, durable, strict, signal, slice } = options
+  const { device, durable, reach, strict, signal, slice } = options
+  if (reach !== undefined && !Array.isArray(reach)) {
+    throw new HeapTypeError(`options.reach is ${describe(reach)}, wanted a list of arrays`)
+  }
   if (device !== undefined && typeof device !== 'string') {
     throw new HeapTypeError(`options.device is ${describe(device)}, wanted the name of a device`)
   }

@@ -6,8 +6,18 @@
 // From these a launch, which knows the uniforms, works out which elements belong to which rows of workgroups (slicing.ts).
 // Whatever is not of this form is simply not known, and the argument is needed whole.
 
-import type { Analysis, Expression, For, FunctionInfo, ParameterInfo, VariableDeclaration } from '../wgsl/index.ts'
-import { walk } from '../wgsl/index.ts'
+import {
+  type Analysis,
+  type Call,
+  type Expression,
+  type For,
+  type FunctionInfo,
+  type ParameterInfo,
+  typeText,
+  type VariableDeclaration,
+  valueType,
+  walk,
+} from '../wgsl/index.ts'
 import { DIMENSIONS, type Dimension } from './argument.ts'
 import type { ArgumentUse } from './argument-uses.ts'
 import type { EntryFacts, KernelSource } from './kernel-source.ts'
@@ -19,6 +29,15 @@ export type IndexVariable =
   | { readonly per: 'local index' }
   /** A loop counter: from `min` to `max`, which has no variables. */
   | { readonly per: 'loop'; readonly min: number; readonly max: IndexForm }
+  /** What `min` or `max` of a form and a bound without variables adds to the form. */
+  | {
+      readonly per: 'limit'
+      readonly op: 'min' | 'max'
+      readonly of: IndexForm
+      readonly bound: IndexForm
+      /** Below zero they begin again from above. */
+      readonly isUnsigned: boolean
+    }
 
 /** `factor * uniform * variable`; null stands for 1. */
 export interface IndexTerm {
@@ -86,15 +105,39 @@ class FormReader {
         const dimension = DIMENSIONS.indexOf(e.name.text as Dimension)
         return builtin === null || dimension < 0 ? null : variableForms(builtin, dimension as 0 | 1 | 2)
       }
-      case 'call': {
-        const isConversion = /^[ui]32$/.test(e.callee.name) && this.analysis.declarationOf(e.callee) === null
-        return isConversion && e.args.length === 1 ? this.forms(e.args[0]) : null
-      }
+      case 'call':
+        return this.analysis.declarationOf(e.callee) === null ? this.formsOfCall(e) : null
       case 'binary':
         return this.formsOfBinary(e.op, this.forms(e.left), this.forms(e.right))
       default:
         return null
     }
+  }
+
+  /** Of a conversion or a builtin function. */
+  private formsOfCall({ callee, args }: Call): readonly IndexForm[] | null {
+    const [first, ...bounds] = args.map((arg) => this.forms(arg))
+    switch (callee.name) {
+      case 'u32':
+      case 'i32':
+        return args.length === 1 ? first : null
+      case 'min':
+      case 'max': {
+        const [a, b] = [first, bounds[0]]
+        const isUnsigned = this.isUnsigned(args[0]) || this.isUnsigned(args[1])
+        return limits(a, callee.name, b, isUnsigned) ?? limits(b, callee.name, a, isUnsigned)
+      }
+      case 'clamp': {
+        const isUnsigned = args.some((arg) => this.isUnsigned(arg))
+        return limits(limits(first, 'max', bounds[0], isUnsigned), 'min', bounds[1], isUnsigned)
+      }
+      default:
+        return null
+    }
+  }
+
+  private isUnsigned(e: Expression): boolean {
+    return typeText(valueType(this.analysis.typeOf(e))) === 'u32'
   }
 
   private formsOfName(e: Expression & { kind: 'ident' }): readonly IndexForm[] | null {
@@ -226,6 +269,18 @@ function variableForms(builtin: string, dimension: 0 | 1 | 2): readonly IndexFor
 
 function one(variable: IndexVariable): IndexTerm {
   return { factor: 1, uniform: null, variable }
+}
+
+/** Forms with a bound that has no variables. Null if some have none, or the bound has several or variables. */
+function limits(
+  forms: readonly IndexForm[] | null | undefined,
+  op: 'min' | 'max',
+  bounds: readonly IndexForm[] | null | undefined,
+  isUnsigned: boolean,
+): readonly IndexForm[] | null {
+  if (!forms || bounds?.length !== 1 || bounds[0].some(({ variable }) => variable !== null)) return null
+  const [bound] = bounds
+  return forms.map((of) => [...of, one({ per: 'limit', op, of, bound, isUnsigned })])
 }
 
 function combine(op: string, a: IndexForm, b: IndexForm): IndexForm | null {

@@ -23,6 +23,7 @@ import {
 import type { KernelArguments } from './argument.ts'
 import { type ArgumentUse, argumentUses } from './argument-uses.ts'
 import { KernelError } from './kernel-error.ts'
+import { pointerPrelude } from './paged/pointer-helpers.ts'
 import { preludeOf } from './prelude.ts'
 
 /** What a kernel is made of. */
@@ -60,7 +61,9 @@ export function readKernelSource(text: KernelText): KernelSource {
   const { name, args, code, constants } = text
   const module = parse(name, code)
   checkDeclarations(module, text)
-  const prelude = parseWgsl(preludeOf(args, declaredNames(module)), { name: `arguments of ${name}` })
+  const declarations = preludeOf(args, declaredNames(module))
+  const helpers = pointerPrelude(module, declarations)
+  const prelude = parseWgsl(`${declarations}\n${helpers}`, { name: `arguments of ${name}` })
   for (const [override, value] of Object.entries(constants)) {
     if (typeof value !== 'number') throw new TypeError(`constants.${override} is ${describe(value)}, wanted a number`)
   }

@@ -210,24 +210,31 @@ function generateProgram(
   strict: boolean,
   paging: PagingOption,
 ): GeneratedProgram {
-  const { text, entries } = source
   const layout = layoutOf(source, facts, workgroupSize, groups, strict)
   const isShared = groups.some((names) => names.length > 1)
   const whyNot = whyNotIndexed(source, facts, new Set(groups.flat()))
-  const isAsWritten = !isShared && !strict
+  const { paged, whyNotPaged } = pagedProgram(source, facts, paging)
+  // What follows pointers goes through the page table always.
+  const followsPointers = [...facts.functions].some((fn) => fn.module === source.analysis.prelude)
+  if (followsPointers && paged === null) {
+    throw new KernelError(
+      `it follows pointers, and cannot go through a page table: ${whyNotPaged}`,
+      source.module.source,
+      null,
+    )
+  }
+  const isAsWritten = !isShared && !strict && !followsPointers
   const whole = isAsWritten ? programCode(source, facts, layout, 'whole') : null
   const direct = isAsWritten ? programCode(source, facts, layout, 'direct') : null
-  const indexed = whyNot === null ? programCode(source, facts, layout, 'indexed') : null
-  const name = entries.size > 1 ? `${text.name}.${facts.entry.name}` : text.name
-  const { paged, whyNotPaged } = pagedProgram(source, facts, name, paging)
+  const indexed = whyNot === null && !followsPointers ? programCode(source, facts, layout, 'indexed') : null
   return {
     program: {
       ...layout,
-      name,
+      name: nameOf(source, facts),
       whole: whole?.text ?? null,
       direct: direct?.text ?? null,
       indexed: indexed?.text ?? null,
-      whyNotIndexed: whyNot,
+      whyNotIndexed: followsPointers ? 'it follows pointers' : whyNot,
       paged: paged?.program ?? null,
       whyNotPaged,
     },
@@ -240,17 +247,22 @@ function generateProgram(
   }
 }
 
+/** Of the kernel, and of the entry point if it has several. */
+function nameOf({ text, entries }: KernelSource, { entry }: EntryFacts): string {
+  return entries.size > 1 ? `${text.name}.${entry.name}` : text.name
+}
+
 /** The kernel through a page table, or why that cannot be, with the line. */
 function pagedProgram(
-  { constants, analysis }: KernelSource,
+  source: KernelSource,
   facts: EntryFacts,
-  name: string,
   paging: PagingOption,
 ): { paged: CompiledPaged | null; whyNotPaged: string | null } {
   if (paging === 'never') return { paged: null, whyNotPaged: "its paging is 'never'" }
   try {
+    const { analysis, constants } = source
     const used = new Set(facts.args)
-    const paged = compilePaged({ name, analysis, entry: facts.entry, used, constants })
+    const paged = compilePaged({ name: nameOf(source, facts), analysis, entry: facts.entry, used, constants })
     return { paged, whyNotPaged: null }
   } catch (error) {
     if (!(error instanceof WgslError)) throw error

@@ -14,7 +14,16 @@ import {
   type Triple,
 } from './grid.ts'
 import type { ArgumentGroups, Kernel } from './kernel.ts'
-import { BINDING_ALIGN, type KernelLaunch, type LaunchArgument, type LaunchRange, UNIFORM_ALIGN } from './program.ts'
+import { REACH_MAX } from './paged/paged-program.ts'
+import {
+  BINDING_ALIGN,
+  type KernelLaunch,
+  type KernelProgram,
+  type LaunchArgument,
+  type LaunchRange,
+  type LaunchReach,
+  UNIFORM_ALIGN,
+} from './program.ts'
 import { type SlicingSite, slicingOf, WHOLE } from './slicing.ts'
 
 /** Where a view lies in the heap, in bytes. */
@@ -29,6 +38,8 @@ export interface ViewPlace {
 export interface LaunchSite {
   /** Finds a view in the heap, or throws. */
   readonly locate: (view: ArrayBufferView) => ViewPlace
+  /** What pointers may touch, as views. */
+  readonly reach?: readonly ArrayBufferView[]
   /** Count accesses beyond the arguments. */
   readonly strict: boolean
 }
@@ -86,10 +97,27 @@ export function prepareLaunch<A extends KernelArguments>(
       args: groups.flatMap((group) => group.args.map((arg) => launchArgument(kernel, group, arg, slicingSite))),
       uniforms: uniformBytes,
       grid,
+      reach: reachOf(program, site),
     },
     indirect,
     groups: program.bindings.map(({ args }) => args),
   }
+}
+
+/** The ranges that pointers may touch. Throws a TypeError for a program that follows pointers and is not told where, or the reverse. */
+function reachOf({ name, paged }: KernelProgram, { reach = [], locate }: LaunchSite): LaunchReach[] {
+  const pointers = paged?.pointers ?? null
+  if (pointers === null && reach.length > 0)
+    throw new TypeError(`run(${name}): reach is given, and it follows no pointers`)
+  if (pointers === null) return []
+  if (reach.length === 0)
+    throw new TypeError(`run(${name}) follows pointers, wanted reach: the arrays that they may touch`)
+  if (reach.length > REACH_MAX)
+    throw new RangeError(`run(${name}): reach has ${reach.length} arrays, wanted at most ${REACH_MAX}`)
+  return reach.map((view) => {
+    const { start, end } = locate(view)
+    return { start: Math.ceil(start / 4) * 4, end: Math.floor(end / 4) * 4, write: pointers === 'write' }
+  })
 }
 
 // ---- how many ----

@@ -109,6 +109,14 @@ export interface LaunchRange {
   readonly end: number
 }
 
+/** Bytes of the heap that pointers may touch. */
+export interface LaunchReach {
+  /** Multiples of 4, the end exclusive. */
+  readonly start: number
+  readonly end: number
+  readonly write: boolean
+}
+
 export interface KernelLaunch {
   readonly program: KernelProgram
   readonly ranges: readonly LaunchRange[]
@@ -116,4 +124,6 @@ export interface KernelLaunch {
   /** All uniforms, each from a multiple of UNIFORM_ALIGN on. */
   readonly uniforms: Uint8Array
   readonly grid: Grid
+  /** What pointers may touch; empty for a program that follows none. */
+  readonly reach: readonly LaunchReach[]
 }

@@ -40,6 +40,7 @@ function launchOf(
     args: args.map(({ length, skip = 0, slicing = [LINEAR, null, null] }) => ({ length, skip, slicing })),
     uniforms: new Uint8Array(0),
     grid: gridOfCount(count, workgroupSize, 'count'),
+    reach: [],
   }
 }
 

@@ -3,7 +3,7 @@
 
 import { type ArrayArgument, DIMENSIONS } from './argument.ts'
 import type { Grid, Triple } from './grid.ts'
-import type { IndexForm, IndexVariable } from './index-form.ts'
+import type { IndexForm, IndexTerm, IndexVariable } from './index-form.ts'
 import type { ArgumentSlicing, LaunchSlicing } from './program.ts'
 
 /** Numbers that the launch knows. */
@@ -63,23 +63,37 @@ const INDEX_MAX = 2 ** 31
 function formSlicing(form: IndexForm, dimension: number, site: SlicingSite): LaunchSlicing | null {
   let per: LaunchSlicing['per'] | null = null
   let stride = 0
-  let low = 0
-  let high = 0
-  for (const { factor, uniform, variable } of form) {
-    const value = factor * (uniform === null ? 1 : site.uniform(uniform))
-    if (isAlong(variable, dimension)) {
-      if (per !== null && per !== variable.per) return null
-      per = variable.per
-      stride += value
+  const others: IndexTerm[] = []
+  for (const term of form) {
+    if (!isAlong(term.variable, dimension)) {
+      others.push(term)
       continue
     }
-    const [min, max] = variable === null ? [1, 1] : boundsOf(variable, site)
-    low += Math.min(value * min, value * max)
-    high += Math.max(value * min, value * max)
+    if (per !== null && per !== term.variable.per) return null
+    per = term.variable.per
+    stride += factorOf(term, site)
   }
-  if (per === null || stride < 1) return null
+  const [low, high] = rangeOf(others, site)
+  if (per === null || stride < 1 || Number.isNaN(low + high)) return null
   const last = (per === 'workgroup' ? site.grid.workgroups : site.grid.count)[dimension] - 1
   return low < -INDEX_MAX || last * stride + high > INDEX_MAX ? null : { per, stride, low, high }
+}
+
+/** The least and the greatest value that a form has in the launch; not a number where that is not known. */
+function rangeOf(form: IndexForm, site: SlicingSite): [number, number] {
+  let low = 0
+  let high = 0
+  for (const term of form) {
+    const factor = factorOf(term, site)
+    const [min, max] = term.variable === null ? [1, 1] : boundsOf(term.variable, site)
+    low += Math.min(factor * min, factor * max)
+    high += Math.max(factor * min, factor * max)
+  }
+  return [low, high]
+}
+
+function factorOf({ factor, uniform }: IndexTerm, site: SlicingSite): number {
+  return factor * (uniform === null ? 1 : site.uniform(uniform))
 }
 
 function isAlong(
@@ -103,11 +117,14 @@ function boundsOf(variable: IndexVariable, site: SlicingSite): [number, number] 
     case 'local index':
       return [0, workgroupSize[0] * workgroupSize[1] * workgroupSize[2] - 1]
     case 'loop': {
-      const max = variable.max.reduce(
-        (sum, { factor, uniform }) => sum + factor * (uniform === null ? 1 : site.uniform(uniform)),
-        0,
-      )
+      const [, max] = rangeOf(variable.max, site)
       return [variable.min, Math.max(variable.min, max)]
+    }
+    case 'limit': {
+      const [low, high] = rangeOf(variable.of, site)
+      const [bound] = rangeOf(variable.bound, site)
+      if (variable.isUnsigned && Math.min(low, bound) < 0) return [Number.NaN, Number.NaN]
+      return variable.op === 'max' ? [0, Math.max(0, bound - low)] : [Math.min(0, bound - high), 0]
     }
   }
 }

@@ -113,6 +113,12 @@ function tooLargeToBind(
   sliceMax: number | undefined,
 ): string | null {
   const [launch] = launches
+  const pointed = launches.find(({ program }) => (program.paged?.pointers ?? null) !== null)
+  if (pointed !== undefined) {
+    const whyNot = launches.length > 1 ? 'it runs alone, not in a batch' : whyNotPaged(site, launch)
+    if (whyNot === null) return 'it follows pointers'
+    throw new RangeError(`${pointed.program.name} follows pointers: ${whyNot}`)
+  }
   if (launches.length !== 1 || isEmpty(launch.grid)) return null
   try {
     planSteps(launches, site.handle.limits, site.dispatcher.workgroupsMax, sliceMax)

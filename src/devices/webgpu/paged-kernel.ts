@@ -37,8 +37,8 @@ export function whyNotPaged({ banks }: PagedSite, launch: KernelLaunch): string 
   const { scope, workgroupSize } = program.paged
   const isWhole = grid.count.every((n, d) => n === grid.workgroups[d] * workgroupSize[d])
   if (scope === 'workgroup' && !isWhole) return 'its last workgroups are not whole'
-  const span = Math.max(...launch.ranges.map(({ end }) => end)) - originOf(launch)
-  return span / PAGE_SIZE >= TABLE_PAGES_MAX ? 'its arguments lie more than 16 GiB apart' : null
+  if ((endOf(launch) - originOf(launch)) / PAGE_SIZE <= TABLE_PAGES_MAX) return null
+  return program.paged.pointers === null ? 'its arguments lie more than 16 GiB apart' : 'the heap is larger than 16 GiB'
 }
 
 /**
@@ -57,7 +57,8 @@ export async function runPagedKernel(
   const paged = program.paged
   if (paged === null) throw new TypeError(`${program.name} cannot run through a page table`)
   const pipeline = await pipelineOf(context.device, paged)
-  const ranges = launch.ranges.map(({ start, end }, i) => ({ start, end, write: program.bindings[i].write }))
+  const bound = launch.ranges.map(({ start, end }, i) => ({ start, end, write: program.bindings[i].write }))
+  const ranges = [...bound, ...launch.reach]
   const plain = (write: boolean) =>
     ranges.filter((range) => range.write === write).map(({ start, end }) => ({ start, end }))
   const request = { ...options, read: plain(false), write: plain(true) }
@@ -87,10 +88,18 @@ function pipelineOf(device: GPUDevice, program: PagedProgram): Promise<PagedPipe
   return pipeline
 }
 
-/** The page before the first argument: word 0 of the launch is in it, so that no pointer is null. */
-function originOf({ ranges }: KernelLaunch): number {
+/**
+ * Where the words of a launch are counted from: for pointers the beginning of the heap, as on the CPU; otherwise the page before the
+ * first argument, so that no argument is at word 0.
+ */
+function originOf({ ranges, program }: KernelLaunch): number {
+  if ((program.paged?.pointers ?? null) !== null) return 0
   const first = Math.min(...ranges.map(({ start }) => start))
   return Math.floor(first / PAGE_SIZE) * PAGE_SIZE - PAGE_SIZE
+}
+
+function endOf({ ranges, reach }: KernelLaunch): number {
+  return Math.max(...[...ranges, ...reach].map(({ end }) => end))
 }
 
 function pagedLaunchOf(paged: PagedProgram, launch: KernelLaunch): PagedLaunch {
@@ -108,6 +117,11 @@ function pagedLaunchOf(paged: PagedProgram, launch: KernelLaunch): PagedLaunch {
       return uniforms.slice(at, at + size)
     }),
     extent: grid.count,
+    reach: launch.reach.map(({ start, end, write }) => ({
+      start: (start - origin) / 4,
+      end: (end - origin) / 4,
+      write,
+    })),
   }
 }
 
@@ -130,10 +144,12 @@ class DemandProvider implements PageProvider {
   private readonly firstVpn: number
   /** The table as it is on the device. */
   private readonly entries: Uint32Array<ArrayBuffer>
+  /** Pages that have an entry. */
+  private readonly listed = new Set<number>()
 
   constructor(device: GPUDevice, banks: GpuBanks, pages: DemandPages, launch: KernelLaunch) {
     const origin = originOf(launch)
-    const end = Math.max(...launch.ranges.map((range) => range.end))
+    const end = endOf(launch)
     this.device = device
     this.pages = pages
     this.firstVpn = origin / PAGE_SIZE
@@ -167,17 +183,22 @@ class DemandProvider implements PageProvider {
 
   /** Writes the part of the table that has changed, in one piece. */
   private writeTable(): void {
-    const entries = new Uint32Array(this.entries.length)
+    const { entries, firstVpn } = this
+    let first = entries.length
+    let end = 0
+    const set = (page: number, entry: number): void => {
+      if (entries[page] === entry) return
+      entries[page] = entry
+      first = Math.min(first, page)
+      end = Math.max(end, page + 1)
+    }
+    for (const page of this.listed) if (!this.pages.frames.has(firstVpn + page)) set(page, 0)
+    this.listed.clear()
     for (const [vpn, frame] of this.pages.frames) {
       const flags = this.pages.isWritable(vpn) ? PTE_VALID | PTE_WRITE : PTE_VALID
-      entries[vpn - this.firstVpn] = frame * 2 ** PAGE_BITS + flags
+      set(vpn - firstVpn, frame * 2 ** PAGE_BITS + flags)
+      this.listed.add(vpn - firstVpn)
     }
-    let first = 0
-    let end = entries.length
-    while (first < end && entries[first] === this.entries[first]) first++
-    while (end > first && entries[end - 1] === this.entries[end - 1]) end--
-    if (first === end) return
-    this.entries.set(entries)
-    this.device.queue.writeBuffer(this.table, 4 * first, entries, first, end - first)
+    if (first < end) this.device.queue.writeBuffer(this.table, 4 * first, entries, first, end - first)
   }
 }

@@ -46,7 +46,12 @@ export class KernelRuns {
     const launches = args.launches.map((launch) => this.#launchOf(launch))
     const read: ByteRange[] = []
     const write: ByteRange[] = []
-    for (const { program, ranges } of launches) {
+    for (const { program, ranges, reach } of launches) {
+      for (const { start, end, write: isWritten } of reach) {
+        this.#checkNotLost({ start, end })
+        if (isWritten) write.push({ start, end })
+        else read.push({ start, end })
+      }
       ranges.forEach((range, k) => {
         this.#checkNotLost(range)
         if (program.bindings[k].write) write.push(range)

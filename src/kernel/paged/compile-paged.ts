@@ -19,8 +19,8 @@ import {
   verbatim,
   WgslError,
 } from '../../wgsl/index.ts'
-import { TooLargeError } from './execution.ts'
-import { HeapAccess } from './heap-access.ts'
+import { isWrite, TooLargeError } from './execution.ts'
+import { HeapAccess, POINTERS } from './heap-access.ts'
 import { type PagedPlan, planPaging } from './paged-plan.ts'
 import type { PagedArgument, PagedProgram, PagedUniform } from './paged-program.ts'
 import { PAGED_BINDINGS } from './paged-program.ts'
@@ -76,6 +76,7 @@ export function compilePaged({ name, analysis, entry, used, constants = {} }: Pa
   const hasPointers = [...access.functions].some(({ calls }) =>
     calls.some(({ call }) => access.helperOf(call) !== null),
   )
+  const writesPointers = plan.execution.events.some((event) => isWrite(event) && event.roots.has(POINTERS))
   const logEntryWords = rewriter.held.logEntryWords
   const { hasJournal, isPoolAtomic } = plan
   const usesScratch = logEntryWords > 0 || hasJournal || state !== null
@@ -119,7 +120,7 @@ export function compilePaged({ name, analysis, entry, used, constants = {} }: Pa
     workgroupSize: size,
     args,
     uniforms,
-    hasPointers,
+    pointers: !hasPointers ? null : writesPointers ? 'write' : 'read',
     logEntryWords,
     hasJournal,
     stateWords: state === null ? 0 : stateWordsOf(state),

@@ -123,8 +123,8 @@ export interface PagedProgram {
   readonly workgroupSize: readonly [number, number, number]
   readonly args: readonly PagedArgument[]
   readonly uniforms: readonly PagedUniform[]
-  /** It follows pointers, and wants the ranges that they may touch. */
-  readonly hasPointers: boolean
+  /** What it does through pointers, null if it follows none; it wants the ranges that they may touch. */
+  readonly pointers: 'read' | 'write' | null
   /** Words of an entry of the log of stores, 0 if stores are held in registers. */
   readonly logEntryWords: 0 | 2 | 3
   /** Whether results of atomics are kept in a journal for replays. */

@@ -5,7 +5,18 @@
 //
 // Here they are declared, so that the analysis knows their types; a paged kernel has them replaced by accesses through the page table.
 
-import { type StructType, sizeOf, structLayout, type Type } from '../../wgsl/index.ts'
+import {
+  analyse,
+  isHostShareable,
+  type Module,
+  parseWgsl,
+  type StructType,
+  sizeOf,
+  structLayout,
+  type Type,
+  WgslError,
+  walk,
+} from '../../wgsl/index.ts'
 import { F32, I32, type ScalarType, typeText, U32, vector } from '../../wgsl/types.ts'
 
 export interface PointerHelper {
@@ -39,6 +50,45 @@ export function pointerHelpers(structs: readonly StructType[]): Map<string, Poin
   return new Map(helpers.map((helper) => [helper.name, helper]))
 }
 
+/**
+ * What a kernel that follows pointers has to know beside its arguments: the helpers and the constants of the structs that it, or its
+ * prelude, declares. Empty if the code uses none of them.
+ */
+export function pointerPrelude(module: Module, prelude: string): string {
+  const structs = structsIn(module, prelude)
+  const names = new Set([...pointerHelpers(structs).keys(), ...structs.flatMap(constantNames)])
+  const declared = new Set(
+    module.declarations.flatMap((node) => (node.kind === 'const_assert' ? [] : [node.name.text])),
+  )
+  let isUsed = false
+  for (const declaration of module.declarations) {
+    walk(declaration, (node) => {
+      isUsed ||= 'kind' in node && node.kind === 'ident' && names.has(node.name) && !declared.has(node.name)
+      return !isUsed
+    })
+  }
+  return isUsed ? pointerHelpersWgsl(structs) : ''
+}
+
+/** Structs that can be at a pointer. None if a declaration is wrong: the analysis of the whole says what. */
+function structsIn({ source, declarations }: Module, prelude: string): StructType[] {
+  const types = declarations.filter(({ kind }) => kind === 'struct' || kind === 'alias' || kind === 'const')
+  try {
+    const text = [prelude, ...types.map((node) => source.slice(node))].join('\n')
+    return [...analyse(parseWgsl(text)).globals.values()].flatMap((global) =>
+      global.kind === 'type' &&
+      global.node.kind === 'struct' &&
+      global.type.kind === 'struct' &&
+      isHostShareable(global.type)
+        ? [global.type]
+        : [],
+    )
+  } catch (error) {
+    if (error instanceof WgslError) return []
+    throw error
+  }
+}
+
 /** Their declarations, and the offset of each field of each struct in words, `Node_left`. The bodies are never run. */
 export function pointerHelpersWgsl(structs: readonly StructType[]): string {
   const lines = [...pointerHelpers(structs).values()].map(({ name, does, type }) => {
@@ -60,4 +110,8 @@ export function fieldOffsetsWgsl(structs: readonly StructType[]): string {
       `const ${type.name}_words: u32 = ${sizeOf(type) / 4}u;`,
     ])
     .join('\n')
+}
+
+function constantNames(type: StructType): string[] {
+  return [...type.members.map(({ name }) => `${type.name}_${name}`), `${type.name}_words`]
 }

@@ -1,0 +1,149 @@
+// Kernels that follow heap pointers: structures that the CPU builds, walked and changed on a device with less memory.
+
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { whyNoGpu } from '../../test/helpers/gpu.ts'
+import { permutation } from '../../test/helpers/paged-kernels/table.ts'
+import { type Heap, kernel, openHeap, ptr, read, readWrite, struct, u32, uniform } from '../index.ts'
+
+let missing: string | null
+let heap: Heap
+
+beforeAll(async () => {
+  missing = await whyNoGpu()
+})
+
+beforeEach(async (test) => {
+  if (missing !== null) test.skip(missing)
+  heap = await openHeap({
+    mode: 'explicit',
+    size: '16 MiB',
+    device: { memory: '64 KiB', adapter: 'software' },
+    onNotice: () => {},
+  })
+})
+
+afterEach(() => heap?.close())
+
+const Node = struct('Node', { key: u32, left: ptr, right: ptr, hits: u32 })
+const WORDS = Node.stride / 4
+const COUNT = 6000
+
+const LOOKUP = kernel({
+  name: 'lookup',
+  args: { keys: read(u32), found: readWrite(ptr), root: uniform(ptr) },
+  code: `${declarationOf('Node')}
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let key = keys[id.x];
+  var p = root;
+  while (p != 0u) {
+    let node = loadNode(p);
+    if (node.key == key) { break; }
+    p = select(node.right, node.left, key < node.key);
+  }
+  found[id.x] = p;
+}`,
+})
+
+/** The struct as WGSL declares it. */
+function declarationOf(name: string): string {
+  return Node.structs.get(name) ?? ''
+}
+
+/** A balanced search tree of the even numbers below 2 * COUNT, its nodes scattered over the heap. Returns the root. */
+function buildTree(nodes: Uint32Array): number {
+  const places = permutation(COUNT)
+  const base = heap.ptr(nodes)
+  const build = (low: number, high: number): number => {
+    if (low >= high) return 0
+    const middle = (low + high) >>> 1
+    const [left, right] = [build(low, middle), build(middle + 1, high)]
+    Node.set(nodes, places[middle], { key: 2 * middle, left, right, hits: 0 })
+    return base + places[middle] * WORDS
+  }
+  return build(0, COUNT)
+}
+
+describe('heap.run() of kernels that follow pointers', () => {
+  it('looks up keys in a tree that is larger than the device', async () => {
+    const nodes = heap.alloc(Uint32Array, COUNT * WORDS, { name: 'nodes' })
+    const root = buildTree(nodes)
+    const keys = heap.alloc(Uint32Array, 300)
+    const found = heap.alloc(Uint32Array, 300)
+    keys.forEach((_, i) => {
+      keys[i] = 10 * i + (i % 3 === 0 ? 1 : 0)
+    })
+    const receipt = await heap.run(LOOKUP, { keys, found, root }, 300, { reach: [nodes] })
+    expect([receipt.mode, receipt.why]).toEqual(['paged', 'it follows pointers'])
+    await heap.sync(found)
+    for (let i = 0; i < 300; i++) {
+      if (i % 3 === 0) expect(found[i]).toBe(0)
+      else expect(heap.view(Uint32Array, found[i], WORDS)[0]).toBe(10 * i)
+    }
+  }, 120_000)
+
+  it('stores through them, exactly once', async () => {
+    const nodes = heap.alloc(Uint32Array, COUNT * WORDS, { name: 'nodes' })
+    const base = heap.ptr(nodes)
+    const order = heap.alloc(Uint32Array, 500)
+    order.forEach((_, i) => {
+      order[i] = (i * 11) % COUNT
+    })
+    const mark = kernel({
+      name: 'mark',
+      args: { order: read(u32), base: uniform(ptr) },
+      code: `${declarationOf('Node')}
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+  let p = base + order[id.x] * Node_words;
+  storeU32(p + Node_hits, loadU32(p + Node_hits) + 1u);
+  atomicAddU32(base + Node_key, 1u);
+}`,
+    })
+    await heap.run(mark, { order, base }, 500, { reach: [nodes] })
+    await heap.sync(nodes)
+    expect(nodes[0]).toBe(500)
+    const hits = Array.from({ length: COUNT }, (_, i) => Node.get(nodes, i).hits)
+    expect(hits.reduce((sum, n) => sum + n, 0)).toBe(500)
+    for (const place of order) expect(hits[place]).toBe(1)
+  }, 120_000)
+
+  it('names pointers that lead nowhere, and changes nothing there', async () => {
+    const nodes = heap.alloc(Uint32Array, 1000, { name: 'nodes' })
+    const other = heap.alloc(Uint32Array, 1000, { name: 'other' }).fill(5)
+    const found = heap.alloc(Uint32Array, 64)
+    const wild = kernel({
+      name: 'wild',
+      args: { found: readWrite(u32), at: uniform(ptr) },
+      code: `@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x == 9u) { storeU32(at, 1u); }
+  found[id.x] = 1u; }`,
+    })
+    const runAt = (at: number) => heap.run(wild, { found, at }, 64, { reach: [nodes] })
+    await expect(runAt(0)).rejects.toMatchObject({
+      code: 'GPU_FAULT',
+      message: expect.stringContaining('kernel "wild" invocation 9,0,0 wrote through a null pointer, in line 2'),
+    })
+    await expect(runAt(heap.ptr(other) + 7)).rejects.toMatchObject({ code: 'GPU_FAULT' })
+    await heap.sync(other)
+    expect(other.every((word) => word === 5)).toBe(true)
+    await runAt(heap.ptr(nodes) + 999)
+    await heap.sync(nodes)
+    expect(nodes[999]).toBe(1)
+  }, 60_000)
+
+  it('wants to know what they may touch', async () => {
+    const keys = heap.alloc(Uint32Array, 1)
+    const found = heap.alloc(Uint32Array, 1)
+    await expect(heap.run(LOOKUP, { keys, found, root: 0 }, 1)).rejects.toThrow(
+      'run(lookup) follows pointers, wanted reach: the arrays that they may touch',
+    )
+    const plain = kernel({
+      name: 'plain',
+      args: { x: readWrite(u32) },
+      code: '@compute @workgroup_size(1) fn main() { x[0] = 1u; }',
+    })
+    await expect(heap.run(plain, { x: keys }, { workgroups: 1 }, { reach: [found] })).rejects.toThrow(
+      'run(plain): reach is given, and it follows no pointers',
+    )
+  })
+})
