@@ -162,7 +162,7 @@ describe.each(MODES)('$name', { timeout: 120_000 }, (mode) => {
         'held',
       )
       expect([wrong, places]).toEqual([0, { cpu: 2048 }])
-      expect(message).toMatch(/^OUT_OF_SPACE: withResident or pin of 96 MiB of "x", and 14 MiB of memory can be held/)
+      expect(message).toMatch(/^OUT_OF_SPACE: withResident or pin of 96 MiB of "x", and 11 MiB of memory can be held/)
     })
 
     test('goes on while devices take pages from full memory', async (test) => {

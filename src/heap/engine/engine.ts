@@ -8,7 +8,7 @@
 // (devices/claims.ts), migrations that hold mmapLock, and `sys.waitFor` of a call into mm. Whatever does not have to wait is
 // done before `call` returns.
 
-import { type Addr, PAGE_SIZE, type Pfn, pageAlignDown, pageAlignUp, pteIndex } from '../../base/addr.ts'
+import { type Addr, PAGE_SIZE, type Pfn, pageAlignDown, pageAlignUp } from '../../base/addr.ts'
 import { assert, formatAddr } from '../../base/assert.ts'
 import { EAGAIN, EFAULT, MmError } from '../../base/errno.ts'
 import { formatSize } from '../../base/size.ts'
@@ -16,10 +16,8 @@ import { isClaimed, whenUnclaimed } from '../../devices/claims.ts'
 import { mmapReadLock, withMmapWriteLock } from '../../devices/edge.ts'
 import type { DevicePolicy } from '../../hmm/policy.ts'
 import { mmMadvise } from '../../mm/madvise.ts'
-import { pagemapOf } from '../../mm/memremap.ts'
 import { Mm } from '../../mm/mm.ts'
 import { mmMmap, mmMunmap, mmput } from '../../mm/mmap.ts'
-import { PTE_KIND_DEVICE_PRIVATE, PTE_KIND_MIGRATION, pteKind, ptePresent } from '../../mm/pte.ts'
 import { System, type SystemOptions } from '../../mm/system.ts'
 import type { Access } from '../../trace/events.ts'
 import { EventTracer, type Sink } from '../../trace/tracer.ts'
@@ -35,17 +33,18 @@ import {
   PROT_READ,
   PROT_WRITE,
 } from '../../uapi/mman.ts'
-import type { Misuse } from '../heap-error.ts'
 import { type ArrayTable, elementsOf, type MappedArray } from './array-table.ts'
 import type { ArrayRange, HeapBackend } from './backend.ts'
 import type { EngineDevice } from './device.ts'
 import { failureOf, Refusal } from './failure.ts'
-import { bringHome, entryFlags, type HandOverCounts, handOver } from './hand-over.ts'
+import { bringHome, type HandOverCounts, handOver } from './hand-over.ts'
 import { Holds } from './holds.ts'
 import { traceInvalidations } from './invalidation-trace.ts'
 import { KernelRuns } from './kernel-runs.ts'
 import { LostPages } from './lost-pages.ts'
+import { Misuses } from './misuses.ts'
 import { CopyCounts, OutcomeBuilder } from './outcome.ts'
+import { Places } from './places.ts'
 import type {
   Advice,
   ByteRange,
@@ -57,12 +56,11 @@ import type {
   MemoryStats,
   NewArray,
   Outcome,
-  Place,
   PlaceRun,
   Reply,
   WaitingTouch,
 } from './protocol.ts'
-import { isSwapCached, isSwapped, lostInSwap, whenSwapIdle } from './swapped.ts'
+import { lostInSwap, whenSwapIdle } from './swapped.ts'
 
 export interface EngineOptions {
   readonly backend: HeapBackend
@@ -111,6 +109,9 @@ interface Pages extends ArrayRange {
 
 type Answer<C extends EngineCall> = EngineCalls[C]['answer']
 
+/** Pages that are held at once where memory is limited. */
+const HOLD_PART = 256
+
 /** How often a range may change hands between being given to the CPU and being held for it. */
 const HOLD_ROUNDS_MAX = 16
 
@@ -132,8 +133,8 @@ export class Engine implements EnginePort {
   readonly #unmapping = new Set<MappedArray>()
   /** Calls that have not answered yet. */
   readonly #running = new Set<Promise<void>>()
-  /** What the CPU did to pages that were not its own, and nobody has been told of. */
-  #misuses: Misuse[] = []
+  readonly #misuses: Misuses
+  readonly #places: Places
   readonly #waiting: () => readonly WaitingTouch[]
   readonly #endInvalidations: () => void
   #closed = false
@@ -152,6 +153,8 @@ export class Engine implements EnginePort {
     this.mm = new Mm(this.sys)
     this.#endInvalidations = verbose ? traceInvalidations(this.mm, this.tracer) : () => {}
     this.#holds = new Holds(this.mm)
+    this.#misuses = new Misuses(backend, arrays)
+    this.#places = new Places(this.mm, backend, this.devices)
     this.#waiting = options.waiting ?? (() => [])
   }
 
@@ -225,7 +228,7 @@ export class Engine implements EnginePort {
     map: (array) => this.#map(array),
     unmap: ({ id }) => this.#unmap(this.arrays.find(id)),
     unmapAt: ({ range }) => this.#unmapAt(range),
-    detach: () => ({ misuses: this.#takeMisuses() }),
+    detach: () => ({ misuses: this.#misuses.take() }),
     sync: ({ ranges, write }) => this.#sync(ranges, write),
     hold: ({ ranges, write }) => this.#hold(ranges, write),
     release: ({ hold }) => {
@@ -299,7 +302,7 @@ export class Engine implements EnginePort {
       })
       if (this.tracer.on) this.tracer.emit({ kind: 'free', start, end, allocation: name })
       // As long as the array has its name.
-      this.#collectMisuses()
+      this.#misuses.collect()
       this.#lostPages.forget(array)
       this.arrays.remove(array)
       this.#unmapping.delete(array)
@@ -323,9 +326,22 @@ export class Engine implements EnginePort {
 
   async #hold(ranges: readonly ByteRange[], write: boolean): Promise<Answer<'hold'>> {
     const pages = this.#pagesOf(ranges)
-    const held = pages.map(({ firstPage, endPage }) => ({ start: firstPage, end: endPage }))
     this.#checkHoldable(pages)
     const outcome = await this.#handOver(pages, write)
+    // Where memory is limited the first pages of a long range may be gone again when the last ones are here.
+    const parts = this.sys.memoryPages < this.sys.mmu.nframes ? inParts(pages) : [pages]
+    const holds: number[] = []
+    try {
+      for (const part of parts) holds.push(await this.#holdPart(part, write))
+    } catch (error) {
+      for (const hold of holds) this.#holds.release(hold)
+      throw error
+    }
+    return { hold: this.#holds.merge(holds), outcome }
+  }
+
+  async #holdPart(pages: readonly Pages[], write: boolean): Promise<number> {
+    const held = pages.map(({ firstPage, endPage }) => ({ start: firstPage, end: endPage }))
     for (let round = 0; round < HOLD_ROUNDS_MAX; round++) {
       await mmapReadLock(this.mm)
       let hold: number
@@ -338,7 +354,7 @@ export class Engine implements EnginePort {
       if (hold < 0 && hold !== -EAGAIN) throw this.#refusalFor(hold, pages[0])
       // What was taken away in between comes again, and what is held cannot be taken any more.
       await this.#handOver(pages, write)
-      if (hold >= 0) return { hold, outcome }
+      if (hold >= 0) return hold
     }
     throw new Refusal('FAILED', `"${pages[0].array.name}" does not stay where it is`)
   }
@@ -430,7 +446,7 @@ export class Engine implements EnginePort {
   async #makeCold(pages: Pages, outcome: OutcomeBuilder): Promise<void> {
     const { array, firstPage, endPage } = pages
     await whenUnclaimed(this.mm, { start: firstPage, end: endPage })
-    const away = this.#countAway(firstPage, endPage)
+    const away = this.#places.countAway(firstPage, endPage)
     await this.#bringBack(pages)
     const err = await bringHome(this.mm, firstPage, endPage)
     if (err !== 0) throw this.#refusalFor(err, pages)
@@ -454,16 +470,7 @@ export class Engine implements EnginePort {
   }
 
   #where(range: ByteRange): readonly PlaceRun[] {
-    const runs: { place: Place; device?: string; pages: number }[] = []
-    for (const { firstPage, endPage } of this.#pagesOf([range])) {
-      for (let addr = firstPage; addr < endPage; addr += PAGE_SIZE) {
-        const { place, device } = this.#placeOf(addr)
-        const last = runs.at(-1)
-        if (last !== undefined && last.place === place && last.device === device) last.pages++
-        else runs.push(device === undefined ? { place, pages: 1 } : { place, device, pages: 1 })
-      }
-    }
-    return runs
+    return this.#pagesOf([range]).flatMap(({ firstPage, endPage }) => this.#places.runs(firstPage, endPage))
   }
 
   #stats(): EngineStats {
@@ -494,7 +501,7 @@ export class Engine implements EnginePort {
     await Promise.allSettled(this.#running)
     await whenUnclaimed(this.mm, { start: 0, end: this.mm.taskSize })
     this.backend.verifyAll(this.arrays)
-    const misuses = this.#takeMisuses()
+    const misuses = this.#misuses.take()
     const closed = await Promise.allSettled(this.devices.map((device) => device.close()))
     await withMmapWriteLock(this.mm, () => {})
     this.#endInvalidations()
@@ -532,7 +539,7 @@ export class Engine implements EnginePort {
 
   /** Brings a range back as a whole: what devices do in one go is quicker than a fault for each page. */
   async #bringBack({ array, start, end, firstPage, endPage }: Pages): Promise<void> {
-    for (const device of this.#devicesIn(firstPage, endPage)) {
+    for (const device of this.#places.devicesIn(firstPage, endPage)) {
       const lost = device.lostIn({ start, end })
       if (lost !== null) throw new Refusal('LOST', lost)
       try {
@@ -565,33 +572,8 @@ export class Engine implements EnginePort {
   /** Throws a Refusal NOT_OWNED if the CPU touched pages that were not its own. */
   #check(pages: readonly Pages[]): void {
     this.backend.verify(pages, this.arrays)
-    const misuses = this.#takeMisuses()
+    const misuses = this.#misuses.take()
     if (misuses.length > 0) throw new Refusal('NOT_OWNED', 'the CPU touched pages that it did not own', { misuses })
-  }
-
-  /** What was found and not reported yet. */
-  #takeMisuses(): readonly Misuse[] {
-    this.#collectMisuses()
-    const misuses = this.#misuses
-    this.#misuses = []
-    return misuses
-  }
-
-  /** Names what the backend has found by array and element. */
-  #collectMisuses(): void {
-    for (const { misuse, start, end, tag } of this.backend.takeFindings()) {
-      const array = this.arrays.at(start)
-      assert(array !== undefined, () => `the guarded page at ${start} is that of an array`)
-      const elements = elementsOf(array, { start, end })
-      if (misuse !== 'load-away') {
-        this.#misuses.push({ misuse, ...elements })
-        continue
-      }
-      const source = this.arrays.withTag(tag)
-      assert(source !== undefined, () => `pattern ${tag} stands for an array`)
-      const whole = elementsOf(source, { start: source.start, end: source.dataEnd })
-      this.#misuses.push({ misuse, ...whole, foundIn: elements })
-    }
   }
 
   // ---- waiting ----
@@ -630,7 +612,7 @@ export class Engine implements EnginePort {
       const array = this.arrays.at(start)
       // Messages of several threads meet here, so what one of them uses another one may have freed.
       if (array === undefined) throw new Refusal('USE_AFTER_FREE', `no array is at ${formatAddr(start)} any more`)
-      assert(end <= array.end, () => `bytes ${start} to ${end} are those of one array`)
+      if (end > array.end) throw new Refusal('FOREIGN_VIEW', `a view goes beyond the end of "${array.name}"`)
       pages.push({ array, start, end, firstPage: pageAlignDown(start), endPage: pageAlignUp(end) })
     }
     return pages
@@ -653,10 +635,12 @@ export class Engine implements EnginePort {
 
   /** What is held cannot make room for anything else, so some memory has to stay free of it. */
   #checkHoldable(pages: readonly Pages[]): void {
-    const { memoryPages, reservePages, mmu } = this.sys
-    if (memoryPages === mmu.nframes) return
+    const { memoryPages, reservePages, lowPages, mmu, swap } = this.sys
+    if (memoryPages === mmu.nframes || swap?.device.isWritable !== true) return
     const wanted = pages.reduce((sum, { firstPage, endPage }) => sum + countPages(firstPage, endPage), 0)
-    const left = Math.max(0, memoryPages - reservePages - this.#holds.npages)
+    // What reclaim keeps free, and room for the pages that are about to be held.
+    const kept = lowPages + (lowPages - reservePages) + HOLD_PART
+    const left = Math.max(0, memoryPages - kept - this.#holds.npages)
     if (wanted <= left) return
     const sizes = `${formatSize(wanted * PAGE_SIZE)} of "${pages[0].array.name}", and ${formatSize(left * PAGE_SIZE)}`
     throw new Refusal('OUT_OF_SPACE', `withResident or pin of ${sizes} of memory can be held; open the heap with more`)
@@ -707,49 +691,6 @@ export class Engine implements EnginePort {
       `there is no device ${JSON.stringify(name)}, ${names === '' ? 'nor any other' : `only ${names}`}`,
     )
   }
-
-  #placeOf(addr: Addr): { place: Place; device?: string } {
-    switch (this.backend.cpuAccess(this.mm, addr)) {
-      case 'write':
-        return { place: 'cpu' }
-      case 'read':
-        return { place: 'shared' }
-    }
-    const flags = entryFlags(this.mm, addr)
-    if (ptePresent(flags)) return { place: 'system' }
-    if (pteKind(flags) === PTE_KIND_MIGRATION) return { place: 'moving' }
-    if (isSwapped(this.mm, addr)) return { place: isSwapCached(this.mm, addr) ? 'system' : 'swap' }
-    const device = this.#deviceAt(addr)
-    return device === undefined ? { place: 'system' } : { place: 'device', device: device.name }
-  }
-
-  /** Pages of a range that devices have. */
-  #countAway(firstPage: Addr, endPage: Addr): number {
-    let count = 0
-    for (let addr = firstPage; addr < endPage; addr += PAGE_SIZE) if (this.#deviceAt(addr) !== undefined) count++
-    return count
-  }
-
-  /** The devices that have pages of a range. */
-  #devicesIn(firstPage: Addr, endPage: Addr): Set<EngineDevice> {
-    const found = new Set<EngineDevice>()
-    for (let addr = firstPage; addr < endPage && found.size < this.devices.length; addr += PAGE_SIZE) {
-      const device = this.#deviceAt(addr)
-      if (device !== undefined) found.add(device)
-    }
-    return found
-  }
-
-  /** The device that has a page. */
-  #deviceAt(addr: Addr): EngineDevice | undefined {
-    const table = this.mm.pageTable.findPte(addr)
-    if (table === null) return undefined
-    const at = 2 * pteIndex(addr)
-    const flags = table.words[at + 1]
-    if (ptePresent(flags) || pteKind(flags) !== PTE_KIND_DEVICE_PRIVATE) return undefined
-    const owner = pagemapOf(this.sys, table.words[at])?.owner
-    return this.devices.find((device) => device.owner === owner)
-  }
 }
 
 function statsOf({ name, hardware, note, nbytes, nbytesUsed }: EngineDevice): DeviceStats {
@@ -758,4 +699,17 @@ function statsOf({ name, hardware, note, nbytes, nbytesUsed }: EngineDevice): De
 
 function countPages(from: Addr, to: Addr): number {
   return Math.max(0, (to - from) / PAGE_SIZE)
+}
+
+/** Ranges cut into pieces, each in a list of its own. */
+function inParts(ranges: readonly Pages[]): Pages[][] {
+  return ranges.flatMap((range) => {
+    const parts: Pages[][] = []
+    for (let firstPage = range.firstPage; firstPage < range.endPage; firstPage += HOLD_PART * PAGE_SIZE) {
+      const endPage = Math.min(range.endPage, firstPage + HOLD_PART * PAGE_SIZE)
+      const [start, end] = [Math.max(range.start, firstPage), Math.min(range.end, endPage)]
+      parts.push([{ array: range.array, start, end, firstPage, endPage }])
+    }
+    return parts
+  })
 }

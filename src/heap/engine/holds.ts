@@ -46,6 +46,18 @@ export class Holds {
     return this.#last
   }
 
+  /** Makes one hold of several; they are released together. */
+  merge(ids: readonly number[]): number {
+    const holds = ids.flatMap((id) => this.#holds.get(id) ?? [])
+    for (const id of ids) this.#holds.delete(id)
+    this.#last++
+    this.#holds.set(this.#last, {
+      ranges: holds.flatMap(({ ranges }) => ranges),
+      pfns: holds.flatMap(({ pfns }) => pfns),
+    })
+    return this.#last
+  }
+
   release(id: number): void {
     const hold = this.#holds.get(id)
     if (hold === undefined) return
