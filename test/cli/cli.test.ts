@@ -16,6 +16,7 @@ import {
 import { join, resolve } from 'node:path'
 import type { Readable } from 'node:stream'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { report as doctorReport } from '../../src/cli/doctor.ts'
 import type { ReportModel } from '../../src/report/index.ts'
 import { formatJsonl, parseJsonl } from '../../src/trace/jsonl.ts'
 import { sampleTrace } from '../helpers/sample-trace.ts'
@@ -89,6 +90,19 @@ ${end}
 `
 }
 
+/** Prints the kinds of events that its own sink gets. */
+const LIVE_PROGRAM = `
+import { openHeap } from 'hetmem'
+const kinds = []
+const trace = { sinks: [{ write: ({ kind }) => kinds.push(kind) }] }
+const heap = await openHeap({ mode: 'live', device: { kind: 'memory', memory: '1 MiB' }, trace })
+const x = heap.alloc(Float32Array, 100_000, { name: 'x' }).fill(1)
+await heap.prefetch(x, { access: 'readWrite' })
+x[0] += 1
+await heap.close()
+console.log(JSON.stringify(kinds))
+`
+
 describe('hetmem run', () => {
   it('runs a program as it would run alone, and leaves report and traces behind', async () => {
     write('saxpy.mjs', program(''))
@@ -145,6 +159,25 @@ describe('hetmem run', () => {
     expect(status).toBe(128 + 15)
     expect(existsSync(join(folder, 'hetmem-report.html'))).toBe(true)
     expect(readdirSync(folder).filter((name) => name.startsWith('.'))).toEqual([])
+  })
+
+  it('traces a live heap where its engine is: page faults, with how long they took', async ({ skip }) => {
+    const { mode, findings } = JSON.parse((await hetmem(['doctor', '--json'])).out) as ReturnType<typeof doctorReport>
+    if (mode === 'explicit') skip(`live memory: ${findings.find(({ topic }) => topic === 'live')?.title}`)
+    write('live.mjs', LIVE_PROGRAM)
+    const { status, out, err } = await hetmem(['run', '--sites', 'live.mjs'])
+
+    expect([status, err]).toEqual([0, expect.stringContaining('hetmem-report.html')])
+    const { events, mode: traced } = parseJsonl(read('hetmem-trace.jsonl'))
+    expect(traced).toBe(mode)
+    const fault = events.findLast(({ kind }) => kind === 'cpu-fault')
+    expect(fault).toMatchObject({ allocation: 'x', thread: expect.any(Number), duration: expect.any(Number) })
+    expect(events.find(({ kind }) => kind === 'alloc')?.site).toMatch(/live\.mjs:\d+$/)
+    // What the program's own sink got over there is what the file has.
+    expect(JSON.parse(out)).toEqual(events.map(({ kind }) => kind))
+    expect(JSON.parse(read('hetmem-trace.perfetto.json'))).toContainEqual(
+      expect.objectContaining({ name: 'cpu-fault x' }),
+    )
   })
 
   it('says so if there was no heap, and leaves nothing behind', async () => {
