@@ -1,7 +1,7 @@
 // A live heap for a case, with what the engine does on order (engine-extensions.ts).
 
-import { ENGINE_PROGRAM } from '../../src/heap/live/engine-thread.ts'
 import { portOf } from '../../src/heap/heap-engines.ts'
+import { ENGINE_PROGRAM } from '../../src/heap/live/engine-thread.ts'
 import { type Heap, type HeapOptions, openHeap } from '../../src/index.ts'
 import { loadKernel } from '../../src/mmu/userfaultfd/ffi.ts'
 import type * as extensions from './engine-extensions.ts'

@@ -2,8 +2,8 @@
 // looks at the invariants of the machine.
 
 import type { HeapView } from '../../src/heap/array-types.ts'
-import { HeapError } from '../../src/heap/heap-error.ts'
 import { portOf } from '../../src/heap/heap-engines.ts'
+import { HeapError } from '../../src/heap/heap-error.ts'
 import type { Heap, HeapArray } from '../../src/index.ts'
 import type * as extensions from './engine-extensions.ts'
 import type { FunctionLaunch, FunctionResult, LaunchArray } from './engine-extensions.ts'

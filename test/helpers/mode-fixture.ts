@@ -2,9 +2,9 @@
 // that it lacks, and a test that needs it is skipped with its name.
 
 import { describe } from 'vitest'
+import { engineOf } from '../../src/heap/heap-engines.ts'
 import type { HeapMode } from '../../src/heap/heap-options.ts'
 import { ENGINE_PROGRAM } from '../../src/heap/live/engine-thread.ts'
-import { engineOf } from '../../src/heap/heap-engines.ts'
 import { type HeapOptions, openHeap } from '../../src/index.ts'
 import { compiledProgram } from './child-program.ts'
 import * as extensions from './engine-extensions.ts'
