@@ -106,6 +106,27 @@ export const SLICE_CASES: readonly KernelCase[] = [
     },
   }),
 
+  kernelCase('slices found: neighbours within bounds', {
+    kernel: () =>
+      kernel({
+        name: 'bounded',
+        args: { x: read(f32), y: write(f32), n: uniform(u32) },
+        code: `${MAIN} {
+          let i = id.x;
+          y[i] = x[max(i, 1u) - 1u] + x[min(i + 1u, n - 1u)] + x[clamp(i, 2u, n - 3u)];
+        }`,
+      }),
+    values: (alloc) => ({ x: fill(alloc(Float32Array, 20_000)), y: alloc(Float32Array, 20_000), n: 20_000 }),
+    count: 20_000,
+    limits: { npages: 10 },
+    slices: 'several',
+    expected: ({ x, y }) => {
+      y.forEach((_, i) => {
+        y[i] = x[Math.max(0, i - 1)] + x[Math.min(i + 1, 19_999)] + x[Math.min(Math.max(i, 2), 19_997)]
+      })
+    },
+  }),
+
   kernelCase('slices found: rows of a rectangle', {
     kernel: () =>
       kernel({
