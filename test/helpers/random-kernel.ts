@@ -100,7 +100,11 @@ class Writer {
     this.pointers.push([])
     // A function with a pointer must not name what the pointer may be in.
     const through = `  *t ${this.pick(['=', '+=', '^='])} (*t + i) * 3u + u[*t % ${SIZE}u];`
-    const body = isPointer ? through : stores ? this.block(2, 1 + this.below(3)) : `  let r = ${this.expression('u32', 3)};`
+    const body = isPointer
+      ? through
+      : stores
+        ? this.block(2, 1 + this.below(3))
+        : `  let r = ${this.expression('u32', 3)};`
     const result = isPointer ? '*t' : this.expression('u32', 2)
     this.scopes.pop()
     this.pointers.pop()

@@ -34,7 +34,7 @@ export interface LoopInterval {
 }
 
 // Functions stand in the order once for each way to call them; beyond this many events a kernel is refused.
-const EVENTS_MAX = 4000
+const EVENTS_MAX = 2000
 
 export class TooLargeError extends Error {}
 
