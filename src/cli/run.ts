@@ -46,7 +46,7 @@ export async function run(call: RunCall, err: Terminal): Promise<number> {
   if (!existsSync(script) || !statSync(script).isFile()) {
     throw new UserError(`run: there is no file ${call.script}`, EXIT_USAGE)
   }
-  const nodeArgs = nodeArguments(script)
+  const nodeArgs = nodeArguments(script, call.script)
   const folder = makeTraceFolder(call.out)
   try {
     const status = call.quiet === true ? null : StatusLine.where(err)

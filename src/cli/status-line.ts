@@ -4,6 +4,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { PAGE_SIZE } from '../base/addr.ts'
 import { formatSize } from '../base/size.ts'
+import { counted } from '../report/format.ts'
 import type { ReportBuilder } from '../report/index.ts'
 import { sumByCause } from '../trace/counters.ts'
 import type { Terminal } from './terminal.ts'
@@ -28,11 +29,14 @@ export class StatusLine {
     return terminal.isWatched && !isCi ? new StatusLine(terminal) : null
   }
 
-  /** Lets the output of a program go by. */
-  passThrough(child: ChildProcess): void {
+  /** Lets the output of a program go by, to the streams of this process. */
+  passThrough(
+    child: Pick<ChildProcess, 'stdout' | 'stderr'>,
+    streams: Readonly<Record<'stdout' | 'stderr', { write(piece: Buffer): unknown }>> = process,
+  ): void {
     for (const [from, to] of [
-      [child.stdout, process.stdout],
-      [child.stderr, process.stderr],
+      [child.stdout, streams.stdout],
+      [child.stderr, streams.stderr],
     ] as const) {
       from?.on('data', (piece: Buffer) => {
         this.#hide()
@@ -70,20 +74,25 @@ export class StatusLine {
   }
 }
 
-/** '12 launches, 1.5 GiB to devices, 3 MiB back, 40 pages evicted; gpu: 8 MiB' */
+/** '12 launches, 3 CPU faults, 1.5 GiB to devices, 3 MiB back, 40 MiB evicted; gpu: 8 MiB' */
 export function describe(heaps: readonly ReportBuilder[]): string {
   if (heaps.length === 0) return 'no heap yet'
   const sum = (of: (heap: ReportBuilder) => number) => heaps.reduce((total, heap) => total + of(heap), 0)
-  const figures: [number, string][] = [
-    [sum(({ totals }) => totals.launches), 'launches'],
-    [sum(({ totals }) => totals.cpuFaults), 'CPU faults'],
+  const faults = sum(({ totals }) => totals.cpuFaults)
+  const bytes: [number, string][] = [
     [sum(({ totals }) => sumByCause(totals.bytesHostToDevice)), 'to devices'],
     [sum(({ totals }) => sumByCause(totals.bytesDeviceToHost)), 'back'],
     [sum(({ totals }) => totals.pagesMigrated.eviction * PAGE_SIZE), 'evicted'],
   ]
-  const shown = figures
-    .filter(([figure], i) => figure > 0 || i === 0)
-    .map(([figure, what], i) => `${i === 0 || what === 'CPU faults' ? figure : formatSize(figure)} ${what}`)
+  const shown = [
+    counted(
+      sum(({ totals }) => totals.launches),
+      'launch',
+      'launches',
+    ),
+    ...(faults > 0 ? [counted(faults, 'CPU fault')] : []),
+    ...bytes.filter(([nbytes]) => nbytes > 0).map(([nbytes, what]) => `${formatSize(nbytes)} ${what}`),
+  ]
   const devices = heaps.flatMap((heap) => heap.devices.map((name) => `; ${name}: ${formatSize(heap.bytesOn(name))}`))
   return shown.join(', ') + devices.join('')
 }

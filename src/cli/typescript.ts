@@ -8,11 +8,11 @@ import { EXIT_USAGE, UserError } from './user-error.ts'
 const TYPESCRIPT = ['.ts', '.mts', '.cts', '.tsx']
 
 /**
- * Arguments of Node that stand before a script, whose path is absolute.
+ * Arguments of Node that stand before a script, whose path is absolute. `name` is what the user calls it.
  *
  * Throws a UserError for TypeScript where nothing can run it, with what to do about it.
  */
-export function nodeArguments(script: string): string[] {
+export function nodeArguments(script: string, name: string): string[] {
   if (!TYPESCRIPT.includes(extname(script))) return []
   const { versions, features, allowedNodeEnvironmentFlags } = process
   // Bun and Deno say that they are Node, and run TypeScript.
@@ -26,7 +26,7 @@ export function nodeArguments(script: string): string[] {
   }
   const tsx = findTsx(script)
   if (tsx !== null) return ['--import', pathToFileURL(tsx).href]
-  const what = `${script} is TypeScript, which Node ${versions.node} does not run by itself`
+  const what = `${name} is TypeScript, which Node ${versions.node} does not run by itself`
   throw new UserError(`${what}: npm install --save-dev tsx, or take Node 22.18 or later`, EXIT_USAGE)
 }
 
