@@ -69,12 +69,7 @@ describe('StatusLine', () => {
 
 describe('describe()', () => {
   it('adds up all heaps, and says what each device has', () => {
-    expect(describeHeaps([heap()])).toBe(
-      '1 launches, 1 CPU faults, 15 B to devices, 16 B back, 8 KiB evicted; gpu: 4 KiB'.replace(
-        '; gpu: 4 KiB',
-        '; gpu: 0 B',
-      ),
-    )
+    expect(describeHeaps([heap()])).toBe('1 launch, 1 CPU fault, 15 B to devices, 16 B back, 8 KiB evicted; gpu: 0 B')
     expect(describeHeaps([heap(), heap()])).toContain('2 launches, 2 CPU faults, 30 B to devices')
   })
 })
