@@ -139,3 +139,54 @@ describe('heap.run() of kernels that use all of an array', () => {
     })
   })
 })
+
+describe('heap.run() of resumable kernels', () => {
+  const CHASE = kernel({
+    name: 'chase',
+    step: 'hop',
+    args: { next: read(u32), sums: readWrite(u32), hops: uniform(u32) },
+    code: `struct Chase { hops: u32, cursor: u32, sum: u32 }
+fn hop(id: vec3u, s: ptr<function, Chase>) -> bool {
+  if (s.hops == hops) { sums[id.x] += s.sum; return false; }
+  if (s.hops == 0u) { s.cursor = id.x; }
+  s.cursor = next[s.cursor];
+  s.sum += s.cursor;
+  s.hops++;
+  return true;
+}`,
+  })
+
+  it('needs the pages of one step only', async () => {
+    // A chase through sixty pages, on a device that has four.
+    const own = await open('16 KiB')
+    const next = own.alloc(Uint32Array, 60_000)
+    const sums = own.alloc(Uint32Array, 8).fill(1)
+    next.forEach((_, i) => {
+      next[i] = (i + 1021) % 60_000
+    })
+    const receipt = await own.run(CHASE, { next, sums, hops: 58 }, 8)
+    expect([receipt.mode, receipt.why]).toEqual(['paged', 'it runs in steps'])
+    await own.sync(sums)
+    for (let i = 0; i < 8; i++) {
+      let sum = 1
+      for (let n = 1; n <= 58; n++) sum += (i + 1021 * n) % 60_000
+      expect(sums[i]).toBe(sum)
+    }
+  }, 60_000)
+
+  it('is refused by name where a step keeps what it cannot', async () => {
+    const own = await open('64 KiB')
+    const x = own.alloc(Uint32Array, 10)
+    const bad = (code: string) => kernel({ name: 'bad', step: 'go', args: { x: readWrite(u32) }, code })
+    const count = 1
+    await expect(async () =>
+      own.run(
+        bad('var<private> n: u32; fn go(id: vec3u, s: ptr<function, u32>) -> bool { n++; x[0] = n; return false; }'),
+        { x },
+        count,
+      ),
+    ).rejects.toThrow('"n" is gone after a step: keep it in the state')
+    expect(() => bad('fn walk(id: vec3u) { x[0] = 1u; }')).toThrow('no function "go", which is to be the step')
+    expect(() => kernel({ step: 'a', entry: 'b', args: {}, code: '' })).toThrow('entry and step are given')
+  })
+})

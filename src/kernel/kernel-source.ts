@@ -33,6 +33,8 @@ export interface KernelText {
   readonly code: string
   /** Values of overrides, by name. */
   readonly constants: Readonly<Record<string, number>>
+  /** The step function of a resumable kernel, which takes the place of entry points; null for every other kernel. */
+  readonly step: string | null
 }
 
 export interface EntryFacts {
@@ -205,10 +207,11 @@ function checkUses(module: Module, { name, args }: KernelText, uses: readonly Ar
 function entriesOf(
   module: Module,
   analysis: Analysis,
-  { name, args }: KernelText,
+  { name, args, step }: KernelText,
   uses: readonly ArgumentUse[],
 ): ReadonlyMap<string, EntryFacts> {
   const entries = new Map<string, EntryFacts>()
+  if (step !== null) return entries.set(step, stepFacts(module, analysis, step, uses, args))
   for (const entry of analysis.entryPoints) {
     const { node } = entry.function
     if (entry.stage !== 'compute') {
@@ -227,6 +230,25 @@ function entriesOf(
   }
   if (entries.size > 0) return entries
   throw new KernelError(`no entry point, wanted a function with @compute and @workgroup_size`, module.source, null)
+}
+
+/** A step as what `run` takes: invocations come one by one, as they are ready. */
+function stepFacts(
+  module: Module,
+  analysis: Analysis,
+  step: string,
+  uses: readonly ArgumentUse[],
+  args: KernelArguments,
+): EntryFacts {
+  const fn = analysis.globals.get(step)
+  if (fn?.kind !== 'function') {
+    throw new KernelError(`no function "${step}", which is to be the step`, module.source, null)
+  }
+  const functions = calledFrom(fn)
+  const ours = uses.filter((use) => functions.has(use.fn))
+  const entry: EntryPoint = { name: step, stage: 'compute', function: fn, workgroupSize: [1, 1, 1], inputs: [] }
+  const used = Object.keys(args).filter((arg) => ours.some((use) => use.name === arg))
+  return { entry, functions, uses: ours, args: used, whyWorkgroups: null }
 }
 
 const INPUTS = [

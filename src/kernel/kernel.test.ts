@@ -193,12 +193,12 @@ describe('kernel()', () => {
     [
       'TypeError',
       () => kernel(5 as never),
-      'kernel(5), wanted an object with name, args, code, entry, paging, constants',
+      'kernel(5), wanted an object with name, args, code, entry, step, paging, constants',
     ],
     [
       'TypeError',
       () => kernel({ args: ARGS, code: RIGHT, arg: 1 } as never),
-      'arg is no option of a kernel, wanted name, args, code, entry, paging, constants',
+      'arg is no option of a kernel, wanted name, args, code, entry, step, paging, constants',
     ],
     ['TypeError', () => kernel({ args: ARGS, code: RIGHT, name: '' }), 'name is "", wanted a text'],
     ['TypeError', () => kernel({ args: ARGS, code: null as never }), 'code is null, wanted a text'],

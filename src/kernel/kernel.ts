@@ -35,6 +35,11 @@ export interface KernelSpec<A extends KernelArguments = KernelArguments> {
   readonly code: string
   /** The entry point that `run` takes. Default: `main`, or the only one. */
   readonly entry?: string
+  /**
+   * A function that does one step of an invocation, instead of an entry point: `fn step(id: vec3u, state: ptr<function, T>) -> bool` is
+   * called, from a state of zeros on, until it returns false. It needs the pages of one step only.
+   */
+  readonly step?: string
   /** Whether launches that fit no device may go through a page table. Default 'auto'. */
   readonly paging?: PagingOption
   /** Values of the overrides in the code. */
@@ -68,7 +73,7 @@ export function kernel<const A extends KernelArguments>(spec: KernelSpec<A>): Ke
     if ((SPEC_NAMES as readonly string[]).includes(name)) continue
     throw new TypeError(`${name} is no option of a kernel, wanted ${SPEC_NAMES.join(', ')}`)
   }
-  const { name = 'kernel', args, code, entry, paging = 'auto', constants = {} } = spec
+  const { name = 'kernel', args, code, entry, step, paging = 'auto', constants = {} } = spec
   if (typeof name !== 'string' || name === '') throw new TypeError(`name is ${describe(name)}, wanted a text`)
   checkArguments(args)
   if (typeof code !== 'string') throw new TypeError(`code is ${describe(code)}, wanted a text`)
@@ -78,7 +83,9 @@ export function kernel<const A extends KernelArguments>(spec: KernelSpec<A>): Ke
   if (typeof constants !== 'object' || constants === null) {
     throw new TypeError(`constants is ${describe(constants)}, wanted an object such as { SIZE: 64 }`)
   }
-  const source = readKernelSource({ name, args, code, constants })
+  if (step !== undefined && typeof step !== 'string') throw new TypeError(`step is ${describe(step)}, wanted a name`)
+  if (step !== undefined && entry !== undefined) throw new TypeError('entry and step are given, wanted one of them')
+  const source = readKernelSource({ name, args, code, constants, step: step ?? null })
   if (entry !== undefined) checkEntry(source, entry)
   return new Kernel<A>(source, entry ?? defaultEntry(source), paging)
 }
@@ -88,6 +95,7 @@ const SPEC_NAMES = [
   'args',
   'code',
   'entry',
+  'step',
   'paging',
   'constants',
 ] as const satisfies readonly (keyof KernelSpec)[]
@@ -214,19 +222,15 @@ function generateProgram(
   const isShared = groups.some((names) => names.length > 1)
   const whyNot = whyNotIndexed(source, facts, new Set(groups.flat()))
   const { paged, whyNotPaged } = pagedProgram(source, facts, paging)
-  // What follows pointers goes through the page table always.
-  const followsPointers = [...facts.functions].some((fn) => fn.module === source.analysis.prelude)
-  if (followsPointers && paged === null) {
-    throw new KernelError(
-      `it follows pointers, and cannot go through a page table: ${whyNotPaged}`,
-      source.module.source,
-      null,
-    )
+  const whyAlways = whyAlwaysPaged(source, facts)
+  if (whyAlways !== null && paged === null) {
+    const reason = `${whyAlways}, and cannot go through a page table: ${whyNotPaged}`
+    throw new KernelError(reason, source.module.source, null)
   }
-  const isAsWritten = !isShared && !strict && !followsPointers
+  const isAsWritten = !isShared && !strict && whyAlways === null
   const whole = isAsWritten ? programCode(source, facts, layout, 'whole') : null
   const direct = isAsWritten ? programCode(source, facts, layout, 'direct') : null
-  const indexed = whyNot === null && !followsPointers ? programCode(source, facts, layout, 'indexed') : null
+  const indexed = whyNot === null && whyAlways === null ? programCode(source, facts, layout, 'indexed') : null
   return {
     program: {
       ...layout,
@@ -234,7 +238,7 @@ function generateProgram(
       whole: whole?.text ?? null,
       direct: direct?.text ?? null,
       indexed: indexed?.text ?? null,
-      whyNotIndexed: followsPointers ? 'it follows pointers' : whyNot,
+      whyNotIndexed: whyAlways ?? whyNot,
       paged: paged?.program ?? null,
       whyNotPaged,
     },
@@ -245,6 +249,12 @@ function generateProgram(
       ...(indexed !== null && { indexed: new SourceMap(indexed) }),
     },
   }
+}
+
+/** Why a kernel goes through the page table however much fits, as a phrase; null if it need not. */
+function whyAlwaysPaged({ text, analysis }: KernelSource, { functions }: EntryFacts): string | null {
+  if (text.step !== null) return 'it runs in steps'
+  return [...functions].some((fn) => fn.module === analysis.prelude) ? 'it follows pointers' : null
 }
 
 /** Of the kernel, and of the entry point if it has several. */
@@ -262,7 +272,8 @@ function pagedProgram(
   try {
     const { analysis, constants } = source
     const used = new Set(facts.args)
-    const paged = compilePaged({ name: nameOf(source, facts), analysis, entry: facts.entry, used, constants })
+    const entry = source.text.step === null ? facts.entry : facts.entry.function
+    const paged = compilePaged({ name: nameOf(source, facts), analysis, entry, used, constants })
     return { paged, whyNotPaged: null }
   } catch (error) {
     if (!(error instanceof WgslError)) throw error

@@ -113,11 +113,14 @@ function tooLargeToBind(
   sliceMax: number | undefined,
 ): string | null {
   const [launch] = launches
-  const pointed = launches.find(({ program }) => (program.paged?.pointers ?? null) !== null)
-  if (pointed !== undefined) {
+  const always = launches.find(
+    ({ program: { paged } }) => paged !== null && (paged.pointers !== null || paged.scope === 'step'),
+  )
+  if (always !== undefined) {
+    const { name, whyNotIndexed } = always.program
     const whyNot = launches.length > 1 ? 'it runs alone, not in a batch' : whyNotPaged(site, launch)
-    if (whyNot === null) return 'it follows pointers'
-    throw new RangeError(`${pointed.program.name} follows pointers: ${whyNot}`)
+    if (whyNot === null) return whyNotIndexed ?? 'it is to go through a page table'
+    throw new RangeError(`${name}: ${whyNotIndexed}, and ${whyNot}`)
   }
   if (launches.length !== 1 || isEmpty(launch.grid)) return null
   try {

@@ -159,6 +159,15 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
     if (this.ownsDevice && this.failure === null) this.context.device.destroy()
   }
 
+  /** Ends the GPUDevice as it is. Blocks until its work is done, and resolves when nobody waits for it any more. */
+  async abandon(): Promise<void> {
+    this.isDestroyed = true
+    const { device } = this.context
+    device.destroy()
+    await device.lost
+    await device.queue.onSubmittedWorkDone()
+  }
+
   private lost(reason: string): void {
     if (!this.isDestroyed) this.onLost(reason)
   }
