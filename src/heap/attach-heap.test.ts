@@ -167,6 +167,7 @@ it('the engine of an explicit heap can be on a third thread', async () => {
   const y = (await other.do({ do: 'alloc', length: 100, value: 4 })) as Float32Array
   expect([x[2047], y[99], (await heap.sync(y)).pages]).toEqual([3, 4, 0])
   heap.free(y)
+  await heap.stats()
   await other.do({ do: 'free', array: x })
   expect(await other.do({ do: 'arrays' })).toEqual([])
   await heap.close()

@@ -301,13 +301,15 @@ await describeModes((mode) => {
     })
 
     it('free() takes effect after the launches that use the array', async () => {
-      await open({ device: { kind: 'memory', latency: 2000 } })
+      await open()
+      await fixture.extension('silence')
       const x = heap.alloc(Float32Array, PAGE_FLOATS).fill(6)
-      const launched = fixture.run('look', { read: [x], data: [5] })
+      const launched = fixture.run('lookWhenTold', { read: [x], data: [5] })
       heap.free(x)
       await fixture.settled()
       const y = heap.alloc(Float32Array, PAGE_FLOATS)
       expect(y.byteOffset).not.toBe(x.byteOffset)
+      await fixture.extension('tell')
       expect((await launched).value).toEqual([6])
       await fixture.settled()
       await fixture.check()

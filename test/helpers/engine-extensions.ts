@@ -85,7 +85,31 @@ const KERNELS: Readonly<Record<string, FunctionKernel>> = {
     }
     for (const array of written) for (let i = 0; i < array.length; i++) array[i]++
   },
+  /** Waits for `tell`. */
+  async lookWhenTold(written, read, indices) {
+    await told
+    const [array] = [...read, ...written]
+    return (indices as number[]).map((i) => array[i])
+  },
   never: () => new Promise(() => {}),
+}
+
+/** Resolves when the kernels that wait may go on. */
+let told: Promise<void> = Promise.resolve()
+let tellThem: () => void = () => {}
+
+/** Kernels that wait to be told wait from now on. */
+export function silence(): null {
+  told = new Promise((resolve) => {
+    tellThem = resolve
+  })
+  return null
+}
+
+/** Tells them. */
+export function tell(): null {
+  tellThem()
+  return null
 }
 
 /** Hands in a launch. Up to its claim everything happens at once. */
