@@ -34,6 +34,8 @@ export interface EngineDevice {
    * device does not take, with an MmError ENOMEM if one workgroup needs more than the device has, or if the device is lost.
    */
   run?(launches: readonly KernelLaunch[], options: KernelOptions): Promise<RunOutcome>
+  /** Ends what must not be under way when its thread ends with the process. Nothing can be asked of it afterwards. */
+  abandon?(): Promise<void>
   /** Takes the device away, after everything that it has to do. Its pages come back, as far as they can. */
   close(): Promise<void>
 }

@@ -58,6 +58,10 @@ export class WebGpuEngineDevice extends DriverEngineDevice<GpuLaunch> {
     return new WebGpuEngineDevice(device, site, hardware, notes)
   }
 
+  abandon(): Promise<void> {
+    return this.device.hardware.abandon()
+  }
+
   async lend(range: ByteRange, write: boolean, use: (range: BufferRange) => Promise<void>): Promise<void> {
     await withBuffer(this.handle, range, write ? 'write' : 'read', use)
   }

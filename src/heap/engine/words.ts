@@ -16,7 +16,9 @@ export const HEARTBEAT = 5
 export const NEXT_PAGE = 6
 /** How many arrays have been mapped by calls that are on their way, or have arrived. */
 export const MAPS_SENT = 7
-const COUNT = 8
+/** Live mode: 1 when the engine stands still for good, as the process ends. */
+export const PARKED = 8
+const COUNT = 9
 
 export const ENGINE_LIVES = 0
 export const ENGINE_CLOSED = 1

@@ -12,6 +12,7 @@ import { ENGINE_CLOSED, ENGINE_DIED, ENGINE_LIVES, HEARTBEAT, STATE } from '../e
 import { portChannel } from './channels.ts'
 import type { EngineReady, EngineSettings, EngineStart } from './engine-settings.ts'
 import { endProcess } from './life.ts'
+import { parkOnExit } from './parking.ts'
 
 /** How engines run. Tests have other wishes than programs. */
 export const ENGINE_PROGRAM = {
@@ -32,6 +33,7 @@ export class EngineThread {
   readonly port: LivingPort
   readonly #kernel: Kernel
   readonly #endsProcess: boolean
+  readonly #hasGpus: boolean
   readonly #worker: Worker
   readonly #ready: Promise<EngineReady>
   readonly #gone: Promise<void>
@@ -50,6 +52,7 @@ export class EngineThread {
     const { port1, port2 } = new MessageChannel()
     this.#kernel = kernel
     this.#endsProcess = settings.endsProcess
+    this.#hasGpus = settings.devices.some(({ kind }) => kind === 'webgpu')
     this.#patienceMs = settings.patienceMs
     const channel = portChannel(port1)
     this.port = new LivingPort(channel, words, onNews)
@@ -123,9 +126,11 @@ export class EngineThread {
       this.#end('is gone')
     }
     process.on('exit', look)
+    const stopParking = this.#hasGpus ? parkOnExit(this.#kernel, this.#worker, this.port.words) : () => {}
     this.#stopWatching = () => {
       stopReleasing()
       process.off('exit', look)
+      stopParking()
     }
   }
 

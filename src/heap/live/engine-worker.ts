@@ -14,6 +14,7 @@ import { groupChannel, portChannel } from './channels.ts'
 import type { EngineReady, EngineStart } from './engine-settings.ts'
 import { endProcess, heartbeatMs } from './life.ts'
 import { LiveEngine } from './live-engine.ts'
+import { parkOnRequest } from './parking.ts'
 
 assert(parentPort !== null, 'this is the thread of an engine')
 const program = parentPort
@@ -59,6 +60,7 @@ process.on('exit', (code) => {
   if (Atomics.load(words, STATE) !== ENGINE_CLOSED) die(`its engine ended with code ${code}`)
 })
 
+if (settings.devices.some(({ kind }) => kind === 'webgpu')) parkOnRequest(program, words, () => live.abandonDevices())
 setInterval(() => void Atomics.add(words, HEARTBEAT, 1), heartbeatMs(settings.patienceMs)).unref()
 
 const thread = readlinkSync('/proc/thread-self')

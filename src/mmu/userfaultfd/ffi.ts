@@ -76,6 +76,7 @@ export class Kernel {
   readonly #getpagesize: KoffiFunction
   readonly #setenv: KoffiFunction
   readonly #alarm: KoffiFunction
+  readonly #exit: KoffiFunction
 
   constructor(koffi: Koffi) {
     const libc = koffi.load(null) // what the process itself is linked to: glibc or musl
@@ -95,6 +96,7 @@ export class Kernel {
     this.#pread = libc.func('pread', 'int64_t', ['int', 'uint64_t', 'uint64_t', 'int64_t'])
     this.#getpagesize = libc.func('getpagesize', 'int', [])
     this.#alarm = libc.func('alarm', 'uint', ['uint'])
+    this.#exit = libc.func('_exit', 'void', ['int'])
     this.#setenv = libc.func('setenv', 'int', ['str', 'str', 'int'])
     const buffer = new ArrayBuffer(CONTROL_NBYTES)
     this.control = new ControlBlock(buffer, this.addressOf(new Uint8Array(buffer)))
@@ -184,6 +186,11 @@ export class Kernel {
   /** Ends the process in so many seconds, by SIGALRM, whatever its threads are doing then. */
   alarm(seconds: number): void {
     this.#alarm(seconds)
+  }
+
+  /** Ends the process at once, whatever its threads are doing. Nothing is tidied up, and nobody is told. */
+  exit(code: number): void {
+    this.#exit(code)
   }
 
   /** Where a view begins in memory. It must not be one on the JavaScript heap: views of buffers are not. */
