@@ -6,6 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, it } from 'vitest'
+import { asWanted, linesToPrint } from '../test/helpers/example-output.ts'
 import { mustHaveGpu } from '../test/helpers/gpu.ts'
 
 const ROOT = resolve(import.meta.dirname, '..')
@@ -13,12 +14,6 @@ const EXAMPLES = readdirSync(import.meta.dirname).filter((name) => name.endsWith
 
 /** Version 22.18 and later say 'strip'. */
 const runsTypeScript = typeof (process.features as { typescript?: unknown }).typescript === 'string'
-
-function linesToPrint(source: string): string[] {
-  const [head] = source.split('\n\n', 1)
-  const [, lines] = head.split('\n// Prints:\n')
-  return lines.split('\n').map((line) => line.replace(/^\/\/ {3}/, ''))
-}
 
 /** What a program prints, or why it cannot run here: the capability that is missing. */
 async function linesPrinted(path: string): Promise<string[] | string> {
@@ -32,12 +27,6 @@ async function linesPrinted(path: string): Promise<string[] | string> {
   }
 }
 
-/** The wanted line where the printed one is of its form, which is easier to compare. */
-function asWanted(printed: string, wanted: string | undefined): string {
-  const pieces = wanted?.split('...').map((piece) => piece.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')) ?? []
-  return wanted !== undefined && new RegExp(`^${pieces.join('.+')}$`).test(printed) ? wanted : printed
-}
-
 it.for(EXAMPLES)('%s prints what its head says', async (name, { skip }) => {
   const wanted = linesToPrint(readFileSync(join(import.meta.dirname, name), 'utf8'))
   expect(wanted.length).toBeGreaterThan(0)
@@ -45,7 +34,7 @@ it.for(EXAMPLES)('%s prints what its head says', async (name, { skip }) => {
   for (const path of paths) {
     const printed = await linesPrinted(path)
     if (typeof printed === 'string') return skip(printed)
-    expect(printed.map((line, i) => asWanted(line, wanted[i]))).toEqual(wanted)
+    expect(asWanted(printed, wanted)).toEqual(wanted)
   }
 })
 

@@ -25,6 +25,7 @@ export default async function makeProject(): Promise<void> {
     JSON.stringify({ name: 'browser-project', private: true, type: 'module' }),
   )
   cpSync(join(import.meta.dirname, 'pages'), join(PROJECT, 'pages'), { recursive: true })
+  cpSync(join(ROOT, 'examples'), join(PROJECT, 'examples'), { recursive: true })
   const [{ filename }] = JSON.parse(await npm('pack', '--json', '--ignore-scripts', '--pack-destination', PROJECT))
   // What it depends on is found further up, in the packages of this repository.
   mkdirSync(PACKAGE, { recursive: true })
