@@ -103,6 +103,7 @@ describe('openTraceFiles()', () => {
   it.skipIf(!existsSync('/dev/full'))(
     'reports a disk that is full to whoever writes next, and not before',
     async () => {
+      const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
       const files = [{ format: 'jsonl' as const, path: '/dev/full', overwrite: true }]
       const [sink] = openTraceFiles({ files, allocations: false, header: traceHeader('explicit') })
 
@@ -114,6 +115,9 @@ describe('openTraceFiles()', () => {
         { timeout: 5000 },
       )
       expect(() => sink.close?.()).not.toThrow()
+      expect(warn.mock.calls).toEqual([
+        ['FAILED: writing the trace /dev/full: ENOSPC: no space left on device; its end is missing', 'TraceWarning'],
+      ])
     },
   )
 

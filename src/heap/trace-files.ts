@@ -106,14 +106,16 @@ class FileSink implements Sink {
     this.#flush()
   }
 
-  /** Never throws: a timer has no caller. */
+  /** Never throws: a timer has no caller. The first failure is a warning of the process, as a trace that lacks its end looks whole. */
   #flush(): void {
     const bytes = Buffer.from(this.#pieces.join(''))
     this.#pieces = []
     try {
       for (let at = 0; at < bytes.length; ) at += writeSync(this.#fd, bytes, at)
     } catch (error) {
-      this.#error = new HeapError('FAILED', `writing the trace ${this.#path}: ${reasonOf(error)}`, { cause: error })
+      const failure = new HeapError('FAILED', `writing the trace ${this.#path}: ${reasonOf(error)}`, { cause: error })
+      if (this.#error === null) process.emitWarning(`${failure.message}; its end is missing`, 'TraceWarning')
+      this.#error = failure
     }
   }
 }
