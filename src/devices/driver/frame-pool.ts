@@ -105,6 +105,8 @@ export class FramePool {
   private readonly blocks = new Map<number, Block>()
   private readonly free: FreeRuns
   private lastBlock = 0
+  /** The block that was looked up last. */
+  private recent: Block | null = null
 
   /** No block lies in two banks. Throws a RangeError for a size that memremap refuses. */
   constructor(sys: System, { npages, bankPages }: PoolSize, owner: unknown, migrateToRam: MigrateToRam) {
@@ -198,8 +200,12 @@ export class FramePool {
 
   /** The block that a frame belongs to. */
   blockAt(frame: number): Block {
-    const block = this.blocks.get(this.blockOf[frame])
+    const id = this.blockOf[frame]
+    // Frames are looked at in order, so it is mostly the same block again.
+    if (this.recent?.id === id) return this.recent
+    const block = this.blocks.get(id)
     assert(block !== undefined, () => `frame ${frame} belongs to a block`)
+    this.recent = block
     return block
   }
 
