@@ -1,6 +1,6 @@
 // Searches on a heap whose device is smaller than the graph, in every mode.
 
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { whyNoGpu } from '../../test/helpers/gpu.ts'
 import { describeModes } from '../../test/helpers/mode-fixture.ts'
 import { MIB } from '../base/size.ts'
@@ -16,6 +16,8 @@ import { drawSearchKeys } from './search-keys.ts'
 import { validateSearch } from './validate.ts'
 
 const missing = await whyNoGpu()
+// A software GPU on a busy machine takes its time.
+vi.setConfig({ testTimeout: 60_000 })
 
 const SCALE = 13
 const nedges = EDGE_FACTOR * 2 ** SCALE

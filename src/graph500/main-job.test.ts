@@ -3,7 +3,7 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, it, test } from 'vitest'
+import { afterEach, beforeEach, expect, it, test, vi } from 'vitest'
 import { whyNoGpu } from '../../test/helpers/gpu.ts'
 import { describeModes } from '../../test/helpers/mode-fixture.ts'
 import { MIB } from '../base/size.ts'
@@ -13,6 +13,8 @@ import { REPORT_NAME, TRACE_NAME } from './job-files.ts'
 import { runMainJob, scaleFor } from './main-job.ts'
 
 const missing = await whyNoGpu()
+// A software GPU on a busy machine takes its time.
+vi.setConfig({ testTimeout: 60_000 })
 
 await describeModes((mode) => {
   let folder: string

@@ -1,12 +1,14 @@
 // The program as it is started: what it prints where, and its exit status.
 
 import { tmpdir } from 'node:os'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { type ProgramResult, runProgram } from '../../test/helpers/child-program.ts'
 import { whyNoGpu } from '../../test/helpers/gpu.ts'
 import { USAGE } from './command-line.ts'
 
 const missing = await whyNoGpu()
+// Each test starts a process or two, and compiles what changed.
+vi.setConfig({ testTimeout: 60_000 })
 
 function run(...args: string[]): Promise<ProgramResult> {
   return runProgram(['src/graph500/main.ts'], { args, timeoutMs: 60_000 })
