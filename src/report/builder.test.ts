@@ -6,6 +6,7 @@ import { FOLLOWED_MAX, NSTRIPES, ReportBuilder } from './builder.ts'
 import type { ReportModel } from './model.ts'
 
 const PAGE = 4096
+const NO_PAGES = { nresident: 0, nduplicated: 0, npinned: 0, nmigrated: 0 }
 
 function build(events: readonly TraceEvent[], isCut = false): ReportModel {
   const builder = new ReportBuilder({ timeUnit: 'step', program: 'saxpy.ts' })
@@ -68,7 +69,7 @@ describe('ReportBuilder', () => {
     const { kernels, latencies, devices } = build([
       launch('saxpy', { duration: 10 }),
       launch('saxpy', { duration: 30, mode: 'paged' }),
-      launch('saxpy', { duration: 5, error: 'gone', service: 0, transfer: 0, compute: 0, nresident: 0 }),
+      launch('saxpy', { duration: 5, error: 'gone', service: 0, transfer: 0, compute: 0, ...NO_PAGES }),
       launch('bfs', { duration: 100 }),
       launch('bfs', { device: 'gpu 2' }),
     ])

@@ -19,11 +19,11 @@ import {
 import { type Residency, ResidencyTracker } from '../trace/residency.ts'
 import type { TraceHeader } from '../trace/schema.ts'
 import type { Sink } from '../trace/sink.ts'
-import { type Distribution, Durations } from './distribution.ts'
+import { Durations } from './distribution.ts'
+import { KernelFigures } from './kernel-figures.ts'
 import {
   type AllocationRow,
   type DeviceRow,
-  type KernelRow,
   LATENCY_KINDS,
   type LatencyKind,
   type ReportModel,
@@ -57,20 +57,6 @@ interface Device {
   readonly used: LevelSeries
 }
 
-interface Kernel {
-  readonly first: LaunchEvent
-  readonly modes: Set<LaunchEvent['mode']>
-  readonly durations: Durations
-  failed: number
-  queued: number
-  service: number
-  transfer: number
-  compute: number
-  flush: number
-  nresident: number
-  nbrought: number
-}
-
 export class ReportBuilder implements Sink {
   readonly #header: TraceHeader
   readonly #counters = new TraceCounters()
@@ -78,7 +64,7 @@ export class ReportBuilder implements Sink {
   readonly #followed = new Map<string, Followed>()
   readonly #sizes = new Map<string, { npages: number; type: string | undefined }>()
   readonly #devices = new Map<string, Device>()
-  readonly #kernels = new Map<string, Kernel>()
+  readonly #kernels = new KernelFigures()
   readonly #sites = new Map<string, TraceCounters>()
   readonly #latencies = new Map<LatencyKind, Durations>()
   readonly #traffic = new Map<Direction, Record<Cause, AmountSeries>>()
@@ -138,7 +124,7 @@ export class ReportBuilder implements Sink {
         return distribution === null ? [] : [{ kind, distribution }]
       }),
       allocations: this.#allocationRows(),
-      kernels: [...this.#kernels.values()].map(kernelRow).sort((a, b) => totalOf(b) - totalOf(a)),
+      kernels: this.#kernels.rows(),
       sites: this.#siteRows(),
       waits: this.#waits.map((wait) => waitOf(wait, timeline.origin)),
     }
@@ -182,23 +168,8 @@ export class ReportBuilder implements Sink {
     const device = this.#device(event.device)
     device.launches++
     device.compute += event.compute
-    const kernel = getOrMake(this.#kernels, JSON.stringify([event.kernel, event.device]), () => {
-      const sums = { failed: 0, queued: 0, service: 0, transfer: 0, compute: 0, flush: 0, nresident: 0, nbrought: 0 }
-      return { first: event, modes: new Set<LaunchEvent['mode']>(), durations: new Durations(), ...sums }
-    })
-    kernel.durations.add(event.duration)
-    kernel.queued += event.queued
-    kernel.flush += event.flush
-    if (event.error !== undefined) {
-      kernel.failed++
-      return
-    }
-    kernel.modes.add(event.mode)
-    kernel.service += event.service
-    kernel.transfer += event.transfer
-    kernel.compute += event.compute
-    kernel.nresident += event.nresident
-    kernel.nbrought += event.nduplicated + event.npinned + event.nmigrated
+    this.#kernels.add(event)
+    if (event.error !== undefined) return
     this.#latency('service').add(event.service)
     this.#latency('compute').add(event.compute)
   }
@@ -322,16 +293,6 @@ function bytesOf({ bytesHostToDevice, bytesDeviceToHost }: Counters): number {
 
 function deviceRow(name: string, { hardware, nbytes, lost, launches, compute, used }: Device): DeviceRow {
   return { name, hardware, nbytes, peak: used.peak, mean: used.mean(), launches, compute, lost }
-}
-
-function kernelRow({ first, modes, durations, ...sums }: Kernel): KernelRow {
-  // It has been launched, or there would be no row.
-  const duration = durations.distribution() as Distribution
-  return { name: first.kernel, device: first.device, modes: [...modes], launches: durations.count, duration, ...sums }
-}
-
-function totalOf({ duration }: KernelRow): number {
-  return duration.mean * duration.count
 }
 
 function waitOf({ time, duration, thread, allocation, reason }: StallEvent, origin: number): Wait {
