@@ -67,7 +67,7 @@ await describeModes((mode) => {
       expect(await other.do({ do: 'addOne', array: x })).toMatchObject({ resident: 0 })
       await other.do({ do: 'sync', array: x })
       expect(await other.do({ do: 'sum', array: x })).toBe(4096)
-      expect(await other.do({ do: 'where', array: x })).toBe('"array of another thread": 2 pages with the CPU')
+      expect(await other.do({ do: 'where', array: x })).toBe('"x": 2 pages with the CPU')
       expect(await other.do({ do: 'pointer', array: x.subarray(1000) })).toEqual([heap.ptr(x) + 1000, 2])
     })
 

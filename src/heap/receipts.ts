@@ -115,11 +115,11 @@ export class Residency {
 /** What a heap holds, and what happened in it. */
 export class HeapStats {
   readonly mode: HeapMode
-  /** Arrays that live. */
+  /** Arrays that live; those that heaps of other threads have allocated do not count. */
   readonly arrays: number
   /** Bytes of their elements. */
   readonly allocated: number
-  /** Bytes of the buffers that were made for arrays. */
+  /** Bytes of the segments that this heap knows. */
   readonly reserved: number
   readonly devices: readonly DeviceStats[]
   /** Live mode: touches that wait now, for a launch that writes the page or for a page on its way. */

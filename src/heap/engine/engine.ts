@@ -56,7 +56,6 @@ import type {
   MemoryStats,
   NewArray,
   Outcome,
-  PlaceRun,
   Reply,
   WaitingTouch,
 } from './protocol.ts'
@@ -469,8 +468,9 @@ export class Engine implements EnginePort {
     outcome.pages += npages
   }
 
-  #where(range: ByteRange): readonly PlaceRun[] {
-    return this.#pagesOf([range]).flatMap(({ firstPage, endPage }) => this.#places.runs(firstPage, endPage))
+  #where(range: ByteRange): Answer<'where'> {
+    const runs = this.#pagesOf([range]).flatMap(({ firstPage, endPage }) => this.#places.runs(firstPage, endPage))
+    return { array: this.arrays.nameAt(range.start) ?? '', runs }
   }
 
   #stats(): EngineStats {

@@ -196,7 +196,7 @@ export interface EngineCalls {
   abort: { args: { run: string }; answer: null }
   discard: { args: { ranges: readonly ByteRange[] }; answer: Outcome }
   advise: { args: { ranges: readonly ByteRange[]; advice: Advice }; answer: Outcome }
-  where: { args: { range: ByteRange }; answer: readonly PlaceRun[] }
+  where: { args: { range: ByteRange }; answer: { array: string; runs: readonly PlaceRun[] } }
   /** Sets a word to 1 when the calls before have begun, for a thread that cannot await. */
   fence: { args: { word: Int32Array<SharedArrayBuffer> }; answer: null }
   /** Calls one of the engine's `extensions`, for what is no business of programs: tests and measurements. */
