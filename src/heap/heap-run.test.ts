@@ -8,7 +8,9 @@ import { whyNoGpu } from '../../test/helpers/gpu.ts'
 import { KERNEL_CASES } from '../../test/helpers/kernel-cases.ts'
 import { describeModes, requires } from '../../test/helpers/mode-fixture.ts'
 import {
+  array,
   atomic,
+  f16,
   f32,
   type Heap,
   type HeapArray,
@@ -20,8 +22,10 @@ import {
   openHeap,
   read,
   readWrite,
+  struct,
   u32,
   uniform,
+  vec4f,
   write,
 } from '../index.ts'
 
@@ -304,6 +308,35 @@ await describeModes((mode) => {
     }
     // The heap goes on.
     await heap.run(saxpy, { x, y: x, a: 1 }, 100)
+  })
+
+  it('says what the device lacks', async () => {
+    await open()
+    const words = heap.alloc(Uint16Array, 64)
+    const code = `${MAIN} { h[id.x] = 2.0h * h[id.x]; }`
+    const run = heap.run(kernel({ name: 'halves', args: { h: readWrite(f16) }, code }), { h: words }, 64)
+    // Where it has them, they are used.
+    const error: unknown = await run.then(
+      () => null,
+      (reason) => reason,
+    )
+    if (error !== null) expect(error).toMatchObject({ name: 'KernelError', reason: 'the device has no shader-f16' })
+    const many = Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`a${i}`, readWrite(u32)]))
+    const sum = Object.keys(many).join('[id.x] + ')
+    const arrays = Object.fromEntries(Object.keys(many).map((name) => [name, heap.alloc(Uint32Array, 4)]))
+    await expect(
+      heap.run(kernel({ name: 'many', args: many, code: `${MAIN} { a0[id.x] = ${sum}[id.x]; }` }), arrays, 4),
+    ).rejects.toMatchObject({ message: expect.stringMatching(/many binds 40 arrays, the device has \d+$/) })
+    const large = struct('Large', { values: array(vec4f, 5000) })
+    const use = kernel({
+      name: 'large',
+      args: { x: write(f32), table: uniform(large) },
+      code: `${MAIN} { x[id.x] = table.values[id.x].x; }`,
+    })
+    const table = { values: Array.from({ length: 5000 }, () => [0, 0, 0, 0] as const) }
+    await expect(heap.run(use, { x: heap.alloc(Float32Array, 4), table }, 4)).rejects.toMatchObject({
+      message: expect.stringMatching(/uniform "table" of large has 80000 bytes, the device takes \d+$/),
+    })
   })
 
   it('strict: tells who left an argument, and where to', async () => {

@@ -46,6 +46,8 @@ export class KernelPipelines {
     const { device } = this.context
     const { name: label, constants } = program
     const entries = bindingsOf(program, device.limits)
+    const missing = EXTENSIONS.find(({ feature, pattern }) => pattern.test(code) && !device.features.has(feature))
+    if (missing !== undefined) throw new CompileError(label, code, `the device has no ${missing.feature}`)
     device.pushErrorScope('validation')
     const module = device.createShaderModule({ label, code })
     const layout = device.createBindGroupLayout({ label, entries })
@@ -63,13 +65,24 @@ export class KernelPipelines {
   }
 }
 
-/** Throws a RangeError if the device has fewer bindings. */
+/** Extensions of WGSL that code enables, and what a device needs to have for them. */
+const EXTENSIONS: readonly { readonly feature: GPUFeatureName; readonly pattern: RegExp }[] = [
+  { feature: 'shader-f16', pattern: /^\s*enable\b[^;]*\bf16\b/m },
+  { feature: 'subgroups', pattern: /^\s*enable\b[^;]*\bsubgroups\b/m },
+]
+
+/** Throws a RangeError if the device has fewer bindings, or smaller ones. */
 function bindingsOf(program: KernelProgram, limits: GPUSupportedLimits): GPUBindGroupLayoutEntry[] {
   const storage = program.bindings.map(({ binding }) => binding)
   if (program.faultBinding !== null) storage.push(program.faultBinding)
   const uniform = [program.launchBinding, ...program.uniforms.map(({ binding }) => binding)]
   checkCount(program, storage.length, limits.maxStorageBuffersPerShaderStage, 'arrays')
   checkCount(program, uniform.length, limits.maxUniformBuffersPerShaderStage, 'uniforms, its own included')
+  for (const { name, size } of program.uniforms) {
+    const max = limits.maxUniformBufferBindingSize
+    if (size > max)
+      throw new RangeError(`uniform "${name}" of ${program.name} has ${size} bytes, the device takes ${max}`)
+  }
   const entry = (binding: number, type: GPUBufferBindingType) => ({
     binding,
     visibility: STAGE_COMPUTE,
