@@ -7,7 +7,7 @@ import { median } from './statistics.ts'
 export type Searcher = (key: number) => number | Promise<number>
 
 /** Keys that are enough for a comparison. */
-const COMPARED_KEYS = 5
+const COMPARED_KEYS = 7
 
 /**
  * How fast a searcher is as a multiple of each of the others: the median over some keys. Everybody's first search does not count, as
