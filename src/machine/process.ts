@@ -79,9 +79,9 @@ export interface PinnedPages {
 
 /** What a process needs of its machine. */
 export interface ProcessTable {
-  /** Gives the address space that fork made a process. */
+  /** @internal Gives the address space that fork made a process. */
   adopt(mm: Mm, name: string): Process
-  /** The process has ended. */
+  /** @internal The process has ended. */
   forget(process: Process): void
 }
 
