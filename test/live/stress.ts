@@ -1,12 +1,15 @@
 // Threads read, store and add to random words of a live heap while its pages go to two devices and back, are copied there, are
-// pushed out and taken away; launches write the same pages, and the main thread allocates and frees beside that. Every word
-// belongs to somebody who knows what must be in it.
+// pushed out and taken away; launches write the same pages, and all threads allocate and free beside that. Every word belongs to
+// somebody who knows what must be in it.
 //
 //   --seconds 60   --threads 4   --mode live-user   --tracking sync   --pages 8192   --swap
 //
 // With --swap the heap may keep half of the array in memory, so that RAM, devices and swap are all in use all the time.
 
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
+import type { Heap } from '../../src/heap/heap.ts'
+import type { HeapHandle } from '../../src/heap/heap-handle.ts'
+import { attachHeap } from '../../src/heap/on-node.ts'
 import type { Disturbances } from '../helpers/engine-extensions.ts'
 import type { ExtendedHeap } from '../helpers/extended-heap.ts'
 import { argument, openProgramHeap, pause } from './program.ts'
@@ -28,10 +31,18 @@ interface ThreadResult {
   readonly loads: number
   readonly wrong: number
   readonly added: number
+  readonly narrays: number
+}
+
+interface ThreadData {
+  readonly handle: HeapHandle
+  readonly x: Int32Array
+  readonly id: number
+  readonly until: number
 }
 
 if (isMainThread) await main()
-else parentPort?.postMessage(run(workerData))
+else parentPort?.postMessage(await run(workerData))
 
 async function main(): Promise<void> {
   const seconds = Number(argument('seconds') ?? 5)
@@ -52,10 +63,12 @@ async function main(): Promise<void> {
   const until = Date.now() + 1000 * seconds
   await fixture.extension('disturb', { array: fixture.rangeOf(x), word: LAUNCHES, step: KINDS })
   const threads = Array.from({ length: nthreads }, (_, id) => {
-    const worker = new Worker(new URL(import.meta.url), { workerData: { x, id, until } })
+    const worker = new Worker(new URL(import.meta.url), {
+      workerData: { handle: fixture.heap.handle, x, id, until } satisfies ThreadData,
+    })
     return new Promise<ThreadResult>((resolve, reject) => worker.once('message', resolve).once('error', reject))
   })
-  const narrays = await comeAndGo(fixture, until)
+  let narrays = await comeAndGo(fixture, until)
   const results = await Promise.all(threads)
   const disturbances = (await fixture.extension('calm')) as Disturbances
   await fixture.check()
@@ -66,6 +79,7 @@ async function main(): Promise<void> {
     else if (i % KINDS === LAUNCHES) launched += x[i]
     else sum += x[i]
   }
+  narrays += total('narrays')
   const { counters, mode, memory: limits } = await fixture.heap.stats()
   const memory = await fixture.extension('memory')
   await fixture.heap.close()
@@ -83,23 +97,36 @@ async function main(): Promise<void> {
 async function comeAndGo({ heap }: ExtendedHeap, until: number): Promise<number> {
   let narrays = 0
   while (Date.now() < until || narrays < ARRAYS_MIN) {
-    const array = heap.alloc(Float64Array, 1 + Math.floor(Math.random() * 20_000))
-    if (array.some((value) => value !== 0)) throw new Error(`array ${narrays} is not new`)
-    array.fill(narrays)
+    const array = takeNew(heap, 20_000, narrays)
     if (narrays % 3 === 0) await heap.prefetch(array, { to: narrays % 2 === 0 ? 'a' : 'b', access: 'readWrite' })
-    if (array.some((value) => value !== narrays)) throw new Error(`array ${narrays} is another one`)
-    heap.free(array)
+    giveBack(heap, array, narrays)
     narrays++
     await pause(2)
   }
   return narrays
 }
 
-function run({ x, id, until }: { x: Int32Array; id: number; until: number }): ThreadResult {
+/** An array that is new, full of a value. */
+function takeNew(heap: Heap, lengthMax: number, value: number): Float64Array {
+  const array = heap.alloc(Float64Array, 1 + Math.floor(Math.random() * lengthMax))
+  if (array.some((each) => each !== 0)) throw new Error('an array is not new')
+  return array.fill(value)
+}
+
+/** Frees an array that has to be full of a value still. */
+function giveBack(heap: Heap, array: Float64Array, value: number): void {
+  if (array.some((each) => each !== value)) throw new Error('an array is another one')
+  heap.free(array)
+}
+
+async function run({ handle, x, id, until }: ThreadData): Promise<ThreadResult> {
+  const heap = await attachHeap(handle)
   const npages = x.length / PAGE_WORDS
   const expected = new Int32Array(npages * OWN_WORDS)
-  const result = { stores: 0, loads: 0, wrong: 0, added: 0 }
+  const result = { stores: 0, loads: 0, wrong: 0, added: 0, narrays: 0 }
   while (Date.now() < until || result.loads < LOADS_MIN) {
+    const value = result.loads
+    const array = takeNew(heap, 2000, value)
     for (let i = 0; i < 64; i++) {
       const page = Math.floor(Math.random() * npages)
       const own = Math.floor(Math.random() * OWN_WORDS)
@@ -117,6 +144,11 @@ function run({ x, id, until }: { x: Int32Array; id: number; until: number }): Th
         result.added += 3
       }
     }
+    giveBack(heap, array, value)
+    result.narrays++
+    // What is freed can be used again when the engine has said so.
+    await heap.stats()
   }
+  await heap.close()
   return result
 }

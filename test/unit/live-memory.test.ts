@@ -32,7 +32,12 @@ const trackings = typeof machine === 'string' ? [] : trackingsOf(machine)
 
 /** Runs test/live/NAME.ts in a mode. */
 function run(mode: Mode, name: string, args: readonly string[], timeoutMs = 20_000): Promise<ProgramResult> {
-  const workers = ['src/heap/live/open-live.ts', 'src/heap/live/engine-worker.ts', 'src/heap/live/page-io-worker.ts']
+  const workers = [
+    'src/heap/live/open-live.ts',
+    'src/heap/live/attach-live.ts',
+    'src/heap/live/engine-worker.ts',
+    'src/heap/live/page-io-worker.ts',
+  ]
   const files = [`test/live/${name}.ts`, ...workers, 'test/helpers/engine-extensions.ts']
   const user = mode.uid === undefined ? {} : { uid: mode.uid }
   return runProgram(files, { args: ['--mode', mode.name, ...args], timeoutMs, ...user })
@@ -61,12 +66,12 @@ describe.each(MODES)('$name', (mode) => {
 
   test.for(trackings)(
     'no store is lost and no word is wrong while everything moves, tracking %s',
-    { timeout: 60_000 },
+    { timeout: 120_000 },
     async (tracking, test) => {
       setUp(test)
       // The whole time in the best mode, as long as it takes to see that the others work too.
       const seconds = mode.name === 'live' && tracking === trackings[0] ? 5 : 1.5
-      const program = await run(mode, 'stress', ['--seconds', `${seconds}`, '--tracking', tracking], 40_000)
+      const program = await run(mode, 'stress', ['--seconds', `${seconds}`, '--tracking', tracking], 90_000)
       const result = resultOf<{
         mode: string
         loads: number
@@ -94,14 +99,14 @@ describe.each(MODES)('$name', (mode) => {
     },
   )
 
-  test('nor while memory, devices and swap are all full', { timeout: 60_000 }, async (test) => {
+  test('nor while memory, devices and swap are all full', { timeout: 120_000 }, async (test) => {
     setUp(test)
     const result = resultOf<{
       wrong: number
       lost: unknown
       limits: { limit: number; swap: { pagesOut: number; pagesIn: number } }
       memory: { backed: number }
-    }>(await run(mode, 'stress', ['--seconds', '2', '--pages', '8192', '--swap'], 50_000))
+    }>(await run(mode, 'stress', ['--seconds', '2', '--pages', '8192', '--swap'], 90_000))
     expect([result.wrong, result.lost]).toEqual([0, { stores: 0, additions: 0, launches: 0 }])
     const { limit, swap } = result.limits
     expect([limit, swap.pagesOut > 1000, swap.pagesIn > 500]).toEqual([16 * 2 ** 20, true, true])
