@@ -1,6 +1,6 @@
 // Which neighbours are read from swap together with a page that is touched. Follows `swap_vma_readahead` of mm/swap_state.c,
 // Linux 6.1: neighbours by address, in a window for each mapping. The window grows while touches go on where it ended, in
-// either direction, and shrinks where they jump. Differs from the kernel in going up to 2 MiB.
+// either direction, and shrinks where they jump. Differs from the kernel in going up to 8 MiB.
 
 import { type Addr, PAGE_SIZE, pteIndex } from '../base/addr.ts'
 import { allocPage } from './page-alloc.ts'
@@ -10,7 +10,9 @@ import type { System } from './system.ts'
 import { VM_RAND_READ, VM_SEQ_READ } from './vm-flags.ts'
 import type { Vma } from './vma.ts'
 
-const WINDOW_MAX = 512 // pages, 2 MiB
+const WINDOW_MAX = 2048 // pages, 8 MiB
+/** The same as a part of memory: with little of it a window would push the one before out. */
+const WINDOW_SHARE = 16
 const WINDOW_FIRST = 8 // pages, 2^page_cluster of Linux
 /** From this window on touches have followed one another, so that the next window is read too. */
 const WALK_MIN = 2 * WINDOW_FIRST
@@ -57,7 +59,7 @@ export function swapReadNext(vma: Vma, addr: Addr): SwapPage[] {
   const first = last.isBackward ? last.end - PAGE_SIZE : last.start
   if (addr !== first) return []
   const { isBackward } = last
-  const npages = Math.min(2 * last.npages, WINDOW_MAX)
+  const npages = Math.min(2 * last.npages, windowMax(vma))
   const nbytes = npages * PAGE_SIZE
   const start = isBackward ? Math.max(vma.start, last.start - nbytes) : last.end
   const end = isBackward ? last.start : Math.min(vma.end, last.end + nbytes)
@@ -74,10 +76,14 @@ export function beginsAhead(vma: Vma, addr: Addr): boolean {
 
 function nextWindow(vma: Vma, addr: Addr, last: Window | undefined, isBackward: boolean): number {
   if ((vma.flags & VM_RAND_READ) !== 0) return 1
-  if ((vma.flags & VM_SEQ_READ) !== 0) return WINDOW_MAX
+  if ((vma.flags & VM_SEQ_READ) !== 0) return windowMax(vma)
   if (last === undefined) return WINDOW_FIRST
   const isForward = addr >= last.start && addr < last.end + NEAR
-  return isForward || isBackward ? Math.min(2 * last.npages, WINDOW_MAX) : Math.max(1, last.npages >>> 1)
+  return isForward || isBackward ? Math.min(2 * last.npages, windowMax(vma)) : Math.max(1, last.npages >>> 1)
+}
+
+function windowMax({ mm }: Vma): number {
+  return Math.min(WINDOW_MAX, Math.ceil(mm.sys.memoryPages / WINDOW_SHARE))
 }
 
 function readable({ mm }: Vma, addr: Addr, start: Addr, end: Addr): SwapPage[] {
