@@ -96,6 +96,18 @@ await describeModes((mode) => {
     expect([x[0], x[998], x[999]]).toEqual([2, 2, 1])
   })
 
+  it('a kernel that is made again is the same to the device', async () => {
+    await open()
+    const x = heap.alloc(Uint32Array, 100)
+    for (let i = 0; i < 5; i++) {
+      const again = kernel({ name: 'increment', args: { x: readWrite(u32) }, code: increment.code })
+      await heap.run(again, { x }, 100)
+      await heap.run(again.with({}).entry('main'), { x }, 50)
+    }
+    await heap.sync(x)
+    expect([x[0], x[49], x[50], x[99]]).toEqual([10, 10, 5, 5])
+  })
+
   it('runs launches in the order of the calls, awaited or not', async () => {
     await open()
     const x = heap.alloc(Uint32Array, 5000)

@@ -50,7 +50,8 @@ export class Runner {
   readonly #port: OrderedPort
   readonly #allocations: Allocations
   /** Programs that the engine knows, and what it knows them by. */
-  readonly #programs = new Map<KernelProgram, string>()
+  readonly #programs = new WeakMap<KernelProgram, string>()
+  #lastProgram = 0
   /** Several heaps may talk to one engine. */
   readonly #sender = makeSender()
   #lastRun = 0
@@ -161,7 +162,7 @@ export class Runner {
   #idOf(port: EnginePort, program: KernelProgram): string {
     let id = this.#programs.get(program)
     if (id === undefined) {
-      id = `${this.#sender} ${this.#programs.size + 1}`
+      id = `${this.#sender} ${++this.#lastProgram}`
       this.#programs.set(program, id)
       port.call('program', { id, program }, () => {})
     }

@@ -21,7 +21,10 @@ export interface LaunchHost {
 
 export class KernelRuns {
   readonly #engine: LaunchHost
+  /** By the names that heaps have given them. */
   readonly #programs = new Map<string, KernelProgram>()
+  /** By what they are: the same program from several heaps, or made again, is compiled once. */
+  readonly #known = new Map<string, KernelProgram>()
   /** Runs that have not ended. */
   readonly #open = new Map<string, AbortController>()
 
@@ -30,7 +33,10 @@ export class KernelRuns {
   }
 
   addProgram({ id, program }: EngineCalls['program']['args']): null {
-    this.#programs.set(id, program)
+    const content = JSON.stringify(program)
+    const known = this.#known.get(content) ?? program
+    this.#known.set(content, known)
+    this.#programs.set(id, known)
     return null
   }
 
