@@ -30,7 +30,7 @@ describe('ReportBuilder', () => {
 
     expect(model.totals).toEqual(counters.total)
     expect(model.allocations).toEqual([
-      { name: 'x', nbytes: 4 * PAGE, type: 'Float32Array', counters: counters.byAllocation.get('x') },
+      { name: 'x', nbytes: 4 * PAGE, type: 'Float32Array', counters: counters.byAllocation.get('x'), nevicted: 2 },
     ])
     expect(model.nevents).toBe(ONE_OF_EACH.length)
     expect(model.duration).toBe(63)
@@ -45,6 +45,18 @@ describe('ReportBuilder', () => {
       'device-to-host',
       'device-to-device',
     ])
+  })
+
+  it('counts what was evicted, pages that went back and copies that were dropped', () => {
+    const pages = { start: 0, end: 8 * PAGE, device: 'gpu', npages: 3 }
+    const { nevicted, allocations } = build([
+      { ...pages, time: 1, kind: 'duplicate-invalidated', cause: 'eviction', allocation: 'x' },
+      { ...pages, time: 2, kind: 'duplicate-invalidated', cause: 'coherence', allocation: 'x' },
+      { ...pages, time: 3, kind: 'migration', cause: 'eviction', direction: 'device-to-host', nskipped: 0 },
+    ])
+
+    expect(nevicted).toBe(6)
+    expect(allocations.find(({ name }) => name === 'x')?.nevicted).toBe(3)
   })
 
   it('follows what devices have of an allocation, stripe by stripe', () => {

@@ -16,7 +16,7 @@ import {
   type StallEvent,
   type TraceEvent,
 } from '../trace/events.ts'
-import { type Residency, ResidencyTracker } from '../trace/residency.ts'
+import { type Residency, ResidencyTracker, UNNAMED } from '../trace/residency.ts'
 import type { TraceHeader } from '../trace/schema.ts'
 import type { Sink } from '../trace/sink.ts'
 import { Durations } from './distribution.ts'
@@ -68,6 +68,9 @@ export class ReportBuilder implements Sink {
   readonly #sites = new Map<string, TraceCounters>()
   readonly #latencies = new Map<LatencyKind, Durations>()
   readonly #traffic = new Map<Direction, Record<Cause, AmountSeries>>()
+  /** Pages, by allocation. */
+  readonly #evicted = new Map<string, number>()
+  #nevicted = 0
   #waits: StallEvent[] = []
   #nevents = 0
   #timeline: Timeline | null = null
@@ -115,6 +118,7 @@ export class ReportBuilder implements Sink {
       duration: timeline.end - timeline.origin,
       isCut,
       totals: structuredClone(this.#counters.total),
+      nevicted: this.#nevicted,
       devices: [...this.#devices].map(([name, device]) => deviceRow(name, device)),
       bins: { width: timeline.width, count: timeline.nbins },
       residency: this.#residencyRows(),
@@ -154,6 +158,10 @@ export class ReportBuilder implements Sink {
       case 'launch':
         this.#launch(event)
         break
+      case 'migration':
+      case 'duplicate-invalidated':
+        if (event.cause === 'eviction') this.#evict(event.allocation ?? UNNAMED, event.npages)
+        break
       case 'transfer':
         this.#trafficOf(event.direction)[event.cause].add(event.time, event.nbytes)
         break
@@ -172,6 +180,11 @@ export class ReportBuilder implements Sink {
     if (event.error !== undefined) return
     this.#latency('service').add(event.service)
     this.#latency('compute').add(event.compute)
+  }
+
+  #evict(name: string, npages: number): void {
+    this.#nevicted += npages
+    this.#evicted.set(name, (this.#evicted.get(name) ?? 0) + npages)
   }
 
   #follow(event: TraceEvent): void {
@@ -266,7 +279,7 @@ export class ReportBuilder implements Sink {
     const rows = [...names].map((name) => {
       const { npages = 0, type } = this.#sizes.get(name) ?? {}
       const counters = structuredClone(byAllocation.get(name) ?? makeCounters())
-      return { name, nbytes: npages * PAGE_SIZE, type, counters }
+      return { name, nbytes: npages * PAGE_SIZE, type, counters, nevicted: this.#evicted.get(name) ?? 0 }
     })
     return rows.sort((a, b) => b.nbytes - a.nbytes)
   }

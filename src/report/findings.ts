@@ -39,15 +39,14 @@ function faults({ isCut, devices, kernels }: ReportModel): Finding[] {
 }
 
 /** Memory that is too small, or wanted by two at once. */
-function pressure({ totals, devices, allocations, header }: ReportModel): Finding[] {
+function pressure({ totals, nevicted, devices, allocations, header }: ReportModel): Finding[] {
   const findings: Finding[] = []
   const slow = (text: string) => findings.push({ kind: 'slow', text })
-  const evicted = totals.pagesMigrated.eviction
-  if (evicted > 0) {
+  if (nevicted > 0) {
     const memory = devices.map(({ name, nbytes }) => (nbytes === undefined ? name : `${name} (${formatSize(nbytes)})`))
     const { eviction } = totals.bytesDeviceToHost
     const copied = eviction === 0 ? 'none of them had to be copied' : `${formatSize(eviction)} of them copied`
-    slow(`Device memory of ${memory.join(', ')} was full: ${counted(evicted, 'page')} were evicted, ${copied}.`)
+    slow(`Device memory of ${memory.join(', ')} was full: ${counted(nevicted, 'page')} were evicted, ${copied}.`)
   }
   const again = allocations
     .filter((each) => timesCopied(each) >= COPIED_OFTEN)

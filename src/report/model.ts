@@ -14,6 +14,8 @@ export interface ReportModel {
   readonly isCut: boolean
   /** The same figures as `heap.stats().counters`. */
   readonly totals: Counters
+  /** Pages that devices gave up because the room was needed: those that went back, and copies for reading that were dropped. */
+  readonly nevicted: number
   readonly devices: readonly DeviceRow[]
   /** Bins that all series have: from 0 on, each `width` long. */
   readonly bins: { readonly width: number; readonly count: number }
@@ -82,6 +84,8 @@ export interface AllocationRow {
   readonly nbytes: number
   readonly type: string | undefined
   readonly counters: Counters
+  /** See ReportModel. */
+  readonly nevicted: number
 }
 
 export interface KernelRow {

@@ -21,7 +21,7 @@ h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem }
 small, .note, .axis, .legend, footer { color: var(--soft); font-size: .85rem; font-weight: normal }
 p { margin: .25rem 0 .75rem; max-width: 65ch }
 a { color: var(--accent) }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.2rem, 1fr)); gap: .75rem; margin: 1.25rem 0 }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(7.6rem, 1fr)); gap: .75rem; margin: 1.25rem 0 }
 .tiles div { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .6rem .8rem }
 .tiles dt { color: var(--soft); font-size: .85rem }
 .tiles dd { margin: 0; font-size: 1.25rem; font-variant-numeric: tabular-nums }

@@ -70,7 +70,7 @@ function describe({ header, nevents, duration }: ReportModel): string {
 }
 
 function summary(model: ReportModel): Html {
-  const { totals, header } = model
+  const { totals, nevicted, header } = model
   const moved = sumByCause(totals.bytesHostToDevice)
   const returned = sumByCause(totals.bytesDeviceToHost)
   const tiles: [string, string, number][] = [
@@ -79,7 +79,7 @@ function summary(model: ReportModel): Html {
     ['copied to devices', formatSize(moved), moved],
     ['copied to the CPU', formatSize(returned), returned],
     ['CPU page faults', formatCount(totals.cpuFaults), totals.cpuFaults],
-    ['pages evicted', formatCount(totals.pagesMigrated.eviction), totals.pagesMigrated.eviction],
+    ['pages evicted', formatCount(nevicted), nevicted],
     ['waits over 50 ms', formatCount(totals.stalls), totals.stalls],
   ]
   return html`<section aria-label="Summary">

@@ -91,7 +91,7 @@ export function allocationTable({ allocations, residency }: ReportModel): Html {
     moved(({ counters }) => sumByCause(counters.bytesDeviceToHost), 'to the CPU', 'bytes copied'),
     { title: 'CPU faults', value: ({ counters }) => counters.cpuFaults },
     { title: 'device faults', value: ({ counters }) => counters.deviceFaults },
-    { title: 'evicted', hint: 'pages', value: ({ counters }) => counters.pagesMigrated.eviction },
+    { title: 'evicted', hint: 'pages, dropped copies for reading included', value: ({ nevicted }) => nevicted },
     { title: 'duplicated', hint: 'pages copied for reading', value: ({ counters }) => counters.pagesDuplicated },
     { title: 'thrashing', hint: 'times that pages went back and forth', value: ({ counters }) => counters.thrashing },
   ])
