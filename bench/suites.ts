@@ -5,6 +5,7 @@ import type { Suite } from './harness.ts'
 const SUITES = {
   core: async () => (await import('./core.ts')).core,
   webgpu: async () => (await import('./webgpu.ts')).webgpu,
+  paging: async () => (await import('./paging.ts')).paging,
   trace: async () => (await import('./trace.ts')).trace,
   search: async () => (await import('./search.ts')).search,
   live: async () => (await import('./live.ts')).live,

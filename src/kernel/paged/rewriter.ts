@@ -1,8 +1,8 @@
 // Rewrites a kernel to go through the page table: every load, store and atomic of heap memory becomes a call of a generated
 // function on an address; pointers become addresses. Everything else stays as the user wrote it.
 //
-//   y[i] += a * x[i];      { let hm_a = hm_at(1u, i, 1u, 0u); hm_keep0(hm_a, hm_ld_f32(hm_a) + (a * hm_ld_f32(hm_at(0u, i, 1u, 1u)))); }
-//   let p = &n[i].key;     let p = hm_ref(2u, i, 3u) + 1u;
+//   y[i] += a * x[i];      { let hm_a = hm_at1(i, 1u, 0u); hm_keep0(hm_a, hm_ld_f32(hm_a) + (a * hm_ld_f32(hm_at0(i, 1u, 1u)))); }
+//   let p = &n[i].key;     let p = hm_ref2(i, 3u) + 1u;
 //   *p = 7u;               hm_keep1(hm_null(p, 2u), 7u);
 
 import {
@@ -281,7 +281,7 @@ export class Rewriter {
           const stride = strideWords(whole.element)
           const arg = this.wholeArgument(e.base)
           if (arg === undefined) return f`hm_at_span(${this.span(e.base)}, ${index}, ${stride}u, ${site}u)`
-          return isAccess ? f`hm_at(${arg}u, ${index}, ${stride}u, ${site}u)` : f`hm_ref(${arg}u, ${index}, ${stride}u)`
+          return isAccess ? f`hm_at${arg}(${index}, ${stride}u, ${site}u)` : f`hm_ref${arg}(${index}, ${stride}u)`
         }
         const { count, stride } = partsOf(whole)
         const base = this.base(e.base, site, isAccess)
@@ -324,7 +324,7 @@ export class Rewriter {
   /** The range of a runtime-sized array, given as a place or as a pointer. */
   private span(e: Expression): Fragment {
     const arg = this.wholeArgument(e)
-    if (arg !== undefined) return fragmentFor(this.source, e)`hm_span(${arg}u)`
+    if (arg !== undefined) return fragmentFor(this.source, e)`hm_launch.args[${arg}].xy`
     if (e.kind === 'paren') return this.span(e.inner)
     return e.kind === 'unary' ? this.span(e.operand) : this.emit(e)
   }

@@ -106,24 +106,14 @@ fn hm_w(a: u32) -> u32 {
 }`
 
 /** Indices against the range of their argument, pointers against what the launch lets them touch. */
-function checks({ hasPointers }: RuntimeOptions): string {
+function checks({ argCount, hasPointers }: RuntimeOptions): string {
   const index = `
 fn hm_refuse(is_bad: bool, value: u32, site: u32) {
   let is_first = is_bad && hm_event == 0u;
   hm_bad = select(hm_bad, value, is_first);
   hm_event = select(hm_event, site | ${u(EVENT_BAD)}, is_first);
 }
-fn hm_at(arg: u32, i: u32, stride: u32, site: u32) -> u32 {
-  let range = hm_launch.args[arg];
-  let is_bad = i >= range.y;
-  hm_refuse(is_bad, i, site);
-  return select(range.x + i * stride, 0u, is_bad);
-}
-fn hm_ref(arg: u32, i: u32, stride: u32) -> u32 {
-  let range = hm_launch.args[arg];
-  return select(range.x + i * stride, 0u, i >= range.y);
-}
-fn hm_span(arg: u32) -> vec2<u32> { return hm_launch.args[arg].xy; }
+${Array.from({ length: argCount }, (_, k) => argumentFunctions(k)).join('\n')}
 fn hm_at_span(range: vec2<u32>, i: u32, stride: u32, site: u32) -> u32 {
   let is_bad = i >= range.y;
   hm_refuse(is_bad, i, site);
@@ -148,6 +138,18 @@ fn hm_reach(a: u32, words: u32, is_write: bool, site: u32) -> u32 {
   }
   hm_refuse(is_bad, a, site);
   return select(a, 0u, is_bad);
+}`
+}
+
+// Functions of their own for each argument: a place in the launch block that is known beforehand is read once for all invocations.
+function argumentFunctions(k: number): string {
+  return `fn hm_at${k}(i: u32, stride: u32, site: u32) -> u32 {
+  let is_bad = i >= hm_launch.args[${k}].y;
+  hm_refuse(is_bad, i, site);
+  return select(hm_launch.args[${k}].x + i * stride, 0u, is_bad);
+}
+fn hm_ref${k}(i: u32, stride: u32) -> u32 {
+  return select(hm_launch.args[${k}].x + i * stride, 0u, i >= hm_launch.args[${k}].y);
 }`
 }
 
@@ -289,15 +291,21 @@ fn hm_main(@builtin(workgroup_id) w: vec3<u32>, @builtin(local_invocation_index)
     hm_slot = hm_queue[hm_launch.queue_in + 2u * hm_index + 1u];
   }
   if (atomicLoad(&hm_faults[${FAULT_STOP}]) != 0u) { hm_requeue(hm_id, hm_slot); return; }
-  let hm_global = vec3<u32>(
-    hm_id % hm_launch.extent.x, (hm_id / hm_launch.extent.x) % hm_launch.extent.y, hm_id / (hm_launch.extent.x * hm_launch.extent.y));`
+  // Divisions are slow, and most launches have one dimension.
+  var hm_global = vec3<u32>(hm_id, 0u, 0u);
+  if (hm_launch.extent.y * hm_launch.extent.z != 1u) {
+    let row = hm_id / hm_launch.extent.x;
+    hm_global = vec3<u32>(hm_id % hm_launch.extent.x, row % hm_launch.extent.y, row / hm_launch.extent.y);
+  }`
 
 function invocationEntry(o: EntryOptions): string {
   const [x, y, z] = o.size
-  return `${FIND_INVOCATION}
-  let hm_group = hm_global / vec3<u32>(${x}u, ${y}u, ${z}u);
-  let hm_local = hm_global % vec3<u32>(${x}u, ${y}u, ${z}u);
-  let hm_local_index = hm_local.x + hm_local.y * ${x}u + hm_local.z * ${x * y}u;${transaction(o)}
+  const size = `vec3<u32>(${x}u, ${y}u, ${z}u)`
+  const needs = (value: string): boolean => o.call.includes(value)
+  const group = needs('hm_group') ? `\n  let hm_group = hm_global / ${size};` : ''
+  const local = needs('hm_local') ? `\n  let hm_local = hm_global % ${size};` : ''
+  const index = `\n  let hm_local_index = hm_local.x + hm_local.y * ${x}u + hm_local.z * ${x * y}u;`
+  return `${FIND_INVOCATION}${group}${local}${needs('hm_local_index') ? index : ''}${transaction(o)}
   if (hm_event == 0u) { hm_commit(); }
   else { hm_report(); hm_requeue(hm_id, hm_slot); }
 }`

@@ -10,7 +10,7 @@ export class SliceSize {
 
   /** For so many words of device memory, and transactions of so many invocations. */
   constructor(words: number, invocations: number) {
-    const first = Math.min(words / 4, 65536) / invocations
+    const first = Math.min(words / 4, 262144) / invocations
     this.size = Math.max(1, Math.floor(first))
   }
 

@@ -1,0 +1,42 @@
+// All pages of a heap on the device, in an order of their own: what a paged kernel costs when nothing is missing.
+
+import type { PageAnswer, PageProvider } from '../../src/kernel/paged/page-provider.ts'
+import { PTE_VALID, PTE_WRITE } from '../../src/kernel/paged/paged-program.ts'
+
+const USAGE = { copyDst: 8, storage: 128 } as const
+
+export class ResidentPages implements PageProvider {
+  readonly pageBits = 10
+  readonly frameCount: number
+  readonly capacity: number
+  readonly pageCount: number
+  readonly pool: GPUBuffer
+  readonly table: GPUBuffer
+
+  /** Of words that begin with these contents. */
+  constructor(device: GPUDevice, contents: Uint32Array) {
+    const pageWords = 2 ** this.pageBits
+    this.pageCount = Math.ceil(contents.length / pageWords)
+    this.frameCount = this.pageCount + 1
+    this.capacity = this.pageCount
+    const usage = USAGE.storage | USAGE.copyDst
+    this.pool = device.createBuffer({ size: 4 * this.frameCount * pageWords, usage })
+    this.table = device.createBuffer({ size: 4 * this.pageCount, usage })
+    // A step that is a large prime visits every frame.
+    const entries = new Uint32Array(this.pageCount)
+    const pool = new Uint32Array(this.frameCount * pageWords)
+    for (let page = 0; page < this.pageCount; page++) {
+      const frame = 1 + ((page * 7919) % this.pageCount)
+      entries[page] = frame * pageWords + PTE_VALID + PTE_WRITE
+      pool.set(contents.subarray(page * pageWords, (page + 1) * pageWords), frame * pageWords)
+    }
+    device.queue.writeBuffer(this.pool, 0, pool)
+    device.queue.writeBuffer(this.table, 0, entries)
+  }
+
+  async service(): Promise<PageAnswer> {
+    throw new Error('a page is missing, and all of them are there')
+  }
+
+  noteDirty(): void {}
+}
