@@ -3,7 +3,7 @@
 
 import { existsSync } from 'node:fs'
 import { isMainThread, MessageChannel, Worker } from 'node:worker_threads'
-import { releaseOnExit } from '../../mmu/userfaultfd/exit-hook.ts'
+import { onExit, releaseOnExit } from '../../mmu/userfaultfd/exit-hook.ts'
 import type { Kernel } from '../../mmu/userfaultfd/ffi.ts'
 import type { WriteTracking } from '../../mmu/userfaultfd/userfaultfd-mmu.ts'
 import { LivingPort } from '../engine/living-port.ts'
@@ -121,15 +121,14 @@ export class EngineThread {
   /** Whoever ends the process takes care that nobody waits for a page for ever, and that a dead engine is not overlooked. */
   #watch({ fd, ranges, thread }: EngineReady): void {
     const stopReleasing = releaseOnExit(this.#kernel, fd, ranges)
-    const look = (): void => {
+    const stopLooking = onExit(() => {
       if (Atomics.load(this.port.words, STATE) !== ENGINE_LIVES || existsSync(`/proc/${thread}`)) return
       this.#end('is gone')
-    }
-    process.on('exit', look)
+    })
     const stopParking = this.#hasGpus ? parkOnExit(this.#kernel, this.#worker, this.port.words) : () => {}
     this.#stopWatching = () => {
       stopReleasing()
-      process.off('exit', look)
+      stopLooking()
       stopParking()
     }
   }

@@ -11,18 +11,31 @@ export interface UserRange {
   readonly nbytes: number
 }
 
+/** What is done when the process exits, in this order. One listener for all: a program may have many heaps. */
+const hooks = new Set<() => void>()
+
+function runHooks(): void {
+  for (const hook of hooks) hook()
+}
+
+/** Calls `hook` when the process exits. Returns a function that takes the hook away again. */
+export function onExit(hook: () => void): () => void {
+  if (hooks.size === 0) process.on('exit', runHooks)
+  hooks.add(hook)
+  return () => {
+    hooks.delete(hook)
+    if (hooks.size === 0) process.off('exit', runHooks)
+  }
+}
+
 /**
  * Releases all threads that wait in `ranges` when the process exits. To be called in the main thread, with its own system
  * calls; `fd` is the userfaultfd, whichever thread owns it. Returns a function that takes the hook away again.
  */
 export function releaseOnExit(kernel: Kernel, fd: number, ranges: readonly UserRange[]): () => void {
   const uffd = new Uffd(kernel, fd)
-  const release = (): void => {
+  return onExit(() => {
     // When the owner is gone there is nothing left to release, and the number may mean another file, which refuses.
     for (const { addr, nbytes } of ranges) uffd.unregister(addr, nbytes)
-  }
-  process.on('exit', release)
-  return () => {
-    process.off('exit', release)
-  }
+  })
 }
