@@ -100,26 +100,22 @@ describe('openTraceFiles()', () => {
     expect(readdirSync(folder)).toEqual(['run.jsonl'])
   })
 
-  it.skipIf(!existsSync('/dev/full'))(
-    'reports a disk that is full to whoever writes next, and not before',
-    async () => {
-      const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
-      const files = [{ format: 'jsonl' as const, path: '/dev/full', overwrite: true }]
-      const [sink] = openTraceFiles({ files, allocations: false, header: traceHeader('explicit') })
+  it('reports a disk that is full to whoever writes next, and not before', async ({ skip }) => {
+    if (!existsSync('/dev/full')) skip('/dev/full')
+    const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+    const files = [{ format: 'jsonl' as const, path: '/dev/full', overwrite: true }]
+    const [sink] = openTraceFiles({ files, allocations: false, header: traceHeader('explicit') })
 
-      await vi.waitFor(
-        () =>
-          expect(() => sink.write(FAULT)).toThrow(
-            'FAILED: writing the trace /dev/full: ENOSPC: no space left on device',
-          ),
-        { timeout: 5000 },
-      )
-      expect(() => sink.close?.()).not.toThrow()
-      expect(warn.mock.calls).toEqual([
-        ['FAILED: writing the trace /dev/full: ENOSPC: no space left on device; its end is missing', 'TraceWarning'],
-      ])
-    },
-  )
+    await vi.waitFor(
+      () =>
+        expect(() => sink.write(FAULT)).toThrow('FAILED: writing the trace /dev/full: ENOSPC: no space left on device'),
+      { timeout: 5000 },
+    )
+    expect(() => sink.close?.()).not.toThrow()
+    expect(warn.mock.calls).toEqual([
+      ['FAILED: writing the trace /dev/full: ENOSPC: no space left on device; its end is missing', 'TraceWarning'],
+    ])
+  })
 
   it('writes the rest when the program ends without closing anything', async () => {
     const { status } = await runProgram(['test/trace/leave.ts'], { args: [join(folder, 'run.jsonl')] })

@@ -27,6 +27,8 @@ const MAIN = join(ROOT, bin.hetmem)
 /** Below the root, so that programs find the package under its name. */
 const SCRATCH = join(ROOT, '.cache')
 
+const NOBODY = 65534
+
 let folder = ''
 beforeEach(() => {
   mkdirSync(SCRATCH, { recursive: true })
@@ -44,13 +46,18 @@ interface Ended {
 interface CallOptions {
   readonly env?: Readonly<Record<string, string | undefined>>
   readonly main?: string
+  readonly user?: { readonly uid?: number; readonly gid?: number }
   /** Called with the process as soon as it has printed something. */
   readonly onOutput?: (child: ChildProcessByStdio<null, Readable, Readable>) => void
 }
 
-async function hetmem(args: readonly string[], { env, main = MAIN, onOutput }: CallOptions = {}): Promise<Ended> {
+async function hetmem(
+  args: readonly string[],
+  { env, main = MAIN, user = {}, onOutput }: CallOptions = {},
+): Promise<Ended> {
   const child = spawn(process.execPath, [main, ...args], {
     cwd: folder,
+    ...user,
     env: { ...process.env, HETMEM_TRACE: undefined, FORCE_COLOR: undefined, NO_COLOR: undefined, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
@@ -247,11 +254,14 @@ describe('hetmem report', () => {
     expect(readdirSync(folder)).toEqual(['run.jsonl'])
   })
 
-  it.skipIf(process.getuid?.() === 0)('refuses a folder that is read-only, and writes nothing', async () => {
+  it('refuses a folder that is read-only, and writes nothing', async ({ skip }) => {
+    if (process.platform === 'win32') skip('folders that are read-only')
     write('run.jsonl', formatJsonl(sampleTrace(1)))
-    chmodSync(folder, 0o500)
-    const { status, err } = await hetmem(['report', 'run.jsonl'])
-    chmodSync(folder, 0o700)
+    chmodSync(folder, 0o555)
+    // Root may write everywhere.
+    const user = process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {}
+    const { status, err } = await hetmem(['report', 'run.jsonl'], { user })
+    chmodSync(folder, 0o755)
 
     expect([status, err]).toEqual([1, 'hetmem: writing the report hetmem-report.html: permission denied\n'])
   })
