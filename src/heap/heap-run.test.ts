@@ -121,6 +121,29 @@ await describeModes((mode) => {
     await Promise.all(all)
   })
 
+  it('keeps the order of launches that go through a page table, too', async () => {
+    await open({ device: { memory: '64 KiB' } })
+    const index = heap.alloc(Uint32Array, 1000)
+    const table = heap.alloc(Uint32Array, 30_000)
+    const out = heap.alloc(Uint32Array, 1000)
+    for (let i = 0; i < 1000; i++) index[i] = (i * 7919) % 30_000
+    for (let i = 0; i < 30_000; i++) table[i] = i
+    const gather = kernel({
+      name: 'gather',
+      args: { index: read(u32), table: read(u32), out: write(u32) },
+      code: `${MAIN} { out[id.x] = table[index[id.x]]; }`,
+    })
+    const runs = [
+      heap.run(gather, { index, table, out }, 1000),
+      heap.run(increment, { x: out }, 1000),
+      heap.run(increment, { x: index.subarray(0, 500) }, 500),
+    ]
+    await heap.sync(out, index)
+    expect(out.findIndex((value, i) => value !== ((i * 7919) % 30_000) + 1)).toBe(-1)
+    expect([index[1], index[999]]).toEqual([7920, (999 * 7919) % 30_000])
+    expect((await Promise.all(runs)).map(({ mode: how }) => how)).toEqual(['paged', 'direct', 'direct'])
+  })
+
   it('the CPU and the device take turns on parts of arrays', async () => {
     await open()
     const x = heap.alloc(Uint32Array, 10_000)

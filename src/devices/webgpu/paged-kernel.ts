@@ -56,7 +56,9 @@ export async function runPagedKernel(
   const { program } = launch
   const paged = program.paged
   if (paged === null) throw new TypeError(`${program.name} cannot run through a page table`)
-  const pipeline = await pipelineOf(context.device, paged)
+  // Compiled while the launch waits for its turn: it claims its ranges now, so that launches keep their order.
+  const compiling = pipelineOf(context.device, paged)
+  compiling.catch(() => {})
   const bound = launch.ranges.map(({ start, end }, i) => ({ start, end, write: program.bindings[i].write }))
   const ranges = [...bound, ...launch.reach]
   const plain = (write: boolean) =>
@@ -66,7 +68,7 @@ export async function runPagedKernel(
     const provider = new DemandProvider(context.device, banks, pages, launch)
     const dispatch = new PagedDispatch(context.device, provider)
     try {
-      const { slices } = await dispatch.run(pipeline, pagedLaunchOf(paged, launch))
+      const { slices } = await dispatch.run(await compiling, pagedLaunchOf(paged, launch))
       return { nslices: slices }
     } catch (error) {
       if (context.lostBecause === null || error instanceof GpuFaultError) throw error
