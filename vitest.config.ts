@@ -1,6 +1,6 @@
-// Projects: unit (beside the code, and test/unit, test/kernel, test/slice), model (random programs, slower), examples (and the
-// command line, as they were built) and browser (headless Chromium). Each runs alone with `npm run unit` and so on; `npx vitest run PATH` finds a file
-// in any of them.
+// Projects: unit (beside the code, and test/unit, test/kernel, test/slice), model (random programs, slower), examples
+// (and the command line, as they were built) and browser (headless Chromium). Each runs alone with `npm run unit` and
+// so on; `npx vitest run PATH` finds a file in any of them.
 // Forks, not threads: tests map memory, set environment variables for native loaders and may end a process.
 import { defineConfig } from 'vitest/config'
 
