@@ -378,8 +378,15 @@ const link = fc.constantFrom(
   { bandwidth: 512 * 1024 ** 2 },
 )
 
-/** As it is, and one that never calls anything thrashing, so that touches bring their neighbours along. */
-const policy = fc.constantFrom(DEFAULT_POLICY, { ...DEFAULT_POLICY, moveWindow: -1 })
+/** As it is; one that never calls anything thrashing, so that touches bring their neighbours along; and one that soon does. */
+const policy = fc.constantFrom<DevicePolicy>(
+  DEFAULT_POLICY,
+  { ...DEFAULT_POLICY, moveWindow: -1 },
+  {
+    ...DEFAULT_POLICY,
+    touch: (counters) => ({ ...DEFAULT_POLICY.touch(counters), isThrashing: counters.nmoves > 1, npages: 1 }),
+  },
+)
 
 interface Options {
   readonly setup: Setup
