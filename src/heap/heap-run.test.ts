@@ -411,6 +411,17 @@ await describeModes((mode) => {
       message: expect.stringContaining('one workgroup of gather needs 100 pages, the device has 16'),
     })
     await heap.run(gather, { index, table: table.subarray(0, 5000), out }, 1000)
+    // In a batch no launch goes through a page table, and nothing has happened when one would have to.
+    const paged = kernel({ name: 'gather', args: gather.args, code: gather.code })
+    const x = heap.alloc(Uint32Array, 10)
+    const batch = heap.batch((b) => {
+      b.run(increment, { x }, 10)
+      b.run(paged, { index, table, out }, 1000)
+    })
+    await expect(batch).rejects.toMatchObject({ code: 'TOO_LARGE' })
+    await heap.sync(x)
+    expect(x[0]).toBe(0)
+    expect(await heap.run(paged, { index, table, out }, 1000)).toMatchObject({ mode: 'paged' })
   })
 
   it('a launch that was given up rejects with the reason', async () => {
