@@ -71,8 +71,8 @@ export interface HeapOptions {
    */
   readonly swap?: Size | SwapSpec
   /**
-   * Live mode: a touch that waits for a page is given up, and the process ends with a message, when nothing at all has moved for
-   * so many milliseconds. Default 60,000.
+   * Live mode: a touch that waits for a page is given up, and the process ends with a message, when no data has moved and no launch
+   * has ended for so many milliseconds. A launch may take longer only if nobody waits for it. Default 60,000.
    */
   readonly patience?: number
   /**

@@ -14,7 +14,7 @@ import { FaultEvents } from '../../mmu/userfaultfd/fault-events.ts'
 import { openDetected } from '../../mmu/userfaultfd/features.ts'
 import type { Kernel } from '../../mmu/userfaultfd/ffi.ts'
 import { UserfaultfdMmu } from '../../mmu/userfaultfd/userfaultfd-mmu.ts'
-import type { TraceEvent } from '../../trace/events.ts'
+import type { EventKind, TraceEvent } from '../../trace/events.ts'
 import type { Sink } from '../../trace/tracer.ts'
 import { ArrayTable } from '../engine/array-table.ts'
 import { deviceFrames } from '../engine/device.ts'
@@ -39,12 +39,24 @@ export interface LiveEngineOptions {
   readonly onStrays: (count: number) => void
 }
 
-/** Counts what gets somebody ahead: data that moves, and whatever else is not itself a touch. */
+/** What gets somebody ahead who waits for a page: data that moves, and launches that end. */
+const PROGRESS: ReadonlySet<EventKind> = new Set([
+  'transfer',
+  'migration',
+  'duplication',
+  'duplicate-invalidated',
+  'launch',
+  'device-lost',
+  'swap-in',
+  'swap-out',
+  'file-read',
+])
+
 class Progress implements Sink {
   count = 0
 
   write({ kind }: TraceEvent): void {
-    if (kind !== 'cpu-fault' && kind !== 'stall') this.count++
+    if (PROGRESS.has(kind)) this.count++
   }
 }
 
