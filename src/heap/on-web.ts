@@ -1,7 +1,6 @@
 // Heaps in web pages and their workers. Nothing here, nor in what it imports, is Node's.
 
 import { findOwnAdapter } from '../devices/webgpu/own-adapter.ts'
-import { groupChannel } from './explicit/channel.ts'
 import type { Heap } from './heap.ts'
 import { HeapError } from './heap-error.ts'
 import type { HeapHandle } from './heap-handle.ts'
@@ -20,7 +19,10 @@ const WEB: Platform = {
     throw new HeapError('FAILED', `opening the trace ${files[0].path}: there are no files here, use trace.sinks`)
   },
   openFile: null,
-  openChannel: groupChannel,
+  openChannel() {
+    const why = 'a channel of all threads of a page carries no shared memory'
+    throw new HeapError('NOT_IN_MODE', `other threads cannot join the heap of a page: ${why}`)
+  },
   openLive: async () => 'real page faults need Node on Linux',
   attachLive: async () => {
     throw new HeapError('MODE_UNAVAILABLE', 'the handle is that of a live heap, wanted Node on Linux')

@@ -20,7 +20,7 @@ export interface Platform {
   openTraceFiles(trace: TraceSettings, mode: HeapMode): Sink[]
   /** Opens a file for reading, where there are files. Throws a HeapError BAD_FILE. */
   readonly openFile: FileOpener | null
-  /** Opens a channel for all threads that know its name. */
+  /** Opens a channel for all threads that know its name. Throws a HeapError NOT_IN_MODE where none takes shared memory. */
   openChannel(name: string): Channel
   /** Opens a live heap, or says why there is none here, in words that a program may print. */
   openLive(settings: HeapSettings): Promise<Heap | string>

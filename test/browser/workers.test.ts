@@ -1,4 +1,4 @@
-// The engine of a heap in a worker of an isolated page.
+// Workers of an isolated page, and the engine of a heap in one.
 
 import { expect, it } from 'vitest'
 import { BUNDLERS } from './bundle.ts'
@@ -24,5 +24,11 @@ it.for(BUNDLERS)('a page of %s has the engine in a worker, and hears when there 
 it('a page without cross-origin isolation is told why not', async (context) => {
   expect(await pages.resultOf(context, 'no-worker', { bundler: 'esbuild', isolated: false })).toBe(
     'engine is a worker, wanted none where arrays are not shared: there is no SharedArrayBuffer here; a web page needs cross-origin isolation for it',
+  )
+})
+
+it('the heap of a page says that other threads cannot join it', async (context) => {
+  expect(await pages.resultOf(context, 'attach', { bundler: 'esbuild', isolated: true })).toMatch(
+    /^HeapError: NOT_IN_MODE: other threads cannot join the heap of a page: /,
   )
 })
