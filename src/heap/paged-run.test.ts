@@ -1,7 +1,7 @@
 // Kernels that use all of an array larger than device memory: `heap.run` sends them through a page table, on a real heap.
 
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { whyNoGpu } from '../../test/helpers/gpu.ts'
+import { openGpu, whyNoGpu } from '../../test/helpers/gpu.ts'
 import { permutation } from '../../test/helpers/paged-kernels/table.ts'
 import { fill } from '../../test/helpers/paged-run.ts'
 import type { Size } from '../base/size.ts'
@@ -189,4 +189,23 @@ fn hop(id: vec3u, s: ptr<function, Chase>) -> bool {
     expect(() => bad('fn walk(id: vec3u) { x[0] = 1u; }')).toThrow('no function "go", which is to be the step')
     expect(() => kernel({ step: 'a', entry: 'b', args: {}, code: '' })).toThrow('entry and step are given')
   })
+})
+
+describe('a paged launch', () => {
+  it('rejects by name when the device goes away under it', async () => {
+    const gpu = await openGpu()
+    heap = await openHeap({
+      mode: 'explicit',
+      size: '16 MiB',
+      device: { gpuDevice: gpu, memory: '64 KiB' },
+      onNotice: () => {},
+    })
+    const x = heap.alloc(Float32Array, 60_000)
+    const at = heap.alloc(Uint32Array, 4000)
+    const y = heap.alloc(Float32Array, 4000)
+    at.set(fill(4000, 3, 'small', 60_000))
+    const running = heap.run(GATHER, { x, at, y, a: 1 }, 4000)
+    setTimeout(() => gpu.destroy(), 100)
+    await expect(running).rejects.toMatchObject({ code: 'LOST' })
+  }, 60_000)
 })

@@ -2,9 +2,10 @@
 // and have to end with the same.
 
 import { type CompiledPaged, compilePaged } from '../../src/kernel/paged/compile-paged.ts'
-import { PagedDispatch, type PagedReceipt } from '../../src/kernel/paged/paged-dispatch.ts'
+import { PagedDispatch } from '../../src/kernel/paged/paged-dispatch.ts'
 import type { ReachRange } from '../../src/kernel/paged/paged-launch.ts'
 import { createPagedPipeline } from '../../src/kernel/paged/paged-pipeline.ts'
+import type { PagedReceipt } from '../../src/kernel/paged/paged-run.ts'
 import { pointerHelpersWgsl } from '../../src/kernel/paged/pointer-helpers.ts'
 import { type Analysis, analyse, parseWgsl, type StructType } from '../../src/wgsl/index.ts'
 import { PagedMemory } from './paged-memory.ts'

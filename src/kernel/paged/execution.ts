@@ -247,7 +247,8 @@ export function isWrite({ kind, op }: HeapEvent): boolean {
   return kind === 'store' || (kind === 'atomic' && op !== 'atomicLoad')
 }
 
-function asCall(e: Expression): Call | null {
+/** The call that an expression is, in parentheses or not. */
+export function asCall(e: Expression): Call | null {
   if (e.kind === 'paren') return asCall(e.inner)
   return e.kind === 'call' ? e : null
 }

@@ -121,3 +121,13 @@ function reachable(entry: FunctionInfo): Set<FunctionInfo> {
   for (const fn of found) for (const { callee } of fn.calls) found.add(callee)
   return found
 }
+
+/** Functions that are among some, or call one of them, directly or not. */
+export function callersOf(all: ReadonlySet<FunctionInfo>, some: readonly FunctionInfo[]): Set<FunctionInfo> {
+  const found = new Set(some)
+  for (let size = -1; size !== found.size; ) {
+    size = found.size
+    for (const fn of all) if (fn.calls.some(({ callee }) => found.has(callee))) found.add(fn)
+  }
+  return found
+}

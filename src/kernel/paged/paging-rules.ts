@@ -13,7 +13,7 @@ import {
 import { DataFlow } from './data-flow.ts'
 import type { HeapEvent } from './execution.ts'
 import { isWrite } from './execution.ts'
-import { type HeapAccess, mayOverlap } from './heap-access.ts'
+import { callersOf, type HeapAccess, mayOverlap } from './heap-access.ts'
 import type { PagedPlan } from './paged-plan.ts'
 import { ENTRY_VALUES } from './runtime.wgsl.ts'
 import { hasHalfWords } from './typed-access.ts'
@@ -124,16 +124,10 @@ function isSeenAcross({ execution }: PagedPlan, event: HeapEvent, barrier: { at:
 
 /** Functions in which a barrier may happen. */
 function barrierFunctions({ functions }: HeapAccess): Set<FunctionInfo> {
-  const found = new Set<FunctionInfo>()
-  for (let size = -1; size !== found.size; ) {
-    size = found.size
-    for (const fn of functions) {
-      const isOne =
-        fn.builtinCalls.some(({ name }) => BARRIERS.has(name)) || fn.calls.some(({ callee }) => found.has(callee))
-      if (isOne) found.add(fn)
-    }
-  }
-  return found
+  return callersOf(
+    functions,
+    [...functions].filter((fn) => fn.builtinCalls.some(({ name }) => BARRIERS.has(name))),
+  )
 }
 
 function usedWorkgroupAtomic({ analysis, functions }: HeapAccess): Node | null {

@@ -27,15 +27,18 @@ import {
   typeText,
   valueType,
 } from '../../wgsl/index.ts'
-import { type HeapAccess, isHeap, type Roots } from './heap-access.ts'
-import { ATOMIC_OPS, type AtomicOp, HeldStores } from './held-stores.ts'
+import { asCall } from './execution.ts'
+import { callersOf, type HeapAccess, isHeap, type Roots } from './heap-access.ts'
+import { ATOMIC_OPS, HeldStores } from './held-stores.ts'
+import { ImmediateAtomics } from './immediate-atomics.ts'
 import type { PagedPlan } from './paged-plan.ts'
 import type { PagedSite } from './paged-program.ts'
-import { strideWords, TypedAccess, toWords } from './typed-access.ts'
+import { strideWords, TypedAccess } from './typed-access.ts'
 
 export class Rewriter {
   readonly typed = new TypedAccess()
   readonly held: HeldStores
+  private readonly once: ImmediateAtomics
   readonly sites: PagedSite[] = []
   private readonly access: HeapAccess
   private readonly analysis: Analysis
@@ -56,6 +59,7 @@ export class Rewriter {
     this.plan = plan
     this.argNames = argNames
     this.held = new HeldStores(plan, this.typed)
+    this.once = new ImmediateAtomics(this.held)
     const { events, barriers } = plan.execution
     const holding = events.filter(({ kind, node }) => kind !== 'load' && !plan.immediate.has(node)).map(({ fn }) => fn)
     this.copied = plan.hold === 'registers' ? callersOf(access.functions, holding) : new Set()
@@ -81,7 +85,7 @@ export class Rewriter {
   get wgsl(): string {
     // The order matters: what is held asks for functions of its own.
     const held = this.held.wgsl
-    return [...this.helpers.values(), held, this.typed.wgsl].join('\n')
+    return [...this.helpers.values(), this.once.wgsl, held, this.typed.wgsl].join('\n')
   }
 
   private function(fn: FunctionInfo, name: string): Fragment {
@@ -414,32 +418,7 @@ export class Rewriter {
     if (op === 'atomicLoad')
       return f`${this.typed.load(type, { seeing: false, noted: this.plan.immediate.has(e) })}(${place})`
     const values = e.args.slice(1).map((arg) => this.emit(arg))
-    return f`${this.onceFunction(op, type)}(${join([place, ...values], ', ')})`
-  }
-
-  private onceFunction(op: string, type: Type): string {
-    const element = typeText(type)
-    const name = `hm_once_${op}_${element}`
-    if (this.helpers.has(name)) return name
-    const cast = (word: string): string => (element === 'u32' ? word : `bitcast<${element}>(${word})`)
-    const [bits] = toWords(type, 'v')
-    if (op === 'atomicCompareExchangeWeak') {
-      this.helpers.set(name, exchangeFunction(name, element, cast, toWords(type, 'old')[0], bits))
-      return name
-    }
-    if (op === 'atomicStore') {
-      const body = `hm_put(p, ${bits}); hm_note(0u);`
-      this.helpers.set(
-        name,
-        `fn ${name}(a: u32, v: ${element}) { ${ONCE_HEAD('_ = hm_replay(); return;', 'return;', 1)} ${body} }`,
-      )
-      return name
-    }
-    const operation = this.held.operation(type, ATOMIC_OPS.find((each) => op === `atomic${each}`) as AtomicOp)
-    const body = `let r = ${operation}(p, ${bits}); hm_note(r); return ${cast('r')};`
-    const head = ONCE_HEAD(`return ${cast('hm_replay()')};`, `return ${element}();`, 1)
-    this.helpers.set(name, `fn ${name}(a: u32, v: ${element}) -> ${element} { ${head} ${body} }`)
-    return name
+    return f`${this.once.functionFor(op, type)}(${join([place, ...values], ', ')})`
   }
 
   private flags(node: Node): { seeing: boolean; noted: boolean } {
@@ -464,40 +443,6 @@ export function padLines(fragment: Fragment, original: string): Fragment {
   return lost > 0 ? generated`${fragment}${'\n'.repeat(lost)}` : fragment
 }
 
-/** What comes before an atomic: in a replay, its result; after a miss or without room for a note, nothing. */
-const ONCE_HEAD = (replay: string, nothing: string, words: number): string =>
-  `if (hm_event == 0u && hm_is_replay()) { ${replay} } let p = hm_w(a); if (!hm_has_room(${words}u)) { ${nothing} }`
-
-function exchangeFunction(
-  name: string,
-  element: string,
-  cast: (word: string) => string,
-  old: string,
-  bits: string,
-): string {
-  const result = `HmExchanged_${element}`
-  const replay = `let was = hm_replay(); return ${result}(${cast('was')}, hm_replay() != 0u);`
-  return `struct ${result} { old_value: ${element}, exchanged: bool }
-fn ${name}(a: u32, old: ${element}, v: ${element}) -> ${result} {
-  ${ONCE_HEAD(replay, `return ${result}();`, 2)}
-  let r = atomicCompareExchangeWeak(&hm_pool[p], ${old}, ${bits});
-  if (r.exchanged) { hm_dirty[p >> hm_page_bits] = 1u; }
-  hm_note(r.old_value);
-  hm_note(select(0u, 1u, r.exchanged));
-  return ${result}(${cast('r.old_value')}, r.exchanged);
-}`
-}
-
-/** Functions that are among some, or call one of them, directly or not. */
-function callersOf(all: ReadonlySet<FunctionInfo>, some: readonly FunctionInfo[]): Set<FunctionInfo> {
-  const found = new Set(some)
-  for (let size = -1; size !== found.size; ) {
-    size = found.size
-    for (const fn of all) if (fn.calls.some(({ callee }) => found.has(callee))) found.add(fn)
-  }
-  return found
-}
-
 /** What a place holds, or a pointer points to. */
 function pointedAt(type: Type): Type {
   return isHeap(type, 'pointer') || isHeap(type, 'reference') ? type.store : type
@@ -518,9 +463,4 @@ function partsOf(type: Type): { count: number; stride: number } {
 function memberWords(type: Type, name: string): number {
   if (type.kind === 'struct') return structLayout(type).find((member) => member.name === name)!.offset / 4
   return 'xyzwrgba'.indexOf(name) % 4
-}
-
-function asCall(e: Expression): Call | null {
-  if (e.kind === 'paren') return asCall(e.inner)
-  return e.kind === 'call' ? e : null
 }

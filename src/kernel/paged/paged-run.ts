@@ -1,0 +1,376 @@
+// One launch of a paged program on its way: slices, rounds, replays.
+//
+// Why it ends: pages that stopped transactions stay pinned until a transaction commits. So a round in which none commits adds
+// at least one page to the pinned ones; when they do not fit any more, the transactions are split in two halves that run one after
+// the other. A single one either fits, or is an error.
+
+import { faultAt, GpuFaultError } from './gpu-fault-error.ts'
+import type { PageProvider } from './page-provider.ts'
+import type { PagedBuffers, UniformBuffers } from './paged-buffers.ts'
+import { invocationId, invocationsOf, launchBlock, type PagedLaunch, transactionCount } from './paged-launch.ts'
+import type { PagedPipeline } from './paged-pipeline.ts'
+import {
+  EVENT_PAGE_MASK,
+  EVENT_WRITE,
+  FAULT_BAD,
+  FAULT_BAD_ID,
+  FAULT_BAD_SITE,
+  FAULT_BAD_VALUE,
+  FAULT_COUNT,
+  FAULT_FULL,
+  FAULT_PROGRESS,
+  FAULT_REPLAY,
+  FAULT_WORDS,
+  FULL_JOURNAL,
+  FULL_LOG,
+  FULL_STEPS,
+  INVOCATION_WORKGROUP,
+  LAUNCH,
+  MODE_FRESH,
+  MODE_REPLAY,
+  type PagedProgram,
+} from './paged-program.ts'
+import { SliceSize } from './slice-size.ts'
+
+/** What a launch did. */
+export interface PagedReceipt {
+  readonly slices: number
+  /** Dispatches. */
+  readonly rounds: number
+  /** Pages that were missed, each time it happened. */
+  readonly faults: number
+  /** Of these, pages that had been taken from the same transactions. */
+  readonly refaults: number
+  /** Transactions that were run again. */
+  readonly replays: number
+  /** Times that transactions were split because their pages did not fit together. */
+  readonly splits: number
+}
+
+/** Transactions that are run together: fresh ones, or some that were stopped before, from the queue. */
+interface Batch {
+  readonly mode: typeof MODE_FRESH | typeof MODE_REPLAY
+  readonly base: number
+  readonly count: number
+  /** Which half of the queue they are in. */
+  readonly half: 0 | 1
+}
+
+interface Round {
+  /** Transactions that were stopped. */
+  readonly replay: number
+  readonly read: readonly number[]
+  readonly write: readonly number[]
+  /** FULL_LOG, FULL_JOURNAL. */
+  readonly full: number
+  /** Some transaction has committed. */
+  readonly hasProgress: boolean
+}
+
+/** One launch on its way. */
+export class PagedRun {
+  private readonly device: GPUDevice
+  private readonly provider: PageProvider
+  private readonly buffers: PagedBuffers
+  private readonly pipeline: PagedPipeline
+  private readonly program: PagedProgram
+  private readonly launch: PagedLaunch
+  private readonly scratchWordsMax: number
+  private readonly stepsMax: number
+  private readonly block: Uint32Array<ArrayBuffer>
+  private readonly uniforms: UniformBuffers
+  private readonly counts = { slices: 0, rounds: 0, faults: 0, refaults: 0, replays: 0, splits: 0 }
+  private readonly size: SliceSize
+  // Entries that each transaction may log and note; they grow when one needs more.
+  private logEntries = 8
+  private journalWords = 8
+  /** Places of the journal: the transactions of the slice, times their invocations. */
+  private slots = 0
+
+  constructor(parts: {
+    device: GPUDevice
+    provider: PageProvider
+    buffers: PagedBuffers
+    pipeline: PagedPipeline
+    launch: PagedLaunch
+    scratchWordsMax: number
+    stepsMax: number
+  }) {
+    this.device = parts.device
+    this.provider = parts.provider
+    this.buffers = parts.buffers
+    this.pipeline = parts.pipeline
+    this.program = parts.pipeline.program
+    this.launch = parts.launch
+    this.scratchWordsMax = parts.scratchWordsMax
+    this.stepsMax = parts.stepsMax
+    this.block = launchBlock(this.program, this.launch)
+    this.uniforms = this.buffers.uniforms(this.program, this.launch.uniforms, this.block)
+    const words = this.provider.capacity * 2 ** this.provider.pageBits
+    this.size = new SliceSize(words, invocationsOf(this.program))
+  }
+
+  async all(): Promise<PagedReceipt> {
+    try {
+      const total = transactionCount(this.program, this.launch)
+      for (let base = 0; base < total; ) {
+        const count = Math.min(this.size.next(), total - base, this.mostTransactions())
+        await this.slice(base, count)
+        base += count
+      }
+      return this.counts
+    } finally {
+      this.uniforms.buffer.destroy()
+    }
+  }
+
+  private async slice(base: number, count: number): Promise<void> {
+    this.counts.slices++
+    this.buffers.reserveQueue(count)
+    this.open(count)
+    const splits = this.counts.splits
+    await this.finish({ mode: MODE_FRESH, base, count, half: 0 })
+    if (splits === this.counts.splits) this.size.grow()
+  }
+
+  /** Runs a batch until all of it has committed. */
+  private async finish(first: Batch): Promise<void> {
+    let batch = first
+    const pinned = new Set<number>()
+    // Pages that were taken away meanwhile.
+    const evicted = new Set<number>()
+    for (;;) {
+      const round = await this.round(batch)
+      if (round.replay === 0) return
+      this.counts.replays += round.replay
+      const half = (1 - batch.half) as 0 | 1
+      // Somebody got through: whoever is left may need other pages.
+      if (round.hasProgress) pinned.clear()
+      for (const page of [...round.read, ...round.write]) pinned.add(page)
+      const isTooMuch = pinned.size > this.provider.capacity || !this.makeRoom(round.full, round.replay)
+      if (isTooMuch && round.replay === 1) throw this.tooMuch(pinned.size, round.full)
+      const isThrashing = this.isThrashing(round, evicted)
+      if ((isTooMuch || isThrashing) && round.replay > 1) {
+        await this.split(half, round.replay)
+        return
+      }
+      await this.service(round, pinned, evicted)
+      batch = { mode: MODE_REPLAY, base: 0, count: round.replay, half }
+    }
+  }
+
+  /** Runs the transactions of the queue in two parts, one after the other. */
+  private async split(half: 0 | 1, count: number): Promise<void> {
+    this.counts.splits++
+    this.size.shrink(count)
+    const { queue, queueHalf } = this.buffers
+    const entries = await this.buffers.read(queue, half * queueHalf, 2 * count)
+    const journal = this.program.hasJournal
+      ? await this.buffers.read(this.buffers.scratch, 0, this.journalSize())
+      : null
+    const { slots } = this
+    const middle = Math.ceil(count / 2)
+    for (const part of [entries.slice(0, 2 * middle), entries.slice(2 * middle)]) {
+      if (journal !== null) this.loadJournal(journal, slots, part)
+      this.device.queue.writeBuffer(queue, 0, part)
+      await this.finish({ mode: MODE_REPLAY, base: 0, count: part.length / 2, half: 0 })
+    }
+  }
+
+  /** Makes the journal that of some transactions alone, and gives them places in it from 0 on. */
+  private loadJournal(journal: Uint32Array, slots: number, entries: Uint32Array): void {
+    const invocations = invocationsOf(this.program)
+    this.slots = (entries.length / 2) * invocations
+    const words = new Uint32Array(this.journalSize())
+    for (let i = 0; i < entries.length / 2; i++) {
+      const from = entries[2 * i + 1] * invocations
+      for (let k = 0; k < invocations; k++) {
+        for (let j = 0; j * slots < journal.length; j++) {
+          words[j * this.slots + i * invocations + k] = journal[j * slots + from + k]
+        }
+      }
+      entries[2 * i + 1] = i
+    }
+    this.buffers.reserveScratch(words.length, 0)
+    this.device.queue.writeBuffer(this.buffers.scratch, 0, words)
+  }
+
+  private async service({ read, write }: Round, pinned: ReadonlySet<number>, evicted: Set<number>): Promise<void> {
+    if (read.length + write.length === 0) return
+    const answer = await this.provider.service({ read, write, pinned })
+    for (const page of answer.evicted) evicted.add(page)
+  }
+
+  /** More than a quarter of what is missed was here a moment ago: too many transactions share too little memory. */
+  private isThrashing({ read, write, hasProgress }: Round, evicted: ReadonlySet<number>): boolean {
+    const pages = [...read, ...write]
+    const refaults = pages.filter((page) => evicted.has(page)).length
+    this.counts.refaults += refaults
+    // Steps need their pages only once, and all of them go on together.
+    if (this.program.scope === 'step' && hasProgress) return false
+    return 4 * refaults > pages.length
+  }
+
+  // ---- One round ----
+
+  private async round(batch: Batch): Promise<Round> {
+    this.counts.rounds++
+    const { buffers, device, program, block } = this
+    const { queueHalf, faultCapacity } = buffers
+    block[LAUNCH.mode] = batch.mode
+    block[LAUNCH.base] = batch.base
+    block[LAUNCH.count] = batch.count
+    block[LAUNCH.capacity] = faultCapacity
+    block[LAUNCH.queueIn] = batch.half * queueHalf
+    block[LAUNCH.queueOut] = (1 - batch.half) * queueHalf
+    block[LAUNCH.logEntries] = this.logEntries
+    block[LAUNCH.journalWords] = this.journalWords
+    block[LAUNCH.slots] = this.slots
+    block[LAUNCH.logBase] = this.keptSize()
+    block[LAUNCH.stepsMax] = this.stepsMax
+    buffers.reserveScratch(this.scratchSize(batch.count), this.keptSize())
+    device.queue.writeBuffer(this.uniforms.buffer, 0, block)
+    const encoder = device.createCommandEncoder()
+    encoder.clearBuffer(buffers.faults)
+    encoder.clearBuffer(buffers.dirty)
+    const pass = encoder.beginComputePass({ label: program.name })
+    pass.setPipeline(this.pipeline.pipeline)
+    pass.setBindGroup(0, buffers.bindGroup(this.pipeline.layout, program, this.provider, this.uniforms))
+    const groups = program.scope === 'workgroup' ? batch.count : Math.ceil(batch.count / INVOCATION_WORKGROUP)
+    pass.dispatchWorkgroups(groups)
+    pass.end()
+    const listBytes = 4 * (FAULT_WORDS + faultCapacity)
+    encoder.copyBufferToBuffer(buffers.faults, 0, buffers.readback, 0, listBytes)
+    encoder.copyBufferToBuffer(buffers.dirty, 0, buffers.readback, listBytes, 4 * buffers.frameCount)
+    device.queue.submit([encoder.finish()])
+    await buffers.readback.mapAsync(1)
+    try {
+      return this.readRound(new Uint32Array(buffers.readback.getMappedRange()), batch.count)
+    } finally {
+      buffers.readback.unmap()
+    }
+  }
+
+  private readRound(words: Uint32Array, count: number): Round {
+    const { faultCapacity } = this.buffers
+    const dirty: number[] = []
+    for (let i = FAULT_WORDS + faultCapacity; i < words.length; i++) {
+      if (words[i] !== 0) dirty.push(i - FAULT_WORDS - faultCapacity)
+    }
+    this.provider.noteDirty(dirty)
+    if (words[FAULT_BAD] !== 0) throw this.faultOf(words)
+    const list = words.subarray(FAULT_WORDS, FAULT_WORDS + Math.min(words[FAULT_COUNT], faultCapacity))
+    const write = new Set<number>()
+    const read = new Set<number>()
+    for (const event of list) ((event & EVENT_WRITE) !== 0 ? write : read).add(event & EVENT_PAGE_MASK)
+    for (const page of write) read.delete(page)
+    this.counts.faults += read.size + write.size
+    for (const page of [...read, ...write]) this.checkPage(page)
+    const replay = words[FAULT_REPLAY]
+    const full = words[FAULT_FULL] & (FULL_LOG | FULL_JOURNAL)
+    const isOutOfSteps = (words[FAULT_FULL] & FULL_STEPS) !== 0
+    const hasProgress = replay < count || words[FAULT_PROGRESS] !== 0
+    if (replay > 0 && read.size + write.size === 0 && full === 0 && !isOutOfSteps) {
+      throw new Error(`${this.program.name}: ${replay} invocations were stopped by nothing`)
+    }
+    return { replay, read: [...read], write: [...write], full, hasProgress }
+  }
+
+  // ---- Log and journal ----
+
+  private journalSize(): number {
+    return this.program.hasJournal ? this.journalWords * this.slots : 0
+  }
+
+  /** Words that stay from round to round: a journal or states; no kernel has both. */
+  private keptSize(): number {
+    return this.journalSize() + this.program.stateWords * this.slots
+  }
+
+  private scratchSize(count: number): number {
+    const invocations = count * invocationsOf(this.program)
+    return this.keptSize() + this.logEntries * this.program.logEntryWords * invocations
+  }
+
+  /** How many transactions can be begun together, by the room for what they keep and by the limits of a dispatch. */
+  private mostTransactions(): number {
+    const invocations = invocationsOf(this.program)
+    const perDispatch = this.program.scope === 'workgroup' ? 65535 : 65535 * INVOCATION_WORKGROUP
+    const { logEntryWords, hasJournal, stateWords } = this.program
+    const words = this.logEntries * logEntryWords + (hasJournal ? this.journalWords : 0) + stateWords
+    if (words === 0) return perDispatch
+    return Math.max(1, Math.min(perDispatch, Math.floor(this.scratchWordsMax / (words * invocations))))
+  }
+
+  /** States begin as zeros, journals empty. */
+  private open(count: number): void {
+    this.slots = count * invocationsOf(this.program)
+    const words = this.program.hasJournal ? this.slots : this.keptSize()
+    if (words === 0) return
+    this.buffers.reserveScratch(this.keptSize(), 0)
+    const encoder = this.device.createCommandEncoder()
+    encoder.clearBuffer(this.buffers.scratch, 0, 4 * words)
+    this.device.queue.submit([encoder.finish()])
+  }
+
+  /** Lets each transaction log and note more. False if there is no room for that with so many of them. */
+  private makeRoom(full: number, count: number): boolean {
+    if (full === 0) return true
+    const before = { log: this.logEntries, journal: this.journalWords }
+    const kept = this.keptSize()
+    if ((full & FULL_LOG) !== 0) this.logEntries *= 4
+    if ((full & FULL_JOURNAL) !== 0) this.journalWords *= 4
+    if (this.scratchSize(count) <= this.scratchWordsMax) {
+      this.buffers.reserveScratch(this.scratchSize(count), kept)
+      return true
+    }
+    this.logEntries = before.log
+    this.journalWords = before.journal
+    return false
+  }
+
+  // ---- Errors ----
+
+  private faultOf(words: Uint32Array): GpuFaultError {
+    const site = this.program.sites[words[FAULT_BAD_SITE]]
+    const id = invocationId(this.launch, this.program, words[FAULT_BAD_ID])
+    const arg = this.program.args.findIndex(({ name }) => name === site.arg)
+    const length = arg === -1 ? null : this.launch.args[arg].length
+    return faultAt(this.program.name, id, site, words[FAULT_BAD_VALUE], length)
+  }
+
+  /** An address that is in no argument cannot be reached by a kernel that was compiled right, but costs little to look for. */
+  private checkPage(page: number): void {
+    const shift = 2 ** this.provider.pageBits
+    const isIn = (start: number, end: number): boolean => page >= Math.floor(start / shift) && page * shift < end
+    const isArgument = this.launch.args.some(({ word, length }, i) => {
+      return isIn(word, word + (length * this.program.args[i].stride) / 4)
+    })
+    if (isArgument || (this.launch.reach ?? []).some(({ start, end }) => isIn(start, end))) return
+    const what = {
+      reason: 'page',
+      kernel: this.program.name,
+      invocation: null,
+      site: null,
+      value: page * shift,
+    } as const
+    throw new GpuFaultError(
+      what,
+      `used word 0x${(page * shift).toString(16)} or one behind it, which is in no argument`,
+    )
+  }
+
+  private tooMuch(pages: number, full: number): GpuFaultError {
+    const unit = this.program.scope
+    const what = { kernel: this.program.name, invocation: null, site: null, value: null }
+    if (pages > this.provider.capacity) {
+      const detail = `needs ${pages} pages or more in one ${unit}, the device has ${this.provider.capacity}`
+      return new GpuFaultError({ ...what, reason: 'working-set' }, detail)
+    }
+    const kept = (full & FULL_LOG) !== 0 ? this.logEntries : this.journalWords
+    return new GpuFaultError(
+      { ...what, reason: 'store-count' },
+      `keeps more than ${kept} words in one ${unit}, for which there is no room`,
+    )
+  }
+}
