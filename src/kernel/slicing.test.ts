@@ -91,6 +91,7 @@ describe('slicingOf() finds in the code', () => {
     ['ids and workgroups', 'x[id.x] = x[group.x];'],
     ['the whole array', 'fill(&x);', 'fn fill(all: ptr<storage, array<f32>, read_write>) { all[0] = 1.0; }'],
     ['backwards', 'x[100u - id.x] = 1.0;'],
+    ['an end that begins again from above', 'for (var k = 0u; k < n - 9u; k++) { x[id.x * n + k] = 1.0; }'],
     ['a bound that begins again from above', 'x[min(id.x - 1u, w - 1u)] = 1.0;'],
     ['a bound that is not known', 'x[min(id.x, u32(x[0]))] = 1.0;'],
     ['a product that goes around', 'x[id.x * 2654435761u] = 1.0;'],

@@ -118,6 +118,8 @@ function boundsOf(variable: IndexVariable, site: SlicingSite): [number, number] 
       return [0, workgroupSize[0] * workgroupSize[1] * workgroupSize[2] - 1]
     case 'loop': {
       const [, max] = rangeOf(variable.max, site)
+      // Further below than the end of an empty loop: numbers without a sign have begun again from above.
+      if (max < variable.min - 1) return [Number.NaN, Number.NaN]
       return [variable.min, Math.max(variable.min, max)]
     }
     case 'limit': {
