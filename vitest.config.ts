@@ -42,7 +42,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'examples',
-          include: ['examples/**/*.test.ts', 'test/{cli,docs}/**/*.test.ts'],
+          include: ['examples/**/*.test.ts', 'test/{cli,docs,package}/**/*.test.ts'],
           globalSetup: './test/helpers/build.ts',
           testTimeout: 120_000,
         },

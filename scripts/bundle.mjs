@@ -55,7 +55,7 @@ export async function bundle(root) {
   const { browser: _, 'explicit-engine-browser': __, ...typed } = ENTRY_POINTS // they have the types of their namesakes
   const declarations = await rollup({
     input: inputs({ ...typed, ...NAMESPACES }, '.d.ts'),
-    plugins: [namespacesApart(join(root, 'dist/src/hmm-entry.d.ts')), dts(), tabs],
+    plugins: [namespacesApart(join(root, 'dist/src/hmm-entry.d.ts')), dts(), tabs, libraries],
     external: [/^[^./]/],
     onwarn: () => {}, // types that are used and not exported: nobody has to name them
   })
@@ -84,4 +84,10 @@ function namespacesApart(file) {
 const tabs = {
   name: 'tabs',
   renderChunk: (code) => code.replace(/^(?: {4})+/gm, (spaces) => '\t'.repeat(spaces.length / 4)),
+}
+
+/** `await using` is younger than the library of types that most programs have. */
+const libraries = {
+  name: 'libraries',
+  renderChunk: (code) => (code.includes('asyncDispose') ? `/// <reference lib="esnext.disposable" />\n${code}` : null),
 }
