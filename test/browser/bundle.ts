@@ -65,7 +65,12 @@ async function bundleWithVite(name: string): Promise<Bundle> {
     root: PROJECT,
     configFile: false,
     customLogger: logger,
-    build: { write: false, target: 'es2022', rollupOptions: { input: join(PROJECT, page) } },
+    build: {
+      write: false,
+      reportCompressedSize: false,
+      target: 'es2022',
+      rollupOptions: { input: join(PROJECT, page) },
+    },
   })) as vite.Rollup.RollupOutput
   const files = new Map<string, string | Uint8Array>()
   for (const file of built.output) {
