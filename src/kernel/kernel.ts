@@ -269,6 +269,9 @@ function pagedProgram(
   paging: PagingOption,
 ): { paged: CompiledPaged | null; whyNotPaged: string | null } {
   if (paging === 'never') return { paged: null, whyNotPaged: "its paging is 'never'" }
+  if (Object.values(source.text.args).some(({ type }) => type.needsF16)) {
+    return { paged: null, whyNotPaged: 'two numbers of 16 bits share a word, which cannot be stored alone' }
+  }
   try {
     const { analysis, constants } = source
     const used = new Set(facts.args)

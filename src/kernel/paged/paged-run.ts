@@ -263,6 +263,8 @@ export class PagedRun {
     const write = new Set<number>()
     const read = new Set<number>()
     for (const event of list) ((event & EVENT_WRITE) !== 0 ? write : read).add(event & EVENT_PAGE_MASK)
+    // A page of an array that is written comes to be written at once: most are, and to ask twice takes another round.
+    for (const page of read) if (this.isWritten(page)) write.add(page)
     for (const page of write) read.delete(page)
     this.counts.faults += read.size + write.size
     for (const page of [...read, ...write]) this.checkPage(page)
@@ -342,11 +344,8 @@ export class PagedRun {
   /** An address that is in no argument cannot be reached by a kernel that was compiled right, but costs little to look for. */
   private checkPage(page: number): void {
     const shift = 2 ** this.provider.pageBits
-    const isIn = (start: number, end: number): boolean => page >= Math.floor(start / shift) && page * shift < end
-    const isArgument = this.launch.args.some(({ word, length }, i) => {
-      return isIn(word, word + (length * this.program.args[i].stride) / 4)
-    })
-    if (isArgument || (this.launch.reach ?? []).some(({ start, end }) => isIn(start, end))) return
+    if (this.launch.args.some((_, i) => this.isOf(i, page))) return
+    if ((this.launch.reach ?? []).some(({ start, end }) => this.isIn(page, start, end))) return
     const what = {
       reason: 'page',
       kernel: this.program.name,
@@ -358,6 +357,21 @@ export class PagedRun {
       what,
       `used word 0x${(page * shift).toString(16)} or one behind it, which is in no argument`,
     )
+  }
+
+  private isWritten(page: number): boolean {
+    return this.program.args.some(({ write }, i) => write && this.isOf(i, page))
+  }
+
+  /** Whether a page has elements of an argument. */
+  private isOf(arg: number, page: number): boolean {
+    const { word, length } = this.launch.args[arg]
+    return this.isIn(page, word, word + (length * this.program.args[arg].stride) / 4)
+  }
+
+  private isIn(page: number, start: number, end: number): boolean {
+    const pageWords = 2 ** this.provider.pageBits
+    return page >= Math.floor(start / pageWords) && page * pageWords < end
   }
 
   private tooMuch(pages: number, full: number): GpuFaultError {
