@@ -31,7 +31,7 @@ export interface PlacementCounters {
 
 /** One block of device memory: neighbouring frames that came together, at most 2 MiB. */
 export interface BlockCounters {
-  /** Operations of the device since one used the block. */
+  /** Operations of the device, and slices of launches, since one used the block. */
   readonly age: number
   /** Frames that are free once it is gone. */
   readonly npages: number
