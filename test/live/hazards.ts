@@ -68,7 +68,7 @@ const CASES: Readonly<Record<string, () => unknown>> = {
     void fixture.run('never', { write: [x] }).catch(() => {})
     await isAway(fixture, x)
     void fixture.extension('fail', 'throw').catch(() => {})
-    writeSync(2, new Uint8Array(x.buffer, x.byteOffset, 4))
+    attempt(() => writeSync(2, new Uint8Array(x.buffer, x.byteOffset, 4)))
     return x[0]
   },
   /** All threads of the pool wait for pages. */
