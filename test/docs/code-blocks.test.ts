@@ -1,5 +1,5 @@
 // Runs every TypeScript block of the pages below as a program of its own, as a reader would who pastes it into a file. What it prints
-// must be what stands behind each `console.log` as a comment; `...` there stands for anything.
+// must be what stands behind each `console.log` as a comment; `...` there stands for anything. All of them type-check as they stand.
 
 import { execFile } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -13,7 +13,15 @@ const ROOT = resolve(import.meta.dirname, '../..')
 /** Inside of the repository, so that `hetmem` is found as the package itself. */
 const FOLDER = join(ROOT, '.cache/docs')
 
-const PAGES = ['README.md', 'docs/kernels.md', 'docs/pointers.md', 'docs/writing-a-driver.md']
+const PAGES = [
+  'README.md',
+  'docs/containers.md',
+  'docs/first-heap.md',
+  'docs/kernels.md',
+  'docs/pointers.md',
+  'docs/reading-a-report.md',
+  'docs/writing-a-driver.md',
+]
 
 /** A block with the number of its first line. */
 interface Block {
@@ -33,9 +41,14 @@ function linesToPrint(code: string): string[] {
   return [...code.matchAll(/^\s*console\.log\(.*\) *\/\/ (.*)$/gm)].map(([, text]) => text)
 }
 
+/** Without an ending. */
+function pathOf(page: string, line: number): string {
+  return join(FOLDER, `${page.replaceAll(/\W+/g, '-')}-${line}`)
+}
+
 /** What a program prints, or the capability that this machine lacks for it. */
 async function linesPrinted({ line, code }: Block, page: string): Promise<string[] | string> {
-  const path = join(FOLDER, `${page.replaceAll(/\W+/g, '-')}-${line}.mjs`)
+  const path = `${pathOf(page, line)}.mjs`
   mkdirSync(FOLDER, { recursive: true })
   writeFileSync(path, (await transform(code, { loader: 'ts', format: 'esm', target: 'es2023' })).code)
   try {
@@ -63,4 +76,22 @@ describe.for(PAGES)('%s', (page) => {
     if (typeof printed === 'string') return skip(printed)
     expect(printed.map((line, i) => (asPattern(wanted[i] ?? '').test(line) ? wanted[i] : line))).toEqual(wanted)
   })
+})
+
+it('all of them type-check', async () => {
+  const files = PAGES.flatMap((page) =>
+    blocksOf(page).map(({ line, code }) => {
+      const path = `${pathOf(page, line)}.ts`
+      mkdirSync(FOLDER, { recursive: true })
+      writeFileSync(path, code)
+      return path
+    }),
+  )
+  const compilerOptions = { noEmit: true, strict: true, module: 'nodenext', target: 'es2023', types: ['node'] }
+  writeFileSync(join(FOLDER, 'tsconfig.json'), JSON.stringify({ compilerOptions, files }))
+  const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
+  const { stdout } = await promisify(execFile)(process.execPath, [tsc, '-p', FOLDER]).catch(
+    (error: { stdout: string }) => error,
+  )
+  expect(stdout).toBe('')
 })
