@@ -6,7 +6,7 @@ import { mmMmap, mmput } from '../mm/mmap.ts'
 import { System } from '../mm/system.ts'
 import { ExplicitMmu } from '../mmu/explicit/explicit-mmu.ts'
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_READ } from '../uapi/mman.ts'
-import { mmapReadLock, mmapWriteLock, Serial, touchPages, withMmapWriteLock, withUser } from './edge.ts'
+import { mmapReadLock, Serial, touchPages, withMmapWriteLock, withUser } from './edge.ts'
 
 const page = (vpn: number) => vpn * PAGE_SIZE
 
@@ -21,12 +21,7 @@ describe('mmapLock at the edge', () => {
     const log: string[] = []
     await mmapReadLock(mm)
     await mmapReadLock(mm)
-    const writers = ['first', 'second'].map(async (name) => {
-      await mmapWriteLock(mm)
-      log.push(`${name} writes`)
-      await Promise.resolve()
-      mm.mmapLock.unlockWrite()
-    })
+    const writers = ['first', 'second'].map((name) => withMmapWriteLock(mm, () => log.push(`${name} writes`)))
     const reader = mmapReadLock(mm).then(() => {
       log.push('reader')
       mm.mmapLock.unlockRead()
@@ -94,7 +89,7 @@ describe('touchPages()', () => {
 
   it('waits while a writer has the lock', async () => {
     const { mm } = makeMm()
-    await mmapWriteLock(mm)
+    expect(mm.mmapLock.tryWrite()).toBe(true)
     const touched = touchPages(mm, page(2), page(3), true)
     mmMmap(mm, page(2), page(1), PROT_READ | 2, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED)
     mm.mmapLock.unlockWrite()

@@ -30,33 +30,21 @@ export async function mmapReadLock(mm: Mm): Promise<void> {
 }
 
 /**
- * Takes mmapLock for writing, before any reader that comes later. The caller ends it with `mm.mmapLock.unlockWrite()`.
- *
- * Others get a turn before the caller goes on, and find the lock taken: use `withMmapWriteLock` where that is not wanted.
+ * Runs a call that changes mappings (munmap, mprotect, ...) once nothing holds them, and before any reader that comes later. Hands out
+ * what it returns. Nobody else gets a turn while the lock is held.
  */
-export async function mmapWriteLock(mm: Mm): Promise<void> {
-  if (!mm.mmapLock.tryWrite()) await whenWritable(mm, () => {})
-}
-
-/** Calls `then` at the moment at which the lock is taken, without a turn for anybody in between. */
-async function whenWritable<T>(mm: Mm, then: () => T): Promise<T> {
-  const { mmapLock } = mm
-  mmapLock.waitingWriters++
-  while (!mmapLock.tryWrite()) await mmapLock.released.promise()
-  mmapLock.waitingWriters--
-  return then()
-}
-
-/** Runs a call that changes mappings (munmap, mprotect, ...) once nothing holds them. Hands out what it returns. */
 export async function withMmapWriteLock<T>(mm: Mm, call: () => T): Promise<T> {
-  const run = (): T => {
-    try {
-      return call()
-    } finally {
-      mm.mmapLock.unlockWrite()
-    }
+  const { mmapLock } = mm
+  if (!mmapLock.tryWrite()) {
+    mmapLock.waitingWriters++
+    while (!mmapLock.tryWrite()) await mmapLock.released.promise()
+    mmapLock.waitingWriters--
   }
-  return mm.mmapLock.tryWrite() ? run() : await whenWritable(mm, run)
+  try {
+    return call()
+  } finally {
+    mmapLock.unlockWrite()
+  }
 }
 
 /** Keeps the address space alive while `work` runs, which ends with undefined if it is dead already. */

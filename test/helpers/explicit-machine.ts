@@ -6,7 +6,7 @@ import { assert } from '../../src/base/assert.ts'
 import { MmError } from '../../src/base/errno.ts'
 import { whenUnclaimed } from '../../src/devices/claims.ts'
 import { deviceTranslations, validateDevice } from '../../src/devices/driver/index.ts'
-import { mmapWriteLock, touchPages } from '../../src/devices/edge.ts'
+import { touchPages, withMmapWriteLock } from '../../src/devices/edge.ts'
 import { KernelDispatcher } from '../../src/devices/webgpu/kernel-dispatch.ts'
 import { type KernelOptions, type KernelReceipt, runKernels } from '../../src/devices/webgpu/kernel-launch.ts'
 import { KernelPipelines } from '../../src/devices/webgpu/kernel-pipelines.ts'
@@ -149,10 +149,7 @@ export class ExplicitMachine {
 
   /** munmap as the edge does it: after whatever holds the mappings. Returns what mmMunmap returns. */
   async munmap(addr: Addr, nbytes: number): Promise<number> {
-    await mmapWriteLock(this.mm)
-    const result = mmMunmap(this.mm, addr, nbytes)
-    this.mm.mmapLock.unlockWrite()
-    return result
+    return await withMmapWriteLock(this.mm, () => mmMunmap(this.mm, addr, nbytes))
   }
 
   /** The page table, a character per page: `D` on the device, `M` migrating, `w` in system memory; small if read-only. */
