@@ -66,6 +66,8 @@ await describeModes((mode) => {
       expect([second.byteOffset === first.byteOffset, second.every((value) => value === 0)]).toEqual([true, true])
       const third = await heap.map(path, Float32Array)
       expect([third[0], third[4999]]).toEqual([0, 2499.5])
+      // One for the engine, for as long as the array lives.
+      expect(numbersFile()).toBe(mode.name === 'explicit' ? 0 : 1)
     })
 
     it('can be used by devices for reading, and not for writing', async () => {

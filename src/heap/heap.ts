@@ -39,6 +39,7 @@ import {
   type EngineCall,
   type EngineCalls,
   type EnginePort,
+  type Failure,
   type NewArray,
 } from './engine/protocol.ts'
 import { type DataSource, type FileOpener, fileOfArray, fillFrom, type OpenFile, pathOf, piecesOf } from './files.ts'
@@ -112,8 +113,8 @@ export class Heap {
   readonly #unfreed: UnfreedOption
   readonly #onNotice: (text: string) => void
   readonly #openPath: FileOpener | null
-  /** Files that arrays show. */
-  readonly #files = new Map<Allocation, OpenFile>()
+  /** Arrays that show files. */
+  readonly #shown = new Set<Allocation>()
   readonly #lend: BufferLender | null
   readonly #whenGone: () => Promise<void>
   readonly #sharing: HeapSharing
@@ -273,22 +274,24 @@ export class Heap {
     checkArrayType(type)
     const file = this.#openFile(path)
     const isShown = this.mode !== 'explicit'
-    let isKept = false
     try {
       const { offset, length, name } = parseMapOptions(options, type, file)
-      const { array, allocation } = this.#alloc(
-        type,
-        length,
-        { name, readOnly: true },
-        isShown ? { file, offset } : null,
-      )
+      const shown = isShown ? { file, offset } : null
+      const { array, allocation, mapped } = this.#alloc(type, length, { name, readOnly: true }, shown)
       this.#scopes.add(allocation)
-      if (isShown) this.#files.set(allocation, file)
-      isKept = isShown
-      if (!isShown) await this.#fill(allocation, array, file, offset)
+      if (isShown) this.#shown.add(allocation)
+      try {
+        if (!isShown) await fillFrom(bytesOf(array), file.pieces(offset), 0, `file ${JSON.stringify(file.path)}`)
+        const failure = await mapped
+        if (failure !== null) throw errorOf(failure)
+      } catch (error) {
+        if (this.#allocations.isLive(allocation)) this.#free(allocation)
+        throw error
+      }
       return array
     } finally {
-      if (!isKept) file.close()
+      // The engine has opened it for itself by now.
+      file.close()
     }
   }
 
@@ -306,7 +309,7 @@ export class Heap {
     this.#checkOpen()
     const { offset } = parseLoadOptions(options)
     const { allocation } = this.#allocations.partOf(view)
-    if (this.#files.has(allocation)) throw new HeapError('READ_ONLY', `"${allocation.name}" shows a file`)
+    if (this.#shown.has(allocation)) throw new HeapError('READ_ONLY', `"${allocation.name}" shows a file`)
     const path = pathOf(source)
     const file = path === undefined ? null : this.#openFile(path)
     const begin = performance.now()
@@ -553,7 +556,6 @@ export class Heap {
     const { misuses } = await this.#send(isAttached ? 'detach' : 'close', {})
     if (isAttached) this.#arena.leave()
     await this.#whenGone()
-    for (const [allocation, file] of [...this.#files]) this.#closeFile(allocation, file)
     if (misuses.length > 0) throw errorOf({ code: 'NOT_OWNED', message: '', misuses })
     if (unfreed.length > 0 && this.#unfreed === 'warn') this.#onNotice(`hetmem: ${describeUnfreed(unfreed)}`)
     if (unfreed.length > 0 && this.#unfreed === 'error') throw new HeapError('UNFREED', describeUnfreed(unfreed))
@@ -567,7 +569,7 @@ export class Heap {
     length: number,
     options: AllocOptions,
     shown: { readonly file: OpenFile; readonly offset: number } | null = null,
-  ): { array: ArrayOf<T>; allocation: Allocation } {
+  ): { array: ArrayOf<T>; allocation: Allocation; mapped: Promise<Failure | null> } {
     this.#checkOpen()
     checkArrayType(type)
     checkLength(length)
@@ -592,30 +594,32 @@ export class Heap {
       throw error
     }
     const file = shown === null ? null : fileOfArray(shown.file, shown.offset)
-    this.#map({ id, name, type: typeName, length, nbytes, readOnly, addr, npages, nstale, file })
+    const mapped = this.#map({ id, name, type: typeName, length, nbytes, readOnly, addr, npages, nstale, file })
     const array = makeArray(type, segment.buffer, page * PAGE_SIZE, length)
     this.#allocations.add(allocation, array)
-    return { array, allocation }
+    return { array, allocation, mapped }
   }
 
-  /** Nobody waits for the answer: the array can be used at once. */
-  #map(array: NewArray): void {
-    this.#port.call('map', array, (reply) => {
-      if (!reply.ok) this.#onNotice(`hetmem: "${array.name}" was not mapped: ${reply.failure.message}`)
+  /** The array can be used at once. Resolves with what was wrong when the engine has answered, or null. */
+  #map(array: NewArray): Promise<Failure | null> {
+    return new Promise((resolve) => {
+      this.#port.call('map', array, (reply) => {
+        if (!reply.ok) this.#onNotice(`hetmem: "${array.name}" was not mapped: ${reply.failure.message}`)
+        resolve(reply.ok ? null : reply.failure)
+      })
+      this.#sharing.mapSent()
     })
-    this.#sharing.mapSent()
   }
 
   /** The range is free for others when the engine says so: a launch may still use it. */
   #free(allocation: Allocation): void {
     this.#allocations.remove(allocation)
     const { id, segment, page, npages } = allocation
-    const file = this.#files.get(allocation)
-    if (file === undefined) this.#room?.free(npages)
+    const isShown = this.#shown.delete(allocation)
+    if (!isShown) this.#room?.free(npages)
     this.#port.call('unmap', { id }, (reply) => {
       if (reply.ok) {
-        if (file === undefined) this.#room?.unmapped(allocationAddr(allocation), npages)
-        else this.#closeFile(allocation, file)
+        if (!isShown) this.#room?.unmapped(allocationAddr(allocation), npages)
         this.#arena.free(segment, page, npages)
       } else this.#onNotice(`hetmem: freeing ${describeAllocation(allocation)} failed: ${reply.failure.message}`)
     })
@@ -647,21 +651,6 @@ export class Heap {
     if (this.#openPath === null)
       throw new HeapError('NOT_IN_MODE', `file ${JSON.stringify(text)}: there are no files here`)
     return this.#openPath(text)
-  }
-
-  /** Reads a new array from a file, or frees it if that cannot be. */
-  async #fill(allocation: Allocation, array: HeapView, file: OpenFile, offset: number): Promise<void> {
-    try {
-      await fillFrom(bytesOf(array), file.pieces(offset), 0, `file ${JSON.stringify(file.path)}`)
-    } catch (error) {
-      if (this.#allocations.isLive(allocation)) this.#free(allocation)
-      throw error
-    }
-  }
-
-  #closeFile(allocation: Allocation, file: OpenFile): void {
-    this.#files.delete(allocation)
-    file.close()
   }
 
   #rangesOf(views: readonly HeapView[]): ByteRange[] {

@@ -38,7 +38,7 @@ export interface NewArray {
 /** A part of a file, from its beginning to the end of the array. */
 export interface ArrayFile {
   readonly path: string
-  /** Descriptor, open as long as the array is mapped. */
+  /** Descriptor, open until the call is answered. */
   readonly fd: number
   /** Bytes from the beginning of the file. */
   readonly offset: number

@@ -1,5 +1,6 @@
 // The memory of a live heap: the hardware asks for every page, so mm knows of each, and nobody can touch what is not his.
 
+import { closeSync, openSync } from 'node:fs'
 import { type Addr, addrToVpn } from '../../base/addr.ts'
 import type { DevicePolicy } from '../../hmm/policy.ts'
 import type { Mm } from '../../mm/mm.ts'
@@ -39,7 +40,9 @@ export class LiveBackend implements HeapBackend {
   showFile(vma: Vma, { path, fd, offset, size, mtimeMs }: ArrayFile, nbytes: number): void {
     const pfn = addrToVpn(vma.start)
     const npages = addrToVpn(vma.end) - pfn
-    const file: MappedFile = { path, fd, offset, nbytes, pfn, npages, version: { nbytes: size, mtimeMs } }
+    // Whoever opened it may close it, or end with all that he has opened, before the array is freed.
+    const own = openSync(`/proc/self/fd/${fd}`, 'r')
+    const file: MappedFile = { path, fd: own, offset, nbytes, pfn, npages, version: { nbytes: size, mtimeMs } }
     this.#swap.addFile(file)
     this.#files.set(vma.start, file)
     adoptSwapped(vma, vma.start, vma.end)
@@ -50,6 +53,12 @@ export class LiveBackend implements HeapBackend {
     if (file === undefined) return
     this.#files.delete(addr)
     this.#swap.removeFile(file)
+    closeSync(file.fd)
+  }
+
+  /** The heap is closed, and nothing is under way. */
+  close(): void {
+    for (const addr of [...this.#files.keys()]) this.hideFile(addr)
   }
 
   /** A page without a frame is one of zeroes, whoever had it before. */

@@ -66,16 +66,18 @@ export class LiveEngine {
   readonly events: FaultEvents
   readonly faults: FaultServer
   readonly memory: MemoryLimit
+  readonly #backend: LiveBackend
 
   constructor({ kernel, settings, sinks, takeCalls, giveUp, onStrays }: LiveEngineOptions) {
     const { support, nframes, devices, verbose, patienceMs } = settings
     this.events = new FaultEvents(kernel, openDetected(kernel, support), (faults) => this.faults.serve(faults))
     this.mmu = new UserfaultfdMmu({ kernel, fd: this.events.fd, tracking: support.tracking, nframes, onStrays })
     this.memory = new MemoryLimit(settings.memory, this.mmu.frames, giveUp)
+    this.#backend = new LiveBackend(this.mmu, this.memory.swap)
     const arrays = new ArrayTable()
     const progress = new Progress()
     this.engine = new Engine({
-      backend: new LiveBackend(this.mmu, this.memory.swap),
+      backend: this.#backend,
       arrays,
       devicePages: deviceFrames(devices),
       system: this.memory.options,
@@ -112,6 +114,7 @@ export class LiveEngine {
   /** Gives all memory back; programs that still have arrays find zeroes. The engine has been closed. */
   async close(): Promise<void> {
     await this.memory.swap.close()
+    this.#backend.close()
     this.events.close()
     this.mmu.close()
   }
