@@ -66,6 +66,9 @@ export function faultAt(
   if (isPointer) {
     const target = value === 0 ? 'a null pointer' : `word 0x${value.toString(16)}, which no pointer may touch`
     const what = { reason: 'pointer', kernel, invocation, site, value } as const
+    if (value % site.align !== 0) {
+      return new GpuFaultError(what, `${verb} word 0x${value.toString(16)}, wanted a multiple of ${site.align}`)
+    }
     return new GpuFaultError(what, `${verb} ${value === 0 ? `through ${target}` : target}`)
   }
   // Indices are unsigned on the way here; a huge one was negative.

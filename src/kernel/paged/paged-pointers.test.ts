@@ -92,7 +92,7 @@ describe('heap pointers', () => {
     const k = kernel(
       'fields',
       main(`let p = base[0] + i * Node_words; storeU32(p + Node_left, loadU32(p + Node_key) * 2u); storeF32(p + Node_right, 1.5);
-        let v = loadVec2U(p + Node_key); storeU32(p, v.x + v.y);`),
+        let v = loadNode(p); storeU32(p, v.key + v.left);`),
       { n: 'Node', base: 'read u32' },
       NODE,
     )
@@ -150,6 +150,19 @@ describe('heap pointers', () => {
     })
     const error = await refused(`let v = loadVec2U(${last}u); out[i] = v.x;`)
     expect(error).toMatchObject({ reason: 'pointer', value: last })
+  })
+
+  it('loads vectors where vectors may begin', async () => {
+    const at = BASE + 1
+    const k = kernel('vector', main(`let v = loadVec2U(${at}u + 2u * i); out[i] = v.x ^ v.y;`), {
+      n: 'u32',
+      out: 'u32',
+    })
+    const words = fill(3 * N, 2)
+    const { out } = await run(k, { n: words, out: new Uint32Array(N) })
+    expect(out).toEqual(Uint32Array.from({ length: N }, (_, i) => words[2 * i + 1] ^ words[2 * i + 2]))
+    const error = await refused(`out[i] = loadVec2U(${BASE}u).y;`)
+    expect(error.message).toContain(`read word 0x${BASE.toString(16)}, wanted a multiple of 2`)
   })
 
   it('refuses to store where pointers may only read', async () => {

@@ -90,6 +90,8 @@ export interface PagedSite extends Position {
   readonly kind: (typeof SITE_KINDS)[number]
   /** Name of the argument; null for what goes through a pointer. */
   readonly arg: string | null
+  /** Words of which a pointer has to be a multiple; 1 for every other access. */
+  readonly align: number
 }
 
 /** An array argument; its order is that of the launch block. */

@@ -7,6 +7,7 @@
 
 import {
   type Analysis,
+  alignOf,
   type Block,
   type Call,
   type Expression,
@@ -384,11 +385,13 @@ export class Rewriter {
   }
 
   private reach(call: Call, type: Type, isWrite: boolean): Fragment {
-    const site = this.site(call, isWrite ? 'store' : 'load', new Set())
+    // A vector lies in one page if it begins where vectors do.
+    const align = alignOf(type) / 4
+    const site = this.site(call, isWrite ? 'store' : 'load', new Set(), align)
     return fragmentFor(
       this.source,
       call,
-    )`hm_reach(${this.emit(call.args[0])}, ${sizeOf(type) / 4}u, ${String(isWrite)}, ${site}u)`
+    )`hm_reach(${this.emit(call.args[0])}, ${sizeOf(type) / 4}u, ${align}u, ${String(isWrite)}, ${site}u)`
   }
 
   /** What an atomic function does to the heap; null for every other call. */
@@ -425,12 +428,12 @@ export class Rewriter {
     return { seeing: this.plan.seeing.has(node), noted: this.plan.noted.has(node) }
   }
 
-  private site(node: Node, kind: PagedSite['kind'], roots: Roots): number {
+  private site(node: Node, kind: PagedSite['kind'], roots: Roots, align = 1): number {
     const known = this.siteNumbers.get(node)
     if (known !== undefined) return known
     const [root] = roots
     const arg = roots.size === 1 && root >= 0 ? this.argNames[root] : null
-    const site = this.sites.push({ ...this.source.position(node.start), kind, arg }) - 1
+    const site = this.sites.push({ ...this.source.position(node.start), kind, arg, align }) - 1
     this.siteNumbers.set(node, site)
     return site
   }

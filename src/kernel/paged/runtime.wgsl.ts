@@ -130,11 +130,11 @@ fn hm_null(a: u32, site: u32) -> u32 {
 }`
   if (!hasPointers) return index
   return `${index}
-fn hm_reach(a: u32, words: u32, is_write: bool, site: u32) -> u32 {
+fn hm_reach(a: u32, words: u32, align: u32, is_write: bool, site: u32) -> u32 {
   var is_bad = true;
   for (var k = 0u; k < hm_launch.reach_count; k++) {
     let range = hm_launch.reach[k];
-    if (a >= range.x && a < range.y && range.y - a >= words && (range.z != 0u || !is_write)) { is_bad = false; }
+    if (a >= range.x && a < range.y && range.y - a >= words && (range.z != 0u || !is_write)) { is_bad = a % align != 0u; }
   }
   hm_refuse(is_bad, a, site);
   return select(a, 0u, is_bad);
