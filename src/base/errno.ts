@@ -85,6 +85,7 @@ export function errnoName(errno: number): ErrnoName {
   return name
 }
 
+/** Where an error happened. */
 export interface MmErrorDetails {
   /** Byte address that the error is about. */
   addr?: Addr | undefined

@@ -8,6 +8,7 @@
 
 export type WaitListener = () => void
 
+/** Those who wait for something, woken together. */
 export class WaitQueue {
   #listeners: WaitListener[] = []
 

@@ -7,6 +7,7 @@ import type { Arena, ArenaSegment } from './arena.ts'
 import { type ArrayTypeName, checkView, describe, type HeapView } from './array-types.ts'
 import { HeapError, HeapRangeError } from './heap-error.ts'
 
+/** What `alloc` takes besides type and length. */
 export interface AllocOptions {
   /** In errors, statistics and traces. Default 'Float32Array #3', counted from 1. Need not be unique. */
   readonly name?: string

@@ -30,6 +30,7 @@ export type UnfreedOption = (typeof UNFREED_OPTIONS)[number]
 export const ENGINE_DEATH_OPTIONS = ['abort', 'error'] as const
 export type EngineDeathOption = (typeof ENGINE_DEATH_OPTIONS)[number]
 
+/** What `openHeap` takes. Every option has a default. */
 export interface HeapOptions {
   /**
    * 'live' is with the privileges that there are, 'live-user' without; both reject where they are not to be had. 'auto' takes

@@ -69,6 +69,7 @@ import type { BufferLender, BufferRange, WithBufferOptions } from './with-buffer
 export const ACCESS_OPTIONS = ['read', 'readWrite'] as const
 export type AccessOption = (typeof ACCESS_OPTIONS)[number]
 
+/** Where `prefetch` brings pages, and for what. */
 export interface PrefetchOptions {
   /** 'cpu', or the name of a device. Default: the first device. */
   readonly to?: string
@@ -101,6 +102,7 @@ export interface HeapParts {
   readonly whenGone?: () => Promise<void>
 }
 
+/** Memory that CPU code and devices share. `openHeap` makes one. */
 export class Heap {
   /** How accesses of the CPU to pages that are elsewhere are found: here 'explicit' means by `sync`. */
   readonly mode: HeapMode

@@ -7,6 +7,7 @@ import type { OpenFile } from './files.ts'
 import { HeapRangeError, HeapTypeError } from './heap-error.ts'
 import { checkNames, parseBytes } from './option-checks.ts'
 
+/** Which part of a file `map` shows. */
 export interface MapOptions {
   /** Where the array begins in the file, in bytes: a multiple of the size of its elements. Default 0. */
   readonly offset?: Size
@@ -16,6 +17,7 @@ export interface MapOptions {
   readonly name?: string
 }
 
+/** Where in its source `load` begins. */
 export interface LoadOptions {
   /** Bytes of the file or stream that come before. Default 0. */
   readonly offset?: Size

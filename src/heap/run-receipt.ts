@@ -34,6 +34,7 @@ export interface RunPages {
   readonly migrated: number
 }
 
+/** What a launch moved, where its time went, and how it was cut. */
 export class RunReceipt {
   /** Names of the kernels. */
   readonly name: string

@@ -17,6 +17,7 @@ import { checkNames } from './option-checks.ts'
 import type { OrderedPort } from './ordered-port.ts'
 import { RunReceipt } from './run-receipt.ts'
 
+/** How a kernel is to be run. Every option has a default. */
 export interface RunOptions {
   /** Which device. Default: the first one that runs kernels. */
   readonly device?: string

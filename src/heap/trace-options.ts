@@ -9,6 +9,7 @@ import type { Sink } from '../trace/sink.ts'
 import { HeapTypeError } from './heap-error.ts'
 import { checkNames, flag } from './option-checks.ts'
 
+/** Where the trace of a heap goes, and what is in it. */
 export interface TraceOptions {
   /** Path of a file that gets all events, one JSON object per line (docs/trace-schema.md). Not in browsers. */
   readonly jsonl?: string

@@ -258,6 +258,7 @@ export interface HmmUpdate {
   readonly blockable: boolean
 }
 
+/** What the owner of a mirror is called for. */
 export interface HmmMirrorOps {
   /** Drops the device's translations. Returns 0, or -EAGAIN for an update that is not blockable. */
   syncCpuDevicePagetables(mirror: HmmMirror, update: HmmUpdate): number

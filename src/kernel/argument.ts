@@ -33,10 +33,12 @@ export interface SliceSpec {
 /** 'linear': element i belongs to invocation i. 'whole': each may use all. Left out: found in the code, else 'whole'. */
 export type SliceOption = 'linear' | 'whole' | SliceSpec
 
+/** How the elements that an invocation uses are found. */
 export interface ArrayOptions {
   readonly slice?: SliceOption
 }
 
+/** An argument that is an array. */
 export interface ArrayArgument<T extends DataType = DataType, A extends ArrayAccess = ArrayAccess> {
   readonly kind: 'array'
   readonly type: T
@@ -44,6 +46,7 @@ export interface ArrayArgument<T extends DataType = DataType, A extends ArrayAcc
   readonly slice: 'found' | 'whole' | Required<SliceSpec>
 }
 
+/** An argument that is one value for all invocations. */
 export interface UniformArgument<T extends DataType = DataType> {
   readonly kind: 'uniform'
   readonly type: T

@@ -26,6 +26,7 @@ import { type ProgramLayout, programCode, whyNotIndexed } from './program-code.t
 export const PAGING_OPTIONS = ['auto', 'never'] as const
 export type PagingOption = (typeof PAGING_OPTIONS)[number]
 
+/** What `kernel` takes. */
 export interface KernelSpec<A extends KernelArguments = KernelArguments> {
   /** In errors, receipts and traces. Default 'kernel'. */
   readonly name?: string

@@ -20,6 +20,7 @@ import { Process, type ProcessTable } from './process.ts'
 
 const THP_MODES: readonly ThpMode[] = ['never', 'madvise', 'always']
 
+/** What a Machine has. */
 export interface MachineOptions {
   /** System memory, at least one page. Default '64 MiB'. It costs nothing before it is used. */
   readonly memory?: Size
@@ -41,6 +42,7 @@ export interface MachineOptions {
   readonly contents?: boolean
 }
 
+/** A simulated machine: frames, swap, and processes with page tables. */
 export class Machine implements ProcessTable {
   readonly mmu: SimulatedMmu
   readonly sys: System

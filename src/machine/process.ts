@@ -42,6 +42,7 @@ import {
 } from './page-fault.ts'
 import { AccessSignal, WouldWait } from './signals.ts'
 
+/** What `mmap` is asked for. Lengths and addresses are in bytes. */
 export interface MmapOptions {
   /** Bytes. Rounded up to whole pages. */
   readonly length: number
@@ -62,6 +63,7 @@ export interface MmapOptions {
   readonly noreserve?: boolean
 }
 
+/** What `mremap` is asked for. Lengths and addresses are in bytes. */
 export interface MremapOptions {
   /** The mapping may go elsewhere if it cannot grow where it is. Default true. */
   readonly mayMove?: boolean
@@ -85,6 +87,7 @@ export interface ProcessTable {
   forget(process: Process): void
 }
 
+/** A process of a Machine: its system calls, loads and stores. Failed calls throw an error with the name of the errno. */
 export class Process {
   /** Number of the process on its machine, 1 and up. */
   readonly pid: number

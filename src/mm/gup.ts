@@ -164,6 +164,7 @@ export function getUserPagesRemote(mm: Mm, start: Addr, npages: number, gupFlags
   return getUserPages(mm, start, npages, gupFlags | FOLL_GET | FOLL_REMOTE, out)
 }
 
+/** How pages are to be pinned. */
 export interface PinOptions {
   /** The device writes. */
   readonly write: boolean

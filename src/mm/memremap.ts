@@ -16,6 +16,7 @@ export const MEMORY_DEVICE_FS_DAX = 3
 export const MEMORY_DEVICE_GENERIC = 4
 export const MEMORY_DEVICE_PCI_P2PDMA = 5
 
+/** What the driver of a pagemap is called for. */
 export interface DevPagemapOps {
   /** The last reference of a device frame is gone: it belongs to the driver again. Runs in any context (DM-6). */
   pageFree?(pfn: Pfn): void
@@ -30,6 +31,7 @@ export interface DevPagemapOps {
   migrateToRam?(vmf: VmFault): number
 }
 
+/** What a pagemap is asked for with. */
 export interface DevPagemapRequest {
   readonly type: number
   readonly npages: number
@@ -38,6 +40,7 @@ export interface DevPagemapRequest {
   readonly owner: unknown
 }
 
+/** A range of frame numbers that belongs to a device; `struct dev_pagemap`. */
 export class DevPagemap {
   readonly type: number
   readonly ops: DevPagemapOps

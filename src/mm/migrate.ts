@@ -80,6 +80,7 @@ function putBack(sys: System, page: Pfn): void {
   putPage(sys, page)
 }
 
+/** How pages are to be moved. */
 export interface MovePagesOptions {
   /** Also pages that others map too (MPOL_MF_MOVE_ALL). Default false. */
   readonly all?: boolean

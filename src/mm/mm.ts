@@ -24,6 +24,7 @@ export const MM_ANONPAGES = 1
 export const MM_SWAPENTS = 2
 export const MM_SHMEMPAGES = 3
 
+/** The address space of a process; `struct mm_struct`. */
 export class Mm {
   readonly sys: System
   /** What the MMU backend knows this address space by. */

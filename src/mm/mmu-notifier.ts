@@ -48,6 +48,7 @@ export class MmuNotifierRange {
   }
 }
 
+/** What the owner of an interval notifier is called for. */
 export interface MmuIntervalNotifierOps {
   /**
    * Called for each event over the subscription, before the page table changes. The callback takes its driver lock, calls

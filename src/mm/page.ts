@@ -55,6 +55,7 @@ export class Compound {
   }
 }
 
+/** All frames of a system with their state; `struct page`, as columns. */
 export class Pages {
   /** Frames with an entry in the arrays: system and device. */
   nframes: number

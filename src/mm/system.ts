@@ -17,6 +17,7 @@ import { MemorySwapDevice, type SwapDevice } from './swap-device.ts'
 
 export type ThpMode = 'never' | 'madvise' | 'always'
 
+/** What a System is made with. */
 export interface SystemOptions {
   /** Transparent huge pages for anonymous memory. Default 'never'. */
   readonly thp?: ThpMode
@@ -52,6 +53,7 @@ export interface SystemOptions {
 /** Warnings that a machine without `onWarning` keeps, oldest dropped first. */
 const WARNINGS_MAX = 256
 
+/** What all processes of a machine share: frames, swap, devices, notices. */
 export class System {
   readonly mmu: Mmu
   readonly pages: Pages

@@ -40,6 +40,7 @@ import { validateNotifiers } from './validate-notifiers.ts'
 export const VALIDATE_LEVELS = ['cheap', 'full'] as const
 export type ValidateLevel = (typeof VALIDATE_LEVELS)[number]
 
+/** How thoroughly to look. */
 export interface ValidateOptions {
   /** Default 'cheap'. */
   readonly level?: ValidateLevel

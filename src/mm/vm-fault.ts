@@ -30,6 +30,7 @@ export const FAULT_FLAG_REMOTE = 1 << 7
 /** Make the page exclusive for a pin without making the entry writable. */
 export const FAULT_FLAG_UNSHARE = 1 << 10
 
+/** A page fault on its way; `struct vm_fault`. */
 export class VmFault {
   readonly vma: Vma
   /** Page-aligned. */

@@ -41,6 +41,7 @@ export interface VmOps {
 /** Operations of a file whose driver set none: not anonymous, and a fault on an empty entry is SIGBUS. */
 export const DUMMY_VM_OPS: VmOps = { name: 'none' }
 
+/** A mapping: a range of addresses with one set of properties; `struct vm_area_struct`. */
 export class Vma {
   readonly mm: Mm
   start: Addr

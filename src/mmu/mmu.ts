@@ -9,6 +9,7 @@
 
 import type { Addr, Pfn } from '../base/addr.ts'
 
+/** What this hardware can do. */
 export interface MmuCapabilities {
   /** Any frame can back any address. Without it a page has one home frame, and fork, COW and moving mappings are refused. */
   readonly anyFrame: boolean
@@ -23,6 +24,7 @@ export interface MmuCapabilities {
 /** Number that a backend knows an address space by; given by `attach`. */
 export type SpaceId = number
 
+/** Memory management hardware, as the core needs it. */
 export interface Mmu {
   readonly capabilities: MmuCapabilities
   /** System frames are numbered 0 <= pfn < nframes. */

@@ -12,6 +12,7 @@ import type { Sink } from './sink.ts'
 
 const EVENTS_MAX = 512
 
+/** Where batches go, and when. */
 export interface BatchOptions {
   /** Takes a batch, oldest event first. The array is the receiver's. */
   readonly post: (events: TraceEvent[]) => void

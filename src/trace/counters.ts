@@ -10,6 +10,7 @@ import { CAUSES, type Cause, type Direction, type TraceEvent } from './events.ts
 
 export type ByCause = Record<Cause, number>
 
+/** Sums over events. Pages have 4096 bytes. */
 export interface Counters {
   cpuFaults: number
   deviceFaults: number

@@ -217,11 +217,13 @@ export interface StallEvent extends RangeFields {
   readonly reason: string
 }
 
+/** Pages that were read back from the swap file. */
 export interface SwapInEvent extends RangeFields {
   readonly kind: 'swap-in'
   readonly npages: number
 }
 
+/** Pages that left system memory for the swap file. */
 export interface SwapOutEvent extends RangeFields {
   readonly kind: 'swap-out'
   readonly npages: number

@@ -17,6 +17,7 @@ import { type Residency, ResidencyTracker } from './residency.ts'
 import type { TraceHeader } from './schema.ts'
 import type { Sink } from './sink.ts'
 
+/** What a Perfetto trace has. */
 export interface PerfettoOptions {
   /** A track for each allocation too. Makes traces half as large again. Default false. */
   readonly allocations?: boolean

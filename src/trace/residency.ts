@@ -25,6 +25,7 @@ export interface Residency {
   readonly stripes: Float64Array
 }
 
+/** Where arrays are, found from events. */
 export class ResidencyTracker {
   readonly nstripes: number
   readonly #names = new Map<string, NamedResidency>()

@@ -32,6 +32,7 @@ export interface Tracer {
 export const TIME_UNITS = ['us', 'step'] as const
 export type TimeUnit = (typeof TIME_UNITS)[number]
 
+/** What a tracer is made with. */
 export interface TracerOptions {
   /** Default: events. */
   level?: Level

@@ -61,6 +61,7 @@ export interface DeviceMemoryRequest {
   migrateToRam(vmf: VmFault): number
 }
 
+/** The memory of a test device, in chunks of frames. */
 export class DeviceMemory {
   readonly sys: System
   /** Chunks that pages are taken from. */

@@ -18,6 +18,7 @@ import { Mirror } from './mirror.ts'
 /** 256 MiB, as the kernel's driver has it. */
 export const DMIRROR_CHUNK_PAGES = 65536
 
+/** What a DmirrorDevice is made with. */
 export interface DmirrorOptions {
   /** Default: private for devices 0 and 1, coherent for 2 and 3. */
   readonly kind?: DmirrorKind
@@ -32,6 +33,7 @@ export interface DmirrorOptions {
   readonly now?: () => number
 }
 
+/** The test device: a mirror of a process, with memory to migrate to. `struct dmirror_device`. */
 export class DmirrorDevice implements HmmDevice<DmirrorHandle>, DmirrorCommandHost {
   readonly sys: System
   readonly number: number

@@ -53,6 +53,7 @@ interface Running {
   faults: number
 }
 
+/** An open test device: its operations on the memory of one process. */
 export class DmirrorHandle implements HmmDeviceHandle {
   readonly mirror: Mirror
   private readonly device: DmirrorCommandHost

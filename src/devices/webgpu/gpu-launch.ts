@@ -21,6 +21,7 @@ export interface GpuPiece extends GpuBinding {
   readonly addr: Addr
 }
 
+/** A launch of code that somebody else dispatches, and the memory that it uses. */
 export class GpuLaunch implements ProgramMemory {
   readonly device: GPUDevice
   readonly ranges: LaunchRanges

@@ -38,6 +38,7 @@ export interface Strays {
   readonly invocation: readonly [number, number, number]
 }
 
+/** Runs kernels on one device, whole or in slices. */
 export class KernelDispatcher {
   private readonly context: GpuContext
   /** Launch blocks and uniforms of one submission. The queue works in order, so each may write them anew. */

@@ -13,6 +13,7 @@ import type { KernelDispatcher, SliceCommand, Strays } from './kernel-dispatch.t
 import type { KernelPipelines } from './kernel-pipelines.ts'
 import { type PagedSite, runPagedKernel, whyNotPaged } from './paged-kernel.ts'
 
+/** How a kernel is to be run. */
 export interface KernelOptions extends Pick<LaunchRequest, 'durable' | 'signal'> {
   /** In receipts and errors. */
   readonly name: string
@@ -20,6 +21,7 @@ export interface KernelOptions extends Pick<LaunchRequest, 'durable' | 'signal'>
   readonly sliceMax?: number
 }
 
+/** What a launch of a kernel came to. */
 export interface KernelReceipt extends LaunchReceipt {
   /** Slices in the direct form, with the bodies as the user wrote them. The others are in the indexed form. */
   readonly ndirect: number

@@ -10,6 +10,7 @@ export interface KernelPipeline {
   readonly layout: GPUBindGroupLayout
 }
 
+/** The compiled kernels of one device, made when they are first wanted. */
 export class KernelPipelines {
   private readonly context: GpuContext
   private readonly known = new WeakMap<KernelProgram, Partial<Record<ProgramForm, Promise<KernelPipeline>>>>()

@@ -7,6 +7,7 @@ export type AdapterSource = (typeof ADAPTER_SOURCES)[number]
 /** What a machine without an adapter lacks; the name that skipped tests give. */
 export const CAPABILITY_ADAPTER = 'webgpu-adapter'
 
+/** An adapter, and what it is. */
 export interface FoundAdapter {
   readonly adapter: GPUAdapter
   readonly source: AdapterSource
@@ -16,6 +17,7 @@ export interface FoundAdapter {
   readonly description: string
 }
 
+/** There is no adapter, and why. */
 export interface MissingAdapter {
   readonly adapter: null
   /** Always CAPABILITY_ADAPTER. */
@@ -26,6 +28,7 @@ export interface MissingAdapter {
   readonly help: string | null
 }
 
+/** Which adapter is wanted. */
 export interface AdapterOptions {
   /** One that runs on the CPU, even if there is another. */
   readonly software?: boolean

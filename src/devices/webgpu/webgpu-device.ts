@@ -8,6 +8,7 @@ import { DeviceDriver, type DriverHandle, type DriverOptions } from '../driver/i
 import type { GpuLaunch } from './gpu-launch.ts'
 import { WebGpuHardware } from './webgpu-hardware.ts'
 
+/** What a WebGpuDevice is made with. */
 export interface WebGpuDeviceOptions extends DriverOptions {
   /** In events, receipts and errors. Default `webgpu`. */
   readonly name?: string
@@ -24,6 +25,7 @@ export type WebGpuDeviceHandle = DriverHandle<GpuLaunch>
 /** Microseconds without progress after which a device counts as hung. A software driver may take long for one dispatch. */
 const DEADLINE = 120e6
 
+/** A GPU as a device with memory of its own: buffers for frames, copies through its queue. */
 export class WebGpuDevice extends DeviceDriver<GpuLaunch> {
   readonly hardware: WebGpuHardware
 

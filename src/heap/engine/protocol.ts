@@ -58,6 +58,7 @@ export const SKIP_REASONS = [
 ] as const
 export type SkipReason = (typeof SKIP_REASONS)[number]
 
+/** Pages of an array that an operation left as they were. */
 export interface Skipped {
   /** Name of the array. */
   readonly array: string
@@ -102,6 +103,7 @@ export interface PlaceRun {
   readonly pages: number
 }
 
+/** What a device holds, in bytes. */
 export interface DeviceStats {
   readonly name: string
   /** What it is, as a phrase: the name of an adapter. */

@@ -92,6 +92,7 @@ export interface HmmWarning {
 /** Warnings that a device without `onWarning` keeps, oldest dropped first. */
 const WARNINGS_MAX = 256
 
+/** What an HmmDevice is made with. */
 export interface HmmDeviceOptions {
   readonly name: string
   readonly ops: HmmDeviceOps
@@ -109,6 +110,7 @@ export interface HmmDeviceOptions {
   readonly onWarning?: (warning: HmmWarning) => void
 }
 
+/** A device with mirrors, in the interface of 2015. */
 export class HmmDevice {
   readonly name: string
   readonly ops: HmmDeviceOps

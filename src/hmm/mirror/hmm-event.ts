@@ -41,6 +41,7 @@ export const HMM_ETYPES = [
   'COPY_TO_DEVICE',
 ] as const
 
+/** A change of a range that mirrors are told of. */
 export class HmmEvent {
   /** Page aligned once `hmmEventInit` has accepted it. */
   start: Addr

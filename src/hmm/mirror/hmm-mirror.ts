@@ -24,6 +24,7 @@ import { hmmPtSetBits } from './hmm-pt-range.ts'
 import { HMM_PTE_DIRTY, HMM_PTE_WRITE } from './hmm-pte.ts'
 import { hmmMirrorKill, hmmMirrorUpdatePt, hmmUpdate } from './hmm-update.ts'
 
+/** What an HmmMirror is made with. */
 export interface HmmMirrorOptions {
   /** Directories that the mirror table may have: 4 KiB for each 2 MiB in use, few above. Default: no limit. */
   readonly directoriesMax?: number

@@ -14,6 +14,7 @@ import { type Addr, PAGE_SIZE } from '../../base/addr.ts'
 import { assert } from '../../base/assert.ts'
 import type { HmmPt, HmmPtDirectory } from './hmm-pt.ts'
 
+/** A walk over the page table of a mirror, which holds the directories that it is in. */
 export class HmmPtIter {
   readonly pt: HmmPt
   /** Page that the last move stopped at. */

@@ -24,11 +24,13 @@ const SPARE_MAX = 64
 const NO_WORDS = new Uint32Array(0)
 const NO_CHILDREN: (HmmPtDirectory | null)[] = []
 
+/** What an HmmPt is made with. */
 export interface HmmPtOptions {
   /** Directories that may exist at once, the top one not counted. Populating beyond it fails. Default: no limit. */
   readonly directoriesMax?: number
 }
 
+/** One directory of the page table of a mirror. */
 export class HmmPtDirectory {
   /** 0 for the top directory. */
   readonly level: number
@@ -51,6 +53,7 @@ export class HmmPtDirectory {
   }
 }
 
+/** The page table of a mirror. */
 export class HmmPt {
   /** Last address inside; the end of a page. */
   readonly last: Addr

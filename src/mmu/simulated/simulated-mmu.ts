@@ -15,6 +15,7 @@ import type { Mmu, MmuCapabilities, SpaceId } from '../mmu.ts'
 import { BuddyAllocator } from './buddy.ts'
 import { FrameContents } from './frame-contents.ts'
 
+/** What a SimulatedMmu has. */
 export interface SimulatedMmuOptions {
   /** System frames, 1 to 2^31 - 1. */
   readonly nframes: number
@@ -28,6 +29,7 @@ interface DeviceFrames {
   readonly cpuAccessible: boolean
 }
 
+/** An MMU in software: frames are in one buffer, and each access walks the page table. */
 export class SimulatedMmu implements Mmu {
   readonly capabilities: MmuCapabilities = { anyFrame: true, walksPageTable: true, traps: true, hugePages: true }
   readonly nframes: number
