@@ -17,18 +17,9 @@ import type { DeviceSpace } from './device-space.ts'
 import { flush } from './durable.ts'
 import { CAPTURED_FOR_WRITING } from './frame-pool.ts'
 import type { ProgramMemory } from './hardware.ts'
-import {
-  checkRanges,
-  checkSlices,
-  collectStores,
-  type DeviceLimits,
-  type LaunchRequest,
-  type LaunchSite,
-  type LaunchSlice,
-  type Program,
-  pagesOf,
-  runLaunch,
-} from './launch.ts'
+import { type LaunchSite, pagesOf, runLaunch } from './launch.ts'
+import { checkRanges, checkSlices, collectStores } from './launch-checks.ts'
+import type { DeviceLimits, LaunchRequest, LaunchSlice, Program } from './launch-request.ts'
 import { Operation } from './operation.ts'
 import type { LaunchReceipt, PrefetchReceipt } from './receipt.ts'
 import type { Room } from './room.ts'

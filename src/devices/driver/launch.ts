@@ -8,72 +8,22 @@
 // A launch that is larger than the device is cut into slices, which run one after the other: each brings its own ranges in, and
 // the hardware still works on the one before. Claims are those of the whole launch, so nobody sees half of it.
 
-import { type Addr, addrToVpn, pageAlignDown, pageAlignUp } from '../../base/addr.ts'
+import { pageAlignDown, pageAlignUp } from '../../base/addr.ts'
 import { formatAddr } from '../../base/assert.ts'
-import { EACCES, EFAULT, ENOMEM, MmError } from '../../base/errno.ts'
-import type { Placement } from '../../hmm/policy.ts'
-import type { Mm } from '../../mm/mm.ts'
-import { collectWrites } from '../../mm/share.ts'
-import { VM_READ, VM_WRITE } from '../../mm/vm-flags.ts'
+import { MmError } from '../../base/errno.ts'
 import type { Access } from '../../trace/events.ts'
 import type { AddrRange } from '../claims.ts'
-import { mmapReadLock } from '../edge.ts'
 import { flush } from './durable.ts'
 import type { ProgramMemory } from './hardware.ts'
+import { checkFits, collectStores } from './launch-checks.ts'
 import { type DeclaredRange, LaunchRanges } from './launch-ranges.ts'
+import type { LaunchRequest, LaunchSlice, Program } from './launch-request.ts'
 import type { OpenMigrations } from './open-migrations.ts'
 import type { Operation } from './operation.ts'
 import { type Progress, waitForProgress } from './progress.ts'
 import type { LaunchMode, LaunchReceipt, PageCounts } from './receipt.ts'
 import type { ToDevice } from './to-device.ts'
 import type { ToSystem } from './to-system.ts'
-
-/** What a launch, or a part of one, works on. */
-export interface LaunchSlice {
-  /** Bytes that the program reads. */
-  readonly read?: readonly AddrRange[]
-  /** Bytes that the program writes, or reads and writes. */
-  readonly write?: readonly AddrRange[]
-}
-
-/** What a slice must not exceed. */
-export interface DeviceLimits {
-  /** Pages of device memory. */
-  readonly npages: number
-  /** Pages of a bank: what has to lie in one piece is at most that. */
-  readonly bankPages: number
-  /** Bytes that a program can use as one piece. */
-  readonly pieceBytesMax: number
-}
-
-/**
- * The work of a launch, called once for each slice when its ranges are on the device. It returns, or resolves, when the frames may
- * change hands: when it has handed all its work to the hardware, which works in order, or when the work is done. Throwing, or
- * rejecting, ends the launch; what was written stays written.
- */
-export type Program<Memory, Slice extends LaunchSlice = LaunchSlice> = (
-  memory: Memory,
-  slice: Slice,
-  index: number,
-) => void | Promise<void>
-
-export interface LaunchRequest<Slice extends LaunchSlice = LaunchSlice> extends LaunchSlice {
-  /** In receipts and errors. Default `kernel`. */
-  readonly name?: string
-  /** Each range has to lie in one piece of device memory, as programs need it that bind it. Default false. */
-  readonly inOnePiece?: boolean
-  /**
-   * Cuts the launch into slices that fit, in order, each with some of the ranges above. What it throws, `run` rejects with before
-   * anything has happened. Default: the launch is one slice.
-   */
-  readonly slices?: (limits: DeviceLimits) => readonly Slice[]
-  /** Copy what was written to system memory before the launch ends. Default false. */
-  readonly durable?: boolean
-  /** How pages should come to the device; the policy knows better where it is left out. */
-  readonly placement?: Placement
-  /** Gives the launch up: before the next slice, or as soon as the program returns. */
-  readonly signal?: AbortSignal
-}
 
 /** The parts of the device that a launch runs on. */
 export interface LaunchSite {
@@ -91,31 +41,6 @@ const SLICES_IN_FLIGHT_MAX = 2
 
 /** Attempts to bring a slice in. Each after the first has nothing of its own in its way; only others can be. */
 const ATTEMPTS_MAX = 8
-
-/** Throws a TypeError or RangeError for ranges that are none. */
-export function checkRanges(mm: Mm, ranges: readonly AddrRange[], name: string): void {
-  for (const { start, end } of ranges) {
-    if (typeof start !== 'number' || typeof end !== 'number') {
-      throw new TypeError(`${name}: a range from ${typeof start} to ${typeof end}, wanted byte addresses`)
-    }
-    if (!Number.isSafeInteger(start) || !Number.isSafeInteger(end) || start < 0 || start >= end || end > mm.taskSize) {
-      throw new RangeError(
-        `${name}: range [${start}, ${end}), wanted at least one byte below ${formatAddr(mm.taskSize)}`,
-      )
-    }
-  }
-}
-
-/** Throws a RangeError for slices with something that the launch does not declare. */
-export function checkSlices(request: LaunchSlice, slices: readonly LaunchSlice[], name: string): void {
-  const contains = (all: readonly AddrRange[] = [], part: readonly AddrRange[] = []): boolean =>
-    part.every(({ start, end }) => all.some((range) => range.start <= start && end <= range.end && start < end))
-  const readable = [...(request.read ?? []), ...(request.write ?? [])]
-  slices.forEach(({ read, write }, i) => {
-    if (contains(request.write, write) && contains(readable, read)) return
-    throw new RangeError(`${name}: slice ${i} uses ranges that the launch does not declare`)
-  })
-}
 
 /**
  * Runs a launch that has been granted its claim, slice by slice. `queuedAt` is when it was handed in.
@@ -239,67 +164,6 @@ function declare(op: Operation, { read = [], write = [] }: LaunchSlice, inOnePie
     i = next
   }
   return joined
-}
-
-/** Everything has to be on the device at once. */
-function checkFits(op: Operation, { read = [], write = [] }: LaunchSlice, name: string, inOnePiece: boolean): void {
-  const { pool, name: device } = op.parts
-  const npages = countPages([...read, ...write])
-  if (npages > pool.npages) {
-    throw new MmError(-ENOMEM, name, { detail: `needs ${npages} pages at once, ${device} has ${pool.npages}` })
-  }
-  if (!inOnePiece) return
-  for (const range of [...read, ...write]) {
-    const wanted = countPages([range])
-    if (wanted <= pool.bankPages) continue
-    const detail = `needs ${wanted} pages in one piece, a bank of ${device} has ${pool.bankPages}`
-    throw new MmError(-ENOMEM, name, { addr: range.start, detail })
-  }
-}
-
-/** Pages of all ranges; one that is in several counts once. */
-function countPages(ranges: readonly AddrRange[]): number {
-  const runs = ranges.map(({ start, end }) => ({ first: addrToVpn(start), end: addrToVpn(end - 1) + 1 }))
-  runs.sort((a, b) => a.first - b.first)
-  let npages = 0
-  let counted = 0
-  for (const { first, end } of runs) {
-    npages += Math.max(0, end - Math.max(first, counted))
-    counted = Math.max(counted, end)
-  }
-  return npages
-}
-
-/**
- * Checks that the ranges are mapped as they are used, and drops duplicates of pages that were written without a fault (rule of
- * mm/share.ts): every launch does that first.
- */
-export async function collectStores(
-  op: Operation,
-  { read = [], write = [] }: LaunchSlice,
-  name: string,
-): Promise<void> {
-  const { mm } = op.space
-  await mmapReadLock(mm)
-  try {
-    for (const range of write) checkMapped(mm, range, VM_WRITE, name)
-    for (const range of read) checkMapped(mm, range, VM_READ, name)
-    for (const { start, end } of [...write, ...read]) collectWrites(mm, pageAlignDown(start), pageAlignUp(end))
-  } finally {
-    mm.mmapLock.unlockRead()
-  }
-}
-
-function checkMapped(mm: Mm, { start, end }: AddrRange, wanted: number, name: string): void {
-  for (let addr: Addr = pageAlignDown(start); addr < end; ) {
-    const vma = mm.vmaLookup(addr)
-    if (vma === null) throw new MmError(-EFAULT, name, { addr, detail: 'no mapping' })
-    if ((vma.flags & wanted) === 0) {
-      const detail = `the mapping cannot be ${wanted === VM_WRITE ? 'written' : 'read'}`
-      throw new MmError(-EACCES, name, { addr, detail })
-    }
-    addr = vma.end
-  }
 }
 
 /** Notes the first range that does not lie in one piece. */
