@@ -47,6 +47,7 @@ export const TASKS = {
   stress: (args) => compiled('test/live/stress', [...args, '--seconds', '60', '--pages', '8192', '--swap']),
   conformance: (args) => compiled('conformance/run', withRecordings(args)),
   bench: (args) => compiled('bench/main', args),
+  docs: (args) => ({ programs: [[tool('typedoc/bin/typedoc'), '--logLevel', 'Warn', ...args]] }),
 }
 
 /** @returns {Task} */
