@@ -28,7 +28,12 @@ export const LOOPS: readonly KernelCase[] = [
     'var k = i; var n = 0u; while (k > 100u && n < 50u) { k = s[k]; n++; } v[i] = k + n * 1000u;',
     { frames: 18 },
   ),
-  body('chase from the header', sv, 'var t = 0u; for (var k = s[i]; k > 512u && t < 20u; k = s[k]) { t++; } v[i] = t;'),
+  body(
+    'chase from the header',
+    sv,
+    'var t = 0u; for (var k = s[i]; k > 512u && t < 20u; k = s[k]) { t++; } v[i] = t;',
+    { frames: 18, extent: [256] },
+  ),
   body(
     'loop of loaded length',
     sv,
