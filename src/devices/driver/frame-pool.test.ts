@@ -4,8 +4,8 @@ import { Mm } from '../../mm/mm.ts'
 import { putPage, unlockPage } from '../../mm/page-alloc.ts'
 import { System } from '../../mm/system.ts'
 import { SimulatedMmu } from '../../mmu/simulated/simulated-mmu.ts'
+import type { Block } from './block.ts'
 import {
-  type Block,
   CAPTURED,
   CAPTURED_FOR_WRITING,
   FRAME_DUPLICATE,

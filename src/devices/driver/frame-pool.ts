@@ -31,6 +31,7 @@ import type { Mm } from '../../mm/mm.ts'
 import { PG_DIRTY } from '../../mm/page.ts'
 import type { System } from '../../mm/system.ts'
 import { FreeRuns } from '../free-runs.ts'
+import { Block } from './block.ts'
 
 export const FRAME_FREE = 0
 export const FRAME_RESERVED = 1
@@ -47,32 +48,6 @@ export const CAPTURED = 1 << 0
 export const CAPTURED_FOR_WRITING = 1 << 1
 
 const NO_BLOCK = -1
-
-/** Neighbouring frames that were reserved together: frame `first + i` is for page `vpn + i` of the address space. */
-export class Block {
-  readonly id: number
-  readonly mm: Mm
-  readonly vpn: number
-  readonly first: number
-  readonly npages: number
-  /** Frames that hold pages or duplicates. */
-  live = 0
-  /** Frames that an operation uses. They are not evicted. */
-  ncaptured = 0
-  /** It is being filled: all its frames are reserved. */
-  open = true
-  /** Operation of the device that used it last, by number. */
-  lastUse: number
-
-  constructor(id: number, mm: Mm, vpn: number, first: number, npages: number, lastUse: number) {
-    this.id = id
-    this.mm = mm
-    this.vpn = vpn
-    this.first = first
-    this.npages = npages
-    this.lastUse = lastUse
-  }
-}
 
 /** In frames. */
 export interface PoolSize {

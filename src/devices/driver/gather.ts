@@ -24,7 +24,8 @@ import {
   setMigratePfn,
 } from '../../mm/migrate-device.ts'
 import type { Vma } from '../../mm/vma.ts'
-import { type Block, FRAME_DUPLICATE, NO_COPY } from './frame-pool.ts'
+import type { Block } from './block.ts'
+import { FRAME_DUPLICATE, NO_COPY } from './frame-pool.ts'
 import type { OpenMigrations } from './open-migrations.ts'
 import type { Operation } from './operation.ts'
 import type { RangeUse } from './range-use.ts'
