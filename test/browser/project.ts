@@ -6,6 +6,7 @@ import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import build from '../helpers/build.ts'
+import { npm } from '../helpers/npm.ts'
 
 const run = promisify(execFile)
 const ROOT = resolve(import.meta.dirname, '../..')
@@ -26,16 +27,10 @@ export default async function makeProject(): Promise<void> {
   )
   cpSync(join(import.meta.dirname, 'pages'), join(PROJECT, 'pages'), { recursive: true })
   cpSync(join(ROOT, 'examples'), join(PROJECT, 'examples'), { recursive: true })
-  const [{ filename }] = JSON.parse(await npm('pack', '--json', '--ignore-scripts', '--pack-destination', PROJECT))
+  const [{ filename }] = JSON.parse(
+    await npm(ROOT, 'pack', '--json', '--ignore-scripts', '--pack-destination', PROJECT),
+  )
   // What it depends on is found further up, in the packages of this repository.
   mkdirSync(PACKAGE, { recursive: true })
   await run('tar', ['-xzf', join(PROJECT, filename), '--strip-components=1', '-C', PACKAGE])
-}
-
-async function npm(...args: string[]): Promise<string> {
-  const cli = process.env['npm_execpath']
-  const isNpm = cli?.endsWith('npm-cli.js') === true
-  const [file, first] = isNpm ? [process.execPath, [cli]] : ['npm', []]
-  const { stdout } = await run(file, [...first, ...args], { cwd: ROOT, shell: !isNpm && process.platform === 'win32' })
-  return stdout
 }

@@ -9,6 +9,7 @@ import { promisify } from 'node:util'
 import { publint } from 'publint'
 import { formatMessage } from 'publint/utils'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { npm } from '../helpers/npm.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 const UNPACKED_BYTES_MAX = 1_000_000
@@ -29,17 +30,6 @@ beforeAll(async () => {
   packed = (JSON.parse(report) as [Packed])[0]
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
-
-async function npm(cwd: string, ...args: string[]): Promise<string> {
-  const cli = process.env['npm_execpath']
-  const isNpm = cli?.endsWith('npm-cli.js') === true
-  const [file, first] = isNpm ? [process.execPath, [cli]] : ['npm', []]
-  const { stdout } = await promisify(execFile)(file, [...first, ...args], {
-    cwd,
-    shell: !isNpm && process.platform === 'win32',
-  })
-  return stdout
-}
 
 /** What Node prints for it, in the new project; if it fails, the error has what it printed. */
 async function node(...args: string[]): Promise<string> {
