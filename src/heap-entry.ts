@@ -23,6 +23,7 @@ export {
   ADVICE,
   type Advice,
   type DeviceStats,
+  type MemoryStats,
   PLACES,
   type Place,
   SKIP_REASONS,
@@ -30,6 +31,7 @@ export {
   type SkipReason,
 } from './heap/engine/protocol.ts'
 export type { EngineWorker } from './heap/explicit/channel.ts'
+export type { DataSource, ReadableStreamLike } from './heap/files.ts'
 export {
   ACCESS_OPTIONS,
   type AccessOption,
@@ -58,9 +60,12 @@ export {
   UNFREED_OPTIONS,
   type UnfreedOption,
 } from './heap/heap-options.ts'
+export type { LoadOptions, MapOptions } from './heap/map-options.ts'
+export type { SwapSpec } from './heap/memory-options.ts'
 export type {
   CloseReceipt,
   HeapStats,
+  LoadReceipt,
   PinReceipt,
   Receipt,
   Residency,
@@ -72,5 +77,6 @@ export type { RunPages, RunReceipt, RunTimes } from './heap/run-receipt.ts'
 export type { Scope } from './heap/scope.ts'
 export type { TraceOptions } from './heap/trace-options.ts'
 export * from './kernel/index.ts'
+export type { SwapStats } from './mm/swap.ts'
 export type { Counters } from './trace/counters.ts'
 export type { Sink } from './trace/tracer.ts'
