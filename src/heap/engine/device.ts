@@ -36,7 +36,9 @@ export interface EngineDevice {
   run?(launches: readonly KernelLaunch[], options: KernelOptions): Promise<RunOutcome>
   /** Ends what must not be under way when its thread ends with the process. Nothing can be asked of it afterwards. */
   abandon?(): Promise<void>
-  /** Takes the device away, after everything that it has to do. Its pages come back, as far as they can. */
+  /** Ends its use of the heap, after everything that it has to do. Its pages come back; those of a lost device cannot. */
+  detach(): Promise<void>
+  /** Takes the device away. It was detached, and nobody has pages any more. */
   close(): Promise<void>
 }
 

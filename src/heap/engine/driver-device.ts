@@ -56,8 +56,11 @@ export abstract class DriverEngineDevice<Memory extends ProgramMemory> implement
     return `the newest contents of ${[...names].join(', ')} went with ${this.name}, which is lost; discard them to go on`
   }
 
-  async close(): Promise<void> {
+  async detach(): Promise<void> {
     await this.handle.close()
+  }
+
+  async close(): Promise<void> {
     const err = await this.#driver.close()
     if (err !== 0) throw new MmError(err, 'close', { detail: `device "${this.name}" still has pages` })
   }

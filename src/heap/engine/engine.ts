@@ -502,12 +502,14 @@ export class Engine implements EnginePort {
     await whenUnclaimed(this.mm, { start: 0, end: this.mm.taskSize })
     this.backend.verifyAll(this.arrays)
     const misuses = this.#misuses.take()
-    const closed = await Promise.allSettled(this.devices.map((device) => device.close()))
+    const detached = await Promise.allSettled(this.devices.map((device) => device.detach()))
     await withMmapWriteLock(this.mm, () => {})
     this.#endInvalidations()
+    // With the mappings go the pages that a lost device still has.
     this.backend.retire(0, 0, () => mmput(this.mm))
+    const closed = await Promise.allSettled(this.devices.map((device) => device.close()))
     this.tracer.close()
-    for (const each of closed) if (each.status === 'rejected') throw each.reason
+    for (const each of [...detached, ...closed]) if (each.status === 'rejected') throw each.reason
     return { misuses }
   }
 
