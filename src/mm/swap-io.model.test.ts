@@ -235,7 +235,7 @@ describe('swap on a device that takes its time', () => {
         world.seen.readAhead = sys.swap?.stats.readAheadHits ?? 0
         for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += world.seen[key]
       }),
-      { numRuns: 60 },
+      { numRuns: 240 },
     )
     for (const [what, times] of Object.entries(total)) expect(times, what).toBeGreaterThan(0)
   })
