@@ -3,6 +3,7 @@
 export { AssertionError } from './base/assert.ts'
 export { formatSize, parseSize, type Size, type SizeText } from './base/size.ts'
 export type { OnLost } from './devices/memory/index.ts'
+export { ACCESS_OPTIONS, type AccessOption, type PrefetchOptions } from './heap/access-options.ts'
 export type { AllocOptions } from './heap/allocation.ts'
 export {
   ARRAY_TYPES,
@@ -32,13 +33,8 @@ export {
 } from './heap/engine/protocol.ts'
 export type { EngineWorker } from './heap/explicit/channel.ts'
 export type { DataSource, ReadableStreamLike } from './heap/files.ts'
-export {
-  ACCESS_OPTIONS,
-  type AccessOption,
-  type Heap,
-  type Pointer,
-  type PrefetchOptions,
-} from './heap/heap.ts'
+export type { Heap } from './heap/heap.ts'
+export type { Pointer } from './heap/heap-arrays.ts'
 export {
   type ElementRange,
   HEAP_ERROR_CODES,
