@@ -48,7 +48,11 @@ const LAYERS = [
   { layer: 'machine', from: '^src/machine/', to: ['^src/machine/', ...PROGRAM] },
   { layer: 'entry points', from: '^src/[^/]+\\.ts$', to: PACKAGE },
   // It prints as the commands do.
-  { layer: 'graph500', from: '^src/graph500/', to: ['^src/graph500/', '^src/cli/terminal\\.ts$', ...PACKAGE] },
+  {
+    layer: 'graph500',
+    from: '^src/graph500/',
+    to: ['^src/graph500/', '^src/cli/(terminal|live-lines)\\.ts$', ...PACKAGE],
+  },
   { layer: 'cli', from: '^src/cli/', to: ['^src/'] },
   { layer: 'studio', from: '^studio/', to: ['^studio/', ...PACKAGE] },
   { layer: 'conformance', from: '^conformance/', to: ['^conformance/', ...PACKAGE] },

@@ -6,14 +6,14 @@
 //   3  search-part.ts    searches of it on a small device, each validated; comparisons, a summary, files
 
 import { MIB } from '../base/size.ts'
-import type { Terminal } from '../cli/terminal.ts'
+import { LiveLines } from '../cli/live-lines.ts'
+import type { OutputStream, Terminal } from '../cli/terminal.ts'
 import type { HeapMode } from '../index.ts'
 import type { MainJob } from './command-line.ts'
 import { checkReadable } from './files/line-reader.ts'
 import { checkFolder } from './job-files.ts'
 import { describeHeap, openJobHeap } from './job-heap.ts'
 import { count, fact, factText, heading } from './layout.ts'
-import { LiveLines, type LiveStream } from './live-lines.ts'
 import { type Graph, type GraphSource, makeGraph } from './make-graph.ts'
 import { runSaxpyPart, saxpyLength } from './saxpy-part.ts'
 import { runSearchPart } from './search-part.ts'
@@ -35,7 +35,7 @@ const SCALES = [
  * Runs it. Rejects with what went wrong: a GraphFileError, a HeapError, a WrongSearchError, or another Error whose message is a
  * sentence for people.
  */
-export async function runMainJob(job: MainJob, out: Terminal, stream: LiveStream): Promise<void> {
+export async function runMainJob(job: MainJob, out: Terminal, stream: OutputStream): Promise<void> {
   if (job.out !== null) await checkFolder(job.out)
   if (job.graph !== null) await checkReadable(job.graph)
   const machine = await saxpyPart(job, out)

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { PAGE_SIZE } from '../base/addr.ts'
+import { LiveLines } from '../cli/live-lines.ts'
 import { COLUMNS_MAX, Terminal } from '../cli/terminal.ts'
 import type { TraceEvent } from '../trace/events.ts'
-import { LiveLines } from './live-lines.ts'
 import { ResidencyStrip, STRIP_CELLS } from './residency-strip.ts'
 
 const plain = new Terminal({ write: () => {} }, false)

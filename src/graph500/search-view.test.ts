@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { PAGE_SIZE } from '../base/addr.ts'
+import { LiveLines } from '../cli/live-lines.ts'
 import { COLUMNS_MAX, Terminal } from '../cli/terminal.ts'
-import { LiveLines } from './live-lines.ts'
 import { SearchView } from './search-view.ts'
 
 function watch(isTTY: boolean) {

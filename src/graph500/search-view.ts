@@ -1,12 +1,12 @@
 // What one sees of the searches while they run. At a terminal: where every array is, drawn again and again. In a log: a line per search,
 // and the picture once.
 
+import type { LiveLines } from '../cli/live-lines.ts'
 import type { Terminal } from '../cli/terminal.ts'
 import type { TraceEvent } from '../trace/events.ts'
 import type { Sink } from '../trace/sink.ts'
 import { count } from './layout.ts'
 import type { LevelReport } from './level-plan.ts'
-import type { LiveLines } from './live-lines.ts'
 import { ResidencyStrip } from './residency-strip.ts'
 import type { TimedSearch } from './statistics.ts'
 

@@ -1,24 +1,19 @@
 // Lines that change while somebody watches: they are drawn over each other, as often as is pleasant to look at. Where nobody watches,
 // as in a pipe or a log, nothing is drawn; what has to be in a log is printed as ordinary lines.
 
-import { COLUMNS_MAX, type OutputStream } from '../cli/terminal.ts'
-
-/** A terminal knows how wide it is. */
-export interface LiveStream extends OutputStream {
-  readonly columns?: number
-}
+import { COLUMNS_MAX, type OutputStream } from './terminal.ts'
 
 /** Milliseconds between two pictures. */
 const INTERVAL_MS = 80
 
 export class LiveLines {
-  readonly #stream: LiveStream
+  readonly #stream: OutputStream
   readonly #now: () => number
   /** Lines on the screen that are going to be drawn over. */
   #nlines = 0
   #drawnAt = Number.NEGATIVE_INFINITY
 
-  constructor(stream: LiveStream, now: () => number = () => performance.now()) {
+  constructor(stream: OutputStream, now: () => number = () => performance.now()) {
     this.#stream = stream
     this.#now = now
   }
