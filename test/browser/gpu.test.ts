@@ -25,10 +25,6 @@ describe.each(BUNDLERS)('a page of %s', (bundler) => {
   )
 })
 
-it('a page runs exactly as many invocations as it asked for', async (context) => {
-  expect(await pages.resultOf(context, 'lengths', { bundler: 'esbuild', isolated: true })).toEqual([-1, -1, -1, -1])
-})
-
 it('a page draws a heap array to a canvas', async (context) => {
   expect(await pages.resultOf(context, 'canvas', { bundler: 'esbuild', isolated: false })).toEqual({
     computed: -1,

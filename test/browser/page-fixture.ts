@@ -13,6 +13,8 @@ export interface PageSetup {
   readonly isolated: boolean
   /** Programs of its workers. */
   readonly workers?: readonly string[]
+  /** For the page to report; default as `visit`. */
+  readonly timeoutMs?: number
 }
 
 export class PageFixture {
@@ -40,11 +42,11 @@ export class PageFixture {
   }
 
   /** Bundles a page, which must go without warnings, and returns what it reports. */
-  async visit(context: TestContext, name: string, { bundler, isolated, workers }: PageSetup): Promise<PageReport> {
+  async visit(context: TestContext, name: string, { bundler, workers, ...site }: PageSetup): Promise<PageReport> {
     const browser = this.browser(context)
     const { files, warnings } = await bundlePage(bundler, name, workers)
     expect(warnings).toEqual([])
-    return await visit(browser, { files, isolated })
+    return await visit(browser, { files, ...site })
   }
 
   /** What a page returned that nothing went wrong in. */

@@ -1,0 +1,37 @@
+// The workloads in Node, live and explicit, on devices with more memory than the data and with less, down to the least. Chromium runs the
+// same ones (test/browser/workloads.test.ts).
+
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { type Heap, openHeap } from '../../src/index.ts'
+import { whyNoGpu } from '../helpers/gpu.ts'
+import { findTestModes } from '../helpers/mode-fixture.ts'
+import { LENGTHS, LONG, runLength } from '../workloads/lengths.ts'
+import { MATRIX, MATRIX_DEVICES, runCase } from '../workloads/matrix.ts'
+
+const missing = await whyNoGpu()
+// Modes of live heaps differ in system calls, which no workload makes.
+const modes = (await findTestModes()).filter(({ name }) => name !== 'live-user')
+
+describe.each(modes)('workloads in $name mode', (mode) => {
+  const why = missing ?? mode.missing
+  let heap: Heap | undefined
+
+  beforeAll(async () => {
+    if (why !== null) return
+    heap = await openHeap({ mode: mode.name, size: '16 MiB', device: MATRIX_DEVICES, onNotice: () => {} })
+  })
+  beforeEach((test) => {
+    if (why !== null) test.skip(why)
+  })
+  afterAll(() => heap?.close())
+
+  for (const each of MATRIX) {
+    it(each.title, async () => {
+      expect(await runCase(heap!, each)).toBe('right')
+    })
+  }
+
+  it.each([...LENGTHS, LONG])('exactly %d invocations', { timeout: 180_000 }, async (n) => {
+    expect(await runLength(n, { mode: mode.name })).toBe('right')
+  })
+})
