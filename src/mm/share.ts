@@ -107,8 +107,13 @@ export function collectWrites(mm: Mm, start: Addr, end: Addr): number {
     written[page] = 1
     return true
   })
-  if (count === 0) return 0
-  forEachRun(written, (first, last) => {
+  if (count > 0) clearMarks(mm, start, written)
+  return count
+}
+
+/** Raises CLEAR for each run of pages of a set, and takes their marks away. */
+function clearMarks(mm: Mm, start: Addr, pages: Uint8Array): void {
+  forEachRun(pages, (first, last) => {
     const [from, to] = [start + first * PAGE_SIZE, start + last * PAGE_SIZE]
     const range = new MmuNotifierRange(MMU_NOTIFY_CLEAR, null, mm, from, to)
     mmuNotifierInvalidateRangeStart(range)
@@ -118,6 +123,26 @@ export function collectWrites(mm: Mm, start: Addr, end: Addr): number {
     })
     mmuNotifierInvalidateRangeEnd(range)
   })
+}
+
+/**
+ * Takes the marks of `[start, end)` away, with one CLEAR for each run of marked pages, before somebody writes all of them: the write
+ * faults that follow find no mark and raise no event of their own. The pages stay write-protected until then.
+ *
+ * Preconditions: mmapLock is held.
+ *
+ * Returns the number of marks taken, or -EINVAL if this is no range of whole pages.
+ */
+export function endDuplicates(mm: Mm, start: Addr, end: Addr): number {
+  if (!isPageRange(start, end)) return -EINVAL
+  assert(mm.mmapLock.isHeld, 'endDuplicates: the mmapLock is not held')
+  const marked = new Uint8Array((end - start) / PAGE_SIZE)
+  const count = forEachEntry(mm, start, end, (words, i, page) => {
+    if ((words[2 * i + 1] & (PTE_PRESENT | PTE_DUPLICATED)) !== (PTE_PRESENT | PTE_DUPLICATED)) return false
+    marked[page] = 1
+    return true
+  })
+  if (count > 0) clearMarks(mm, start, marked)
   return count
 }
 

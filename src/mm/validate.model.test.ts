@@ -21,7 +21,7 @@ import {
 } from '../uapi/mman.ts'
 import { oomReapMm } from './oom-reaper.ts'
 import { unlockPage } from './page-alloc.ts'
-import { shareForRead } from './share.ts'
+import { endDuplicates, shareForRead } from './share.ts'
 import { validateSystem } from './validate.ts'
 import { clearPageDirtyForIo } from './writeback.ts'
 
@@ -198,7 +198,8 @@ class World {
         break
       case 'share':
         process.mm.mmapLock.tryRead()
-        shareForRead(process.mm, addr, addr + length)
+        if (detail % 4 === 0) endDuplicates(process.mm, addr, addr + length)
+        else shareForRead(process.mm, addr, addr + length)
         process.mm.mmapLock.unlockRead()
         break
     }

@@ -54,6 +54,8 @@ export interface Mmu {
 
   /** The 4096 bytes of a frame, for the engine: touching them never faults and never sets a dirty bit. */
   bytes(pfn: Pfn): Uint8Array
+  /** The same for frames `pfn`, `pfn + 1`, ...: as many of `npages` as lie in one piece of memory, at least the first. */
+  bytesOfRun(pfn: Pfn, npages: number): Uint8Array
   copyFrame(dst: Pfn, src: Pfn): void
   clearFrame(pfn: Pfn): void
 

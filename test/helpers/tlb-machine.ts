@@ -97,6 +97,10 @@ class TlbMmu implements Mmu {
     return this.memory.bytes(pfn)
   }
 
+  bytesOfRun(pfn: Pfn): Uint8Array {
+    return this.bytes(pfn)
+  }
+
   peek(pfn: Pfn): DataView {
     const bytes = this.memory.bytes(pfn)
     return new DataView(bytes.buffer, bytes.byteOffset, PAGE_SIZE)

@@ -119,6 +119,24 @@ describe.each(BACKENDS)('Mmu contract: $name', ({ make: makeMmu, store, close })
       expect(mmu.bytes(b).every((byte) => byte === 1)).toBe(true)
     })
 
+    test('bytesOfRun() is the memory of neighbours, piece by piece', () => {
+      const mmu = make(8)
+      const space = mmu.attach()
+      const first = Math.min(...Array.from({ length: 8 }, (_, vpn) => alloc(mmu, space, vpn)))
+      for (let i = 0; i < 8; i++) mmu.bytes(first + i).fill(i + 1)
+      const seen: number[] = []
+      for (let at = 1; at < 6; ) {
+        const piece = mmu.bytesOfRun(first + at, 6 - at)
+        for (let offset = 0; offset < piece.length; offset += PAGE_SIZE) seen.push(piece[offset], piece[offset + 4095])
+        at += piece.length / PAGE_SIZE
+      }
+      expect(seen).toEqual([2, 2, 3, 3, 4, 4, 5, 5, 6, 6])
+      mmu.bytesOfRun(first, 1)[7] = 99
+      expect(mmu.bytes(first)[7]).toBe(99)
+      mmu.freeFrame(first + 3, 0)
+      expect(() => mmu.bytesOfRun(first + 3, 2)).toThrow(AssertionError)
+    })
+
     test('clearFrame() makes zeroes of whatever was there, also of a frame that had another owner', () => {
       const mmu = make(4)
       const space = mmu.attach()

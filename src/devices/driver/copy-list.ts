@@ -23,17 +23,17 @@ export class CopyList {
   }
 }
 
-/** Visits runs of neighbours in `[from, to)` of a list of frames: first frame, how many, and index of the first. */
-export function forEachFrameRun(
-  frames: readonly number[],
+/** Visits runs of neighbours in `[from, to)` of a list of page or frame numbers: the first, how many, and index of the first. */
+export function forEachRun(
+  numbers: readonly number[],
   from: number,
   to: number,
   visit: (first: number, npages: number, at: number) => void,
 ): void {
   for (let at = from; at < to; ) {
     let end = at + 1
-    while (end < to && frames[end] === frames[end - 1] + 1) end++
-    visit(frames[at], end - at, at)
+    while (end < to && numbers[end] === numbers[end - 1] + 1) end++
+    visit(numbers[at], end - at, at)
     at = end
   }
 }
@@ -47,15 +47,12 @@ export function forEachPiece(
   visit: (bytes: Uint8Array, at: number) => void,
 ): void {
   for (let at = from; at < to; ) {
-    const first = mmu.bytes(pfns[at])
-    let nbytes = PAGE_SIZE
     let next = at + 1
-    for (; next < to; next++) {
-      const page = mmu.bytes(pfns[next])
-      if (page.buffer !== first.buffer || page.byteOffset !== first.byteOffset + nbytes) break
-      nbytes += PAGE_SIZE
+    while (next < to && pfns[next] === pfns[next - 1] + 1) next++
+    while (at < next) {
+      const bytes = mmu.bytesOfRun(pfns[at], next - at)
+      visit(bytes, at)
+      at += bytes.length / PAGE_SIZE
     }
-    visit(nbytes === PAGE_SIZE ? first : new Uint8Array(first.buffer, first.byteOffset, nbytes), at)
-    at = next
   }
 }

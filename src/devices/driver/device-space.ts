@@ -113,15 +113,15 @@ export class DeviceSpace {
     return hmmPfnWords(hmmPfns)
   }
 
-  /** System pages of `[start, end)` that are in the mirror table without a duplicate. */
-  *uncopied(start: Addr, end: Addr): IterableIterator<[vpn: number, pfn: Pfn]> {
+  /** Visits the system pages of `[start, end)` that are in the mirror table without a duplicate, ascending. */
+  forEachUncopied(start: Addr, end: Addr, visit: (vpn: number, pfn: Pfn) => void): void {
     const iter = new HmmPtIter(this.mirror.pt)
     for (let i = iter.walk(start, end); i >= 0; i = iter.walk(iter.next, end)) {
       const { words, npages } = iter
       const vpn = addrToVpn(iter.addr)
       for (let k = 0; k < npages; k++) {
         if ((words[2 * (i + k)] & HMM_PTE_VALID_PFN) === 0 || this.duplicates.find(vpn + k) >= 0) continue
-        yield [vpn + k, hmmPteFrame(words, i + k)]
+        visit(vpn + k, hmmPteFrame(words, i + k))
       }
     }
     iter.fini()

@@ -5,81 +5,95 @@ const BLOCK_PAGES = 512
 
 const NONE = -1
 
+/** Entries of 2 MiB of addresses. */
+class TableBlock {
+  readonly key: number
+  readonly frames = new Int32Array(BLOCK_PAGES).fill(NONE)
+  /** Pages that have an entry. */
+  count = 0
+
+  constructor(key: number) {
+    this.key = key
+  }
+}
+
 export class FrameTable {
-  private readonly blocks = new Map<number, Int32Array>()
-  private readonly counts = new Map<number, number>()
+  private readonly blocks = new Map<number, TableBlock>()
+  /** The block that was looked up last: pages are looked at in order. */
+  private recent: TableBlock | null = null
   /** Entries in the table. */
   size = 0
 
   /** The frame for page `vpn`, -1 for none. */
   find(vpn: number): number {
-    const block = this.blocks.get(Math.floor(vpn / BLOCK_PAGES))
-    return block === undefined ? NONE : block[vpn % BLOCK_PAGES]
+    const block = this.blockOf(Math.floor(vpn / BLOCK_PAGES))
+    return block === null ? NONE : block.frames[vpn % BLOCK_PAGES]
   }
 
   /** Enters a page that has none. */
   add(vpn: number, frame: number): void {
     const key = Math.floor(vpn / BLOCK_PAGES)
-    let block = this.blocks.get(key)
-    if (block === undefined) {
-      block = new Int32Array(BLOCK_PAGES).fill(NONE)
+    let block = this.blockOf(key)
+    if (block === null) {
+      block = new TableBlock(key)
       this.blocks.set(key, block)
     }
-    block[vpn % BLOCK_PAGES] = frame
-    this.counts.set(key, (this.counts.get(key) ?? 0) + 1)
+    block.frames[vpn % BLOCK_PAGES] = frame
+    block.count++
     this.size++
   }
 
   /** Names another frame for a page that has an entry. */
   replace(vpn: number, frame: number): void {
-    const block = this.blocks.get(Math.floor(vpn / BLOCK_PAGES))
-    if (block !== undefined) block[vpn % BLOCK_PAGES] = frame
+    const block = this.blockOf(Math.floor(vpn / BLOCK_PAGES))
+    if (block !== null) block.frames[vpn % BLOCK_PAGES] = frame
   }
 
   /** Takes every entry of the pages `[first, end)` out and calls `visit` with each, ascending within 2 MiB. */
   take(first: number, end: number, visit: (vpn: number, frame: number) => void): void {
     if (this.size === 0) return
-    for (const key of this.keysOf(first, end)) {
-      const block = this.blocks.get(key)
-      if (block === undefined) continue
-      const base = key * BLOCK_PAGES
+    for (const block of this.blocksIn(first, end)) {
+      const base = block.key * BLOCK_PAGES
       const stop = Math.min(end - base, BLOCK_PAGES)
-      let ntaken = 0
       for (let i = Math.max(first - base, 0); i < stop; i++) {
-        const frame = block[i]
+        const frame = block.frames[i]
         if (frame === NONE) continue
-        block[i] = NONE
-        ntaken++
+        block.frames[i] = NONE
+        block.count--
+        this.size--
         visit(base + i, frame)
       }
-      this.drop(key, ntaken)
+      if (block.count > 0) continue
+      this.blocks.delete(block.key)
+      if (this.recent === block) this.recent = null
     }
   }
 
   *[Symbol.iterator](): IterableIterator<[vpn: number, frame: number]> {
-    for (const [key, block] of this.blocks) {
-      for (let i = 0; i < BLOCK_PAGES; i++) if (block[i] !== NONE) yield [key * BLOCK_PAGES + i, block[i]]
+    for (const { key, frames } of this.blocks.values()) {
+      for (let i = 0; i < BLOCK_PAGES; i++) if (frames[i] !== NONE) yield [key * BLOCK_PAGES + i, frames[i]]
     }
   }
 
-  private drop(key: number, ntaken: number): void {
-    const left = (this.counts.get(key) ?? 0) - ntaken
-    this.size -= ntaken
-    if (left > 0) {
-      this.counts.set(key, left)
-      return
-    }
-    this.counts.delete(key)
-    this.blocks.delete(key)
+  private blockOf(key: number): TableBlock | null {
+    if (this.recent?.key === key) return this.recent
+    const block = this.blocks.get(key) ?? null
+    if (block !== null) this.recent = block
+    return block
   }
 
   /** Blocks that may hold pages of `[first, end)`. The whole address space costs no more than what is in the table. */
-  private keysOf(first: number, end: number): number[] {
+  private blocksIn(first: number, end: number): TableBlock[] {
     const firstKey = Math.floor(first / BLOCK_PAGES)
     const lastKey = Math.floor((end - 1) / BLOCK_PAGES)
-    if (lastKey - firstKey < this.blocks.size) {
-      return Array.from({ length: lastKey - firstKey + 1 }, (_, i) => firstKey + i)
+    if (lastKey - firstKey >= this.blocks.size) {
+      return [...this.blocks.values()].filter(({ key }) => key >= firstKey && key <= lastKey)
     }
-    return [...this.blocks.keys()].filter((key) => key >= firstKey && key <= lastKey)
+    const found: TableBlock[] = []
+    for (let key = firstKey; key <= lastKey; key++) {
+      const block = this.blocks.get(key)
+      if (block !== undefined) found.push(block)
+    }
+    return found
   }
 }

@@ -9,7 +9,7 @@ import { assert } from '../../base/assert.ts'
 import { EBUSY } from '../../base/errno.ts'
 import { shareForRead } from '../../mm/share.ts'
 import type { Block } from './block.ts'
-import { CopyList } from './copy-list.ts'
+import { CopyList, forEachRun } from './copy-list.ts'
 import { faultIn, othersTurn } from './device-fault.ts'
 import type { Operation } from './operation.ts'
 import type { RangeUse } from './range-use.ts'
@@ -23,13 +23,20 @@ export async function duplicateBlock(op: Operation, use: RangeUse, block: Block)
   await hardware.ready()
   if (faultIn(op, start, end, false) === -EBUSY) return await othersTurn(op)
   // Nothing waits from the fault to the look, so what the fault found is true, and each page is copied and captured.
-  const pages = [...space.uncopied(start, end)].filter(([vpn]) => pool.isReserved(block.first + (vpn - block.vpn)))
+  const vpns: number[] = []
+  const pfns: Pfn[] = []
+  space.forEachUncopied(start, end, (vpn, pfn) => {
+    if (!pool.isReserved(block.first + (vpn - block.vpn))) return
+    vpns.push(vpn)
+    pfns.push(pfn)
+  })
   assert(mm.mmapLock.tryRead(true), 'a fault that succeeded just now found no writer')
-  for (const [from, to] of runsOf(pages)) shareForRead(mm, vpnToAddr(from), vpnToAddr(to))
+  forEachRun(vpns, 0, vpns.length, (vpn, npages) => shareForRead(mm, vpnToAddr(vpn), vpnToAddr(vpn + npages)))
   mm.mmapLock.unlockRead()
   const copies = new CopyList()
   const zeroes: number[] = []
-  for (const [vpn, pfn] of pages) {
+  for (let i = 0; i < vpns.length; i++) {
+    const [vpn, pfn] = [vpns[i], pfns[i]]
     const frame = block.first + (vpn - block.vpn)
     pool.takeDuplicate(frame)
     space.duplicates.add(vpn, frame)
@@ -43,8 +50,8 @@ export async function duplicateBlock(op: Operation, use: RangeUse, block: Block)
   void hardware.upload(copies)
   op.purpose.copying.time += clock.now() - begunAt
   op.look(use, start, end)
-  op.placed.duplicate += pages.length
-  traffic.duplicated({ mm, start, end }, pages.length, op.purpose)
+  op.placed.duplicate += vpns.length
+  traffic.duplicated({ mm, start, end }, vpns.length, op.purpose)
   traffic.copied({ mm, start, end }, 'host-to-device', copies.length, op.purpose)
   return false
 }
@@ -57,15 +64,4 @@ function mayChangeUnnoticed(op: Operation, pfn: Pfn): boolean {
   const { sys } = op.parts
   if (pfn === sys.zeroPfn) return false
   return !sys.pages.isAnon(pfn) || sys.pages.maybeDmaPinned(pfn)
-}
-
-/** Runs `[first, end)` of neighbouring page numbers. */
-function runsOf(pages: readonly (readonly [vpn: number, pfn: Pfn])[]): [number, number][] {
-  const runs: [number, number][] = []
-  for (const [vpn] of pages) {
-    const last = runs[runs.length - 1]
-    if (last !== undefined && last[1] === vpn) last[1]++
-    else runs.push([vpn, vpn + 1])
-  }
-  return runs
 }

@@ -14,8 +14,8 @@ import {
   type CopyList,
   type DeviceClock,
   type DeviceHardware,
-  forEachFrameRun,
   forEachPiece,
+  forEachRun,
   type LaunchRanges,
 } from '../driver/index.ts'
 import { LaunchMemory } from './launch-memory.ts'
@@ -126,7 +126,7 @@ export class MemoryHardware implements DeviceHardware<LaunchMemory> {
 
   /** Visits pages that lie next to each other on both sides. */
   private forEachRun({ pfns, frames }: CopyList, visit: (pages: Uint8Array, frames: Uint8Array) => void): void {
-    forEachFrameRun(frames, 0, frames.length, (first, npages, from) => {
+    forEachRun(frames, 0, frames.length, (first, npages, from) => {
       forEachPiece(this.mmu, pfns, from, from + npages, (pages, at) => {
         const start = (first + at - from) * PAGE_SIZE
         visit(pages, this.bytes.subarray(start, start + pages.length))

@@ -12,8 +12,8 @@ import type { Mmu } from '../../mmu/mmu.ts'
 import {
   type CopyList,
   type DeviceHardware,
-  forEachFrameRun,
   forEachPiece,
+  forEachRun,
   type LaunchRanges,
   UPLOAD_PAGES_MAX,
 } from '../driver/index.ts'
@@ -232,7 +232,7 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
     to: number,
     visit: (buffer: GPUBuffer, offset: number, nbytes: number, at: number) => void,
   ): void {
-    forEachFrameRun(frames, from, to, (first, npages, at) => {
+    forEachRun(frames, from, to, (first, npages, at) => {
       for (let done = 0; done < npages; ) {
         const inBank = this.bankPages - ((first + done) % this.bankPages)
         const n = Math.min(npages - done, inBank)

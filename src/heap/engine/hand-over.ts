@@ -8,6 +8,7 @@ import { mmapReadLock, waitForOther } from '../../devices/edge.ts'
 import { handleMmFault } from '../../mm/fault.ts'
 import type { Mm } from '../../mm/mm.ts'
 import { PTE_KIND_DEVICE_PRIVATE, PTE_KIND_MIGRATION, pteKind, ptePresent } from '../../mm/pte.ts'
+import { endDuplicates } from '../../mm/share.ts'
 import { FAULT_FLAG_WRITE, VM_FAULT_ERROR, VM_FAULT_RETRY, vmFaultToErrno } from '../../mm/vm-fault.ts'
 import type { Vma } from '../../mm/vma.ts'
 import type { HeapBackend } from './backend.ts'
@@ -47,10 +48,11 @@ export async function handOver(
   }
   const fault = (vma: Vma, addr: Addr): number =>
     backend.forCpu(() => handleMmFault(vma, addr, write ? FAULT_FLAG_WRITE : 0))
-  return await faultPages(mm, start, end, fault, has, (isGiven) => {
+  const report = (isGiven: boolean): void => {
     if (isGiven) counts.given++
     else counts.inPlace++
-  })
+  }
+  return await faultPages(mm, start, end, fault, has, report, write ? endDuplicates : () => 0)
 }
 
 /**
@@ -71,6 +73,7 @@ export async function bringHome(mm: Mm, start: Addr, end: Addr): Promise<number>
     (vma, addr) => handleMmFault(vma, addr, 0),
     isHome,
     () => {},
+    () => 0,
   )
 }
 
@@ -80,7 +83,10 @@ export function entryFlags(mm: Mm, addr: Addr): number {
   return table === null ? 0 : table.words[2 * pteIndex(addr) + 1]
 }
 
-/** Faults on each page until it is `done`, and reports for each whether there was a fault. */
+/**
+ * Faults on each page until it is `done`, and reports for each whether there was a fault. What is about to be faulted is
+ * `prepare`d, some MiB at a time, with mmapLock held.
+ */
 async function faultPages(
   mm: Mm,
   start: Addr,
@@ -88,6 +94,7 @@ async function faultPages(
   faultPage: (vma: Vma, addr: Addr) => number,
   done: (addr: Addr) => boolean,
   report: (isFaulted: boolean) => void,
+  prepare: (mm: Mm, start: Addr, end: Addr) => number,
 ): Promise<number> {
   let addr = start
   let nfaults = 0
@@ -97,6 +104,7 @@ async function faultPages(
     const to = Math.min(end, addr + BATCH_PAGES * PAGE_SIZE)
     let err = vma === null ? -EFAULT : 0
     let wait: Promise<void> | null = null
+    if (vma !== null) prepare(mm, addr, to)
     while (vma !== null && addr < to && err === 0 && wait === null) {
       if (done(addr)) {
         report(nfaults > 0)

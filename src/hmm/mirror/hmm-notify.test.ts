@@ -20,7 +20,7 @@ import {
   mmuNotifierInvalidateRangeStart,
 } from '../../mm/mmu-notifier.ts'
 import { putPage, unlockPage } from '../../mm/page-alloc.ts'
-import { shareForRead } from '../../mm/share.ts'
+import { endDuplicates, shareForRead } from '../../mm/share.ts'
 import type { Vma } from '../../mm/vma.ts'
 import {
   MADV_DONTNEED,
@@ -215,6 +215,22 @@ describe('what the mm does reaches the driver as (MR-15)', () => {
     expect(kinds(mirror, addr)).toBe('r r rW rW')
     process.store32(addr, 1)
     expect(events()).toEqual(['MIGRATE 0-1'])
+    validateHmmMirror(mirror)
+  })
+
+  it('duplicates of many pages that end together (our extension): one MIGRATE for each run, and none when they are written', () => {
+    const { process, mm, addr, mirror, events } = setUp(6)
+    mm.mmapLock.tryRead()
+    expect(shareForRead(mm, addr, addr + 2 * PAGE_SIZE)).toBe(2)
+    expect(shareForRead(mm, addr + 3 * PAGE_SIZE, addr + 5 * PAGE_SIZE)).toBe(2)
+    events()
+    expect(endDuplicates(mm, addr, addr + 4 * PAGE_SIZE)).toBe(3)
+    expect(endDuplicates(mm, addr, addr + 4 * PAGE_SIZE)).toBe(0)
+    mm.mmapLock.unlockRead()
+    expect(events()).toEqual(['MIGRATE 0-2', 'MIGRATE 3-4'])
+    for (let i = 0; i < 6; i++) process.store32(addr + i * PAGE_SIZE, 7 * i)
+    expect(events()).toEqual(['MIGRATE 4-5'])
+    for (let i = 0; i < 6; i++) expect(process.load32(addr + i * PAGE_SIZE)).toBe(7 * i)
     validateHmmMirror(mirror)
   })
 

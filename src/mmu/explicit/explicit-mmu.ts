@@ -180,6 +180,20 @@ export class ExplicitMmu implements Mmu {
     return this.#contents(pfn)
   }
 
+  /** Up to the end of the segment, or to a page whose contents the guard has put elsewhere. */
+  bytesOfRun(pfn: Pfn, npages: number): Uint8Array {
+    const segment = this.#memory.get(pfn)
+    const end = Math.min(pfn + npages, segment.endPfn)
+    let next = pfn
+    for (; next < end; next++) {
+      if (this.guard?.isTaken(next) === true) break
+      this.#checkTaken(next)
+      this.#state[next] |= TOUCHED
+    }
+    if (next === pfn) return this.bytes(pfn)
+    return new Uint8Array(segment.buffer, (pfn - segment.pfn) * PAGE_SIZE, (next - pfn) * PAGE_SIZE)
+  }
+
   copyFrame(dst: Pfn, src: Pfn): void {
     this.bytes(dst).set(this.bytes(src))
   }

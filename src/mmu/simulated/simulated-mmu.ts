@@ -111,6 +111,11 @@ export class SimulatedMmu implements Mmu {
     return contents.bytes(pfn)
   }
 
+  /** Every frame lies by itself. */
+  bytesOfRun(pfn: Pfn): Uint8Array {
+    return this.bytes(pfn)
+  }
+
   copyFrame(dst: Pfn, src: Pfn): void {
     this.#checkHasBytes(dst)
     this.#checkHasBytes(src)

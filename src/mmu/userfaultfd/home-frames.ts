@@ -115,10 +115,20 @@ export class HomeFrames {
 
   /** Contents of a frame. A page that the file did not have gets memory when it is looked at. */
   bytes(pfn: Pfn): Uint8Array {
+    return this.bytesOfRun(pfn, 1)
+  }
+
+  /** The same for neighbours, up to the end of the segment. */
+  bytesOfRun(pfn: Pfn, npages: number): Uint8Array {
     this.checkTaken(pfn)
-    this.#back(pfn)
     const offset = this.offsetOf(pfn)
-    return this.segmentOf(pfn).alias.subarray(offset, offset + PAGE_SIZE)
+    const { alias } = this.segmentOf(pfn)
+    const nbytes = Math.min(npages * PAGE_SIZE, alias.length - offset)
+    for (let i = pfn; i < pfn + nbytes / PAGE_SIZE; i++) {
+      this.checkTaken(i)
+      this.#back(i)
+    }
+    return alias.subarray(offset, offset + nbytes)
   }
 
   /** Makes a frame read as zeroes; one that the file does not have reads so already. */

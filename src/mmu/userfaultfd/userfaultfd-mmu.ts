@@ -174,6 +174,10 @@ export class UserfaultfdMmu implements Mmu {
     return this.frames.bytes(pfn)
   }
 
+  bytesOfRun(pfn: Pfn, npages: number): Uint8Array {
+    return this.frames.bytesOfRun(pfn, npages)
+  }
+
   copyFrame(dst: Pfn, src: Pfn): void {
     this.frames.copy(dst, src)
   }
