@@ -98,7 +98,7 @@ export class Runner {
     const locate = (view: ArrayBufferView) => {
       const { allocation, start, end } = this.#allocations.partOf(view as HeapView)
       const arrayStart = allocationAddr(allocation)
-      return { start, end, arrayStart, arrayEnd: arrayStart + allocation.nbytes }
+      return { start, end, arrayStart, arrayEnd: arrayStart + allocation.nbytes, readOnly: allocation.readOnly }
     }
     const prepared = withCodes(() => prepareLaunch(kernel, args, count, { locate, strict, reach }))
     const { program } = prepared.launch

@@ -4,14 +4,10 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vite
 import { SAXPY } from '../../test/helpers/explicit-machine.ts'
 import { ExtendedHeap } from '../../test/helpers/extended-heap.ts'
 import { openGpu, whyNoGpu } from '../../test/helpers/gpu.ts'
+import { checkGpuHeap, gpuDeviceOf } from '../../test/helpers/gpu-heap.ts'
 import { findTestModes } from '../../test/helpers/mode-fixture.ts'
-import { assert } from '../base/assert.ts'
-import { deviceTranslations, validateDevice } from '../devices/driver/index.ts'
 import type { Heap, HeapOptions } from '../index.ts'
 import { openHeap } from '../index.ts'
-import { validateSystem } from '../mm/validate.ts'
-import { WebGpuEngineDevice } from './engine/webgpu-device.ts'
-import { engineOf } from './heap-engines.ts'
 import type { RunReceipt } from './run-receipt.ts'
 
 const PAGE_FLOATS = 1024
@@ -39,30 +35,10 @@ async function open(options: HeapOptions = {}): Promise<void> {
   heap = await openHeap({ mode: 'explicit', size: '16 MiB', device: { memory: '1 MiB' }, onNotice, ...options })
 }
 
-function gpuDevice(index = 0): WebGpuEngineDevice {
-  const device = engineOf(heap).devices[index]
-  assert(device instanceof WebGpuEngineDevice, () => `device ${index} is a GPU`)
-  return device
-}
-
 /** `y = a * x + y`. */
 function saxpy(a: number, x: Float32Array, y: Float32Array, index = 0): Promise<RunReceipt> {
-  const { name } = gpuDevice(index)
+  const { name } = gpuDeviceOf(heap, index)
   return heap.run(SAXPY, { x: x.subarray(0, y.length), y, a }, y.length, { device: name })
-}
-
-/** Every invariant, with exact references. */
-function check(): void {
-  const engine = engineOf(heap)
-  const drivers = engine.devices.map((_, i) => gpuDevice(i).device)
-  const held = [engine.heldReferences(), ...drivers.map((driver) => driver.heldReferences())]
-  const translations = drivers.flatMap((driver) => [...deviceTranslations(driver)])
-  const heldReferences = (pfn: number) => held.reduce((sum, each) => sum + each(pfn), 0)
-  validateSystem(engine.sys, { level: 'full', translations, heldReferences })
-  for (const driver of drivers) {
-    validateDevice(driver, null)
-    expect(driver.hardware.context.uncaptured).toEqual([])
-  }
 }
 
 function arrays(length = N): { x: Float32Array; y: Float32Array } {
@@ -78,7 +54,7 @@ describe('a heap with a GPU', () => {
     await open({ device: { memory: '64 KiB' } })
     const { x, y } = arrays(50 * PAGE_FLOATS + 1)
     const receipt = await saxpy(2, x, y)
-    check()
+    checkGpuHeap(heap)
     expect([receipt.mode, receipt.slices > 5]).toEqual(['direct', true])
     await heap.sync(y, 'read')
     expect(y.findIndex((value, i) => value !== 2 * (i % 1000) + 1)).toBe(-1)
@@ -91,7 +67,7 @@ describe('a heap with a GPU', () => {
     await open()
     const { x, y } = arrays()
     await saxpy(1, x, y)
-    check()
+    checkGpuHeap(heap)
     expect([await places(x), await places(y)]).toEqual(['s'.repeat(10), 'D'.repeat(10)])
     expect(`${await heap.sync(y.subarray(0, 1))}`).toBe('sync: 1 page to the CPU, 4 KiB copied')
     expect(await places(y)).toBe(`c${'D'.repeat(9)}`)
@@ -174,7 +150,7 @@ describe('a heap with a GPU', () => {
     const { x, y } = arrays(20 * PAGE_FLOATS)
     const rounds = [0, 1, 1, 0, 1, 0, 0, 1]
     await Promise.all(rounds.map((device) => saxpy(1, x, y, device)))
-    check()
+    checkGpuHeap(heap)
     await heap.sync(y, 'read')
     expect(y.findIndex((value, i) => value !== rounds.length * (i % 1000) + 1)).toBe(-1)
     await heap.close()
@@ -217,7 +193,7 @@ describe('a heap with a GPU', () => {
     await open()
     const { x, y } = arrays()
     await saxpy(1, x, y)
-    const { device } = gpuDevice().device.hardware.context
+    const { device } = gpuDeviceOf(heap).device.hardware.context
     device.destroy()
     await device.lost
     await expect(heap.sync(y)).rejects.toMatchObject({ code: 'LOST', message: expect.stringContaining('"y"') })

@@ -33,6 +33,8 @@ export interface ViewPlace {
   /** Of the array that it is of. What is behind its end, up to the next page, belongs to nobody. */
   readonly arrayStart: number
   readonly arrayEnd: number
+  /** Devices may not write it. */
+  readonly readOnly?: boolean
 }
 
 export interface LaunchSite {
@@ -115,8 +117,9 @@ function reachOf({ name, paged }: KernelProgram, { reach = [], locate }: LaunchS
   if (reach.length > REACH_MAX)
     throw new RangeError(`run(${name}): reach has ${reach.length} arrays, wanted at most ${REACH_MAX}`)
   return reach.map((view) => {
-    const { start, end } = locate(view)
-    return { start: Math.ceil(start / 4) * 4, end: Math.floor(end / 4) * 4, write: pointers === 'write' }
+    const { start, end, readOnly = false } = locate(view)
+    const write = pointers === 'write' && !readOnly
+    return { start: Math.ceil(start / 4) * 4, end: Math.floor(end / 4) * 4, write }
   })
 }
 

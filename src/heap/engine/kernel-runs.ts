@@ -5,13 +5,16 @@ import { DeviceLostError } from '../../devices/driver/loss.ts'
 import { CompileError } from '../../kernel/compile-error.ts'
 import { GpuFaultError } from '../../kernel/paged/gpu-fault-error.ts'
 import { type KernelLaunch, type KernelProgram, PROGRAM_FORMS } from '../../kernel/program.ts'
+import type { ArrayTable } from './array-table.ts'
 import type { EngineDevice } from './device.ts'
 import { Refusal } from './failure.ts'
+import { describeFault } from './gpu-fault.ts'
 import type { ByteRange, EngineCalls, RunLaunch, RunOutcome } from './protocol.ts'
 
 /** The engine, as launches need it. */
 export interface LaunchHost {
   readonly devices: readonly EngineDevice[]
+  readonly arrays: ArrayTable
   /** Makes the ranges ready and calls `begin`, or throws a Refusal. */
   launch<T>(
     uses: { readonly read: readonly ByteRange[]; readonly write: readonly ByteRange[] },
@@ -70,7 +73,7 @@ export class KernelRuns {
     return this.#engine
       .launch({ read, write }, () => device.run(launches, options))
       .catch((error) => {
-        throw refusalOf(error, launches, controller.signal)
+        throw refusalOf(error, launches, this.#engine.arrays, controller.signal)
       })
       .finally(() => this.#open.delete(run))
   }
@@ -104,7 +107,12 @@ function runsKernels(device: EngineDevice): device is EngineDevice & Required<Pi
   return device.run !== undefined
 }
 
-function refusalOf(error: unknown, launches: readonly KernelLaunch[], signal: AbortSignal): unknown {
+function refusalOf(
+  error: unknown,
+  launches: readonly KernelLaunch[],
+  arrays: ArrayTable,
+  signal: AbortSignal,
+): unknown {
   if (error instanceof CompileError) {
     const { wgsl, line, column, message } = error
     const launch = launches.findIndex(
@@ -114,7 +122,8 @@ function refusalOf(error: unknown, launches: readonly KernelLaunch[], signal: Ab
       compile: { launch, wgsl, text: message, line, column },
     })
   }
-  if (error instanceof GpuFaultError) return new Refusal('GPU_FAULT', error.message)
+  // Only launches that run alone go through a page table.
+  if (error instanceof GpuFaultError) return new Refusal('GPU_FAULT', describeFault(error, launches[0], arrays))
   if (error instanceof DeviceLostError) return new Refusal('LOST', error.message)
   if (error instanceof MmError && error.code === 'ENOMEM') return new Refusal('TOO_LARGE', error.message)
   if (error instanceof RangeError) return new Refusal('BAD_VALUE', error.message)

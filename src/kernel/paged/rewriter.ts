@@ -387,7 +387,8 @@ export class Rewriter {
   private reach(call: Call, type: Type, isWrite: boolean): Fragment {
     // A vector lies in one page if it begins where vectors do.
     const align = alignOf(type) / 4
-    const site = this.site(call, isWrite ? 'store' : 'load', new Set(), align)
+    const isAtomic = this.access.helperOf(call)?.does.startsWith('atomic')
+    const site = this.site(call, isAtomic ? 'atomic' : isWrite ? 'store' : 'load', new Set(), align)
     return fragmentFor(
       this.source,
       call,
