@@ -23,6 +23,11 @@ interface AnyDeviceSpec {
   readonly name?: string
   /** What is found where the newest contents went with a lost device: an error, or bytes 0xff. Default 'sigbus': an error. */
   readonly onLost?: OnLost
+  /**
+   * Milliseconds that a kernel may run without any of its parts being done before the device counts as hung. Default 120,000;
+   * of memory devices as long as they like.
+   */
+  readonly deadline?: number
 }
 
 /** A GPU. */
@@ -35,8 +40,6 @@ export interface WebGpuDeviceSpec extends AnyDeviceSpec {
   readonly adapter?: AdapterOption
   /** A device that the program has made, and that it goes on using. It is not destroyed with the heap. For explicit mode. */
   readonly gpuDevice?: GPUDevice
-  /** Milliseconds that a kernel may run without any of its parts being done before the device counts as hung. Default 120,000. */
-  readonly deadline?: number
 }
 
 /** A device whose memory is ordinary RAM: for tests and for trying things out. Its kernels are functions. */
@@ -60,6 +63,8 @@ interface AnyDeviceSettings {
   /** Bytes. */
   readonly memory: number
   readonly onLost: OnLost
+  /** Microseconds; Infinity for none. */
+  readonly deadline: number
 }
 
 /** With every default filled in. Plain data but for a device of the program's own. */
@@ -67,8 +72,6 @@ export interface WebGpuDeviceSettings extends AnyDeviceSettings {
   readonly kind: 'webgpu'
   readonly adapter: AdapterOption | null
   readonly gpuDevice: GPUDevice | null
-  /** Microseconds. */
-  readonly deadline: number
 }
 
 export interface MemoryDeviceSettings extends AnyDeviceSettings {
@@ -80,13 +83,8 @@ export interface MemoryDeviceSettings extends AnyDeviceSettings {
 
 export type DeviceSettings = WebGpuDeviceSettings | MemoryDeviceSettings
 
-const ANY_NAMES = ['kind', 'name', 'memory', 'onLost'] as const
-const WEBGPU_NAMES = [
-  ...ANY_NAMES,
-  'adapter',
-  'gpuDevice',
-  'deadline',
-] as const satisfies readonly (keyof WebGpuDeviceSpec)[]
+const ANY_NAMES = ['kind', 'name', 'memory', 'onLost', 'deadline'] as const
+const WEBGPU_NAMES = [...ANY_NAMES, 'adapter', 'gpuDevice'] as const satisfies readonly (keyof WebGpuDeviceSpec)[]
 const MEMORY_NAMES = [...ANY_NAMES, 'latency', 'bandwidth'] as const satisfies readonly (keyof MemoryDeviceSpec)[]
 
 const DEVICE_KINDS = ['webgpu', 'memory'] as const satisfies readonly DeviceSettings['kind'][]
@@ -128,10 +126,9 @@ function parseWebGpu(spec: WebGpuDeviceSpec, where: string, index: number): WebG
   }
   return {
     kind: 'webgpu',
-    ...parseAny(spec, 'webgpu', memory, where, index),
+    ...parseAny(spec, 'webgpu', memory, DEADLINE_DEFAULT, where, index),
     adapter: adapter === undefined ? null : oneOf(adapter, `${where}.adapter`, ADAPTER_OPTIONS),
     gpuDevice,
-    deadline: 1000 * parseTime(spec.deadline, DEADLINE_DEFAULT, `${where}.deadline`, 'milliseconds from 1', 1),
   }
 }
 
@@ -141,13 +138,20 @@ function parseMemory(spec: MemoryDeviceSpec, where: string, index: number): Memo
   if (bandwidth === 0) throw new HeapRangeError(`${where}.bandwidth is 0, wanted at least 1 byte per second`)
   return {
     kind: 'memory',
-    ...parseAny(spec, 'memory', spec.memory ?? MEMORY_DEFAULT, where, index),
+    ...parseAny(spec, 'memory', spec.memory ?? MEMORY_DEFAULT, Number.POSITIVE_INFINITY, where, index),
     latency: parseTime(spec.latency, 0, `${where}.latency`, 'microseconds from 0', 0),
     bandwidth,
   }
 }
 
-function parseAny(spec: AnyDeviceSpec, kind: string, memory: Size, where: string, index: number): AnyDeviceSettings {
+function parseAny(
+  spec: AnyDeviceSpec,
+  kind: string,
+  memory: Size,
+  deadline: number,
+  where: string,
+  index: number,
+): AnyDeviceSettings {
   const { name = index === 0 ? kind : `${kind} ${index + 1}` } = spec
   if (typeof name !== 'string' || name === '') {
     throw new HeapTypeError(`${where}.name is ${describe(name)}, wanted a text`)
@@ -157,11 +161,16 @@ function parseAny(spec: AnyDeviceSpec, kind: string, memory: Size, where: string
     const wanted = `wanted more than 0 bytes and at most ${formatSize(SEGMENT_BYTES_MAX)}`
     throw new HeapRangeError(`${where}.memory is ${memory}, ${wanted}`)
   }
-  return { name, memory: nbytes, onLost: oneOf(spec.onLost, `${where}.onLost`, ON_LOST, 'sigbus') }
+  return {
+    name,
+    memory: nbytes,
+    onLost: oneOf(spec.onLost, `${where}.onLost`, ON_LOST, 'sigbus'),
+    deadline: 1000 * parseTime(spec.deadline, deadline, `${where}.deadline`, 'milliseconds from 1', 1),
+  }
 }
 
-function parseTime(value: number | undefined, byDefault: number, name: string, wanted: string, least: number): number {
-  const time = value ?? byDefault
+function parseTime(time: number | undefined, byDefault: number, name: string, wanted: string, least: number): number {
+  if (time === undefined) return byDefault
   if (typeof time !== 'number' || Number.isNaN(time)) {
     throw new HeapTypeError(`${name} is ${describe(time)}, wanted ${wanted}`)
   }

@@ -24,11 +24,11 @@ afterEach(async () => {
   await open?.close()
 })
 
-async function open(memory: Size): Promise<Heap> {
+async function open(memory: Size, deadline = 120_000): Promise<Heap> {
   heap = await openHeap({
     mode: 'explicit',
     size: '16 MiB',
-    device: { memory, adapter: 'software' },
+    device: { memory, adapter: 'software', deadline },
     onNotice: () => {},
   })
   return heap
@@ -67,6 +67,25 @@ describe('heap.run() of kernels that use all of an array', () => {
     expect(receipt.why).toMatch(/one workgroup of gather needs \d+ pages, the device has 32/)
     await own.sync(y)
     for (let i = 0; i < 2000; i++) expect(y[i]).toBe(1 + 2 * at[i])
+  }, 60_000)
+
+  it('and loses the device if one of its rounds does not end in time', async () => {
+    const own = await open('128 KiB', 50)
+    const x = own.alloc(Float32Array, 40_000, { name: 'x' })
+    const at = own.alloc(Uint32Array, 64, { name: 'at' })
+    const y = own.alloc(Float32Array, 64, { name: 'y' })
+    const slow = kernel({
+      name: 'slow',
+      args: { x: read(f32), at: read(u32), y: readWrite(f32) },
+      code: `@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  var sum = id.x;
+  for (var i = 0u; i < 3000000u; i++) { sum = sum * 1664525u + 1013904223u; }
+  y[id.x] = x[at[id.x]] + f32(sum);
+}`,
+    })
+    const launched = own.run(slow, { x, at, y }, 64)
+    await expect(launched).rejects.toThrow(/webgpu is lost: kernel "slow" made no progress for 50 ms/)
   }, 60_000)
 
   it('and is bound directly where they do', async () => {

@@ -2,9 +2,15 @@
 // case ends in the way that it should, and none of them waits for ever.
 
 import { readdirSync, readlinkSync } from 'node:fs'
+import type { DeviceOption } from '../../src/heap/device-options.ts'
 import { isAway, openProgramHeap, pause, runCase, somebodyWaits, startThread } from './program.ts'
 
 const LOAD = '(x) => x[0]'
+
+/** A device whose kernels have so many milliseconds to get on. */
+function watchedDevice(deadline: number): DeviceOption {
+  return { kind: 'memory', memory: '4 MiB', deadline }
+}
 
 /** A heap with an array whose launch goes on until `ms` of waiting, and a thread that waits for it. */
 async function blocked(kernel: 'never' | 'addOneToImpatience', ms = 0, options = {}) {
@@ -103,6 +109,22 @@ await runCase({
   async noProgress() {
     const { x } = await blocked('never', 0, { patience: 400 })
     return x[0]
+  },
+  /** A kernel may take longer than anybody is patient: its device has a deadline of its own. */
+  async longLaunch() {
+    const { x } = await blocked('addOneToImpatience', 1200, { patience: 300, device: watchedDevice(60_000) })
+    return x[0]
+  },
+  /** And that is kept: the device is given up, with what only it has. */
+  async hungLaunch() {
+    const fixture = await openProgramHeap({ device: watchedDevice(500) })
+    const x = fixture.heap.alloc(Int32Array, 4096, { name: 'x' })
+    await fixture.run('addOne', { write: [x] })
+    const message = fixture.run('never', { write: [x] }).catch((error: Error) => console.log(error.message))
+    await isAway(fixture, x)
+    const value = x[0]
+    await message
+    return value
   },
   async lostPage() {
     const fixture = await openProgramHeap()

@@ -142,6 +142,16 @@ describe.each(MODES)('$name', (mode) => {
       expect(await outcome('endings', 'terminateThread')).toBe('terminated')
     })
 
+    test('not because a launch takes longer than anybody is patient: the deadline of its device counts', async (test) => {
+      setUp(test)
+      expect(await outcome('endings', 'longLaunch')).toBe(78)
+      const { how, output } = await ending('hungLaunch')
+      expect([how, output]).toEqual([
+        'SIGABRT',
+        expect.stringMatching(/the CPU loads "x"\[0\] .* the newest contents of "x" went with memory, which is lost/),
+      ])
+    })
+
     test('with its name, where nobody can bring the page', async (test) => {
       setUp(test)
       const { how, output } = await ending('noProgress')

@@ -22,12 +22,15 @@ export class DemandPages {
   readonly frames = new Map<number, number>()
   private readonly op: Operation
   private readonly toDevice: ToDevice
+  private readonly name: string
   // Pages that are kept, oldest first, and whether they may be written.
   private readonly kept = new Map<number, boolean>()
 
-  constructor(op: Operation, toDevice: ToDevice) {
+  /** `name` is that of the kernel. */
+  constructor(op: Operation, toDevice: ToDevice, name: string) {
     this.op = op
     this.toDevice = toDevice
+    this.name = name
   }
 
   /** Pages that can be kept at once. */
@@ -63,6 +66,11 @@ export class DemandPages {
     await this.op.parts.hardware.uploaded()
     this.op.check()
     return before.filter((vpn) => !this.frames.has(vpn))
+  }
+
+  /** Settles like a round of the kernel, which counts as its progress. */
+  async finish(round: Promise<void>): Promise<void> {
+    await this.op.parts.watch.wait(this.name, round)
   }
 
   /** Frames were written. */

@@ -36,6 +36,7 @@ import { FramePool } from './frame-pool.ts'
 import type { DeviceHardware, ProgramMemory } from './hardware.ts'
 import { DeviceLostError, findOnlyCopies, type LostRange } from './loss.ts'
 import { OpenMigrations } from './open-migrations.ts'
+import { ProgressWatch } from './progress.ts'
 import { Room } from './room.ts'
 import { ToDevice } from './to-device.ts'
 import { ToSystem } from './to-system.ts'
@@ -85,7 +86,8 @@ export class DeviceDriver<Memory extends ProgramMemory> implements HmmDevice<Dri
       answerTouch(this.parts, this.toSystem, this.spaces.get(vmf.vma.mm) ?? null, this.nqueued, vmf),
     )
     const traffic = new Traffic(name, tracer, clock, nameAt)
-    const rest = { policy, clock, onLost, onFilled, deadline, nameAt, failure: null, isFaulting: false }
+    const watch = new ProgressWatch({ deadline, clock, lose: (reason) => void this.lose(reason) })
+    const rest = { policy, clock, onLost, onFilled, watch, nameAt, failure: null, isFaulting: false }
     this.parts = { sys, name, owner: this, pool, hardware, traffic, ...rest }
     this.migrations = new OpenMigrations(sys)
     this.toSystem = new ToSystem(this.parts, this.migrations)

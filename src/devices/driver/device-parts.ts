@@ -7,6 +7,7 @@ import type { System } from '../../mm/system.ts'
 import type { DeviceClock } from './device-clock.ts'
 import type { FramePool } from './frame-pool.ts'
 import type { DeviceHardware, ProgramMemory } from './hardware.ts'
+import type { ProgressWatch } from './progress.ts'
 import type { Traffic } from './traffic.ts'
 
 /** What becomes of a touch of a page whose only newest copy went with the device. */
@@ -29,8 +30,7 @@ export interface DeviceParts<Memory extends ProgramMemory = ProgramMemory> {
   readonly onLost: OnLost
   /** A page was filled because its newest contents went with the device. */
   onFilled(mm: Mm, addr: Addr): void
-  /** Microseconds without progress after which a program hangs. */
-  readonly deadline: number
+  readonly watch: ProgressWatch
   /** Name of the allocation at an address, for events and errors. */
   nameAt(mm: Mm, addr: Addr): string | undefined
   /** Set when the device is gone. */

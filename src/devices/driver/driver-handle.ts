@@ -129,7 +129,7 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
         try {
           await collectStores(op, request, name)
           let nslices = 0
-          const running = program(new DemandPages(op, toDevice)).then((done) => {
+          const running = program(new DemandPages(op, toDevice, name)).then((done) => {
             nslices = done.nslices
           })
           await this.host.unlessLost(running)

@@ -20,7 +20,6 @@ import { type DeclaredRange, LaunchRanges } from './launch-ranges.ts'
 import type { LaunchRequest, LaunchSlice, Program } from './launch-request.ts'
 import type { OpenMigrations } from './open-migrations.ts'
 import type { Operation } from './operation.ts'
-import { type Progress, waitForProgress } from './progress.ts'
 import type { LaunchMode, LaunchReceipt, PageCounts } from './receipt.ts'
 import type { ToDevice } from './to-device.ts'
 import type { ToSystem } from './to-system.ts'
@@ -33,7 +32,6 @@ export interface LaunchSite {
   readonly room: { evictAll(purpose: Operation['purpose']): Promise<void> }
   /** Settles like `work`, or rejects as soon as the device is lost. */
   unlessLost(work: Promise<void>): Promise<void>
-  lose(reason: string): unknown
 }
 
 /** Slices that are brought in or that the hardware works on: it has one to work on while the next one comes. */
@@ -58,10 +56,9 @@ export async function runLaunch<Memory extends ProgramMemory, Slice extends Laun
   queuedAt: number,
 ): Promise<LaunchReceipt> {
   const { name = 'kernel', durable = false, inOnePiece = false } = request
-  const { clock, hardware, pool, deadline } = op.parts
+  const { clock, hardware, pool, watch } = op.parts
   const begunAt = clock.now()
   const times = { queued: begunAt - queuedAt, service: 0, transfer: 0, kernel: 0, flush: 0 }
-  const progress: Progress = { name, deadline, clock, lose: (reason) => void site.lose(reason) }
   const shape = { mode: 'direct' as LaunchMode, why: 'each range lies in one piece' }
   for (const slice of slices) checkFits(op, slice, name, inOnePiece)
   await collectStores(op, request, name)
@@ -80,12 +77,12 @@ export async function runLaunch<Memory extends ProgramMemory, Slice extends Laun
     const memory = hardware.memoryOf(new LaunchRanges(pool, declared, request.signal))
     try {
       const running = program(memory, slice, index)
-      if (running !== undefined) await site.unlessLost(waitForProgress(progress, running))
+      if (running !== undefined) await site.unlessLost(watch.wait(name, running))
       inFlight.push(hardware.fence())
       const isAlone = durable || index === slices.length - 1
       while (inFlight.length >= (isAlone ? 1 : SLICES_IN_FLIGHT_MAX)) {
         const fence = inFlight.shift() ?? null
-        if (fence !== null) await site.unlessLost(waitForProgress(progress, fence))
+        if (fence !== null) await site.unlessLost(watch.wait(name, fence))
       }
     } finally {
       memory.revoke()

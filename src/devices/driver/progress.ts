@@ -4,24 +4,43 @@
 
 import type { DeviceClock } from './device-clock.ts'
 
-export interface Progress {
-  /** Of the kernel, for the reason. */
-  readonly name: string
+export interface ProgressSite {
   /** Microseconds; Infinity for as long as it takes. */
   readonly deadline: number
   readonly clock: DeviceClock
+  /** Gives the device up. */
   lose(reason: string): void
 }
 
-/** Settles like `work`. If that takes longer than the deadline the device is lost, and whoever waits finds out there. */
-export async function waitForProgress({ name, deadline, clock, lose }: Progress, work: Promise<void>): Promise<void> {
-  if (deadline === Number.POSITIVE_INFINITY) return await work
-  const cancel = clock.callAt(clock.now() + deadline, () => {
-    lose(`kernel "${name}" made no progress for ${Math.round(deadline / 1000)} ms`)
-  })
-  try {
-    await work
-  } finally {
-    cancel()
+export class ProgressWatch {
+  private readonly site: ProgressSite
+  private nwatched = 0
+
+  constructor(site: ProgressSite) {
+    this.site = site
+  }
+
+  /** The hardware is at work, and is given up if it gets nowhere: whoever waits for its end need not measure time. */
+  get isWatching(): boolean {
+    return this.nwatched > 0
+  }
+
+  /**
+   * Settles like `work` of a kernel, whose name is for the reason. If that takes longer than the deadline the device is lost, and
+   * whoever waits finds out there.
+   */
+  async wait(name: string, work: Promise<void>): Promise<void> {
+    const { deadline, clock, lose } = this.site
+    if (deadline === Number.POSITIVE_INFINITY) return await work
+    const cancel = clock.callAt(clock.now() + deadline, () => {
+      lose(`kernel "${name}" made no progress for ${Math.round(deadline / 1000)} ms`)
+    })
+    this.nwatched++
+    try {
+      await work
+    } finally {
+      this.nwatched--
+      cancel()
+    }
   }
 }

@@ -175,6 +175,10 @@ class DemandProvider implements PageProvider {
     return { evicted: gone.map((vpn) => vpn - this.firstVpn) }
   }
 
+  finish(round: Promise<void>): Promise<void> {
+    return this.pages.finish(round)
+  }
+
   noteDirty(frames: readonly number[]): void {
     this.pages.markWritten(frames)
   }

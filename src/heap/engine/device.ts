@@ -18,6 +18,8 @@ export interface EngineDevice {
   /** Bytes of device memory, and how many of them hold pages. */
   readonly nbytes: number
   readonly nbytesUsed: number
+  /** A kernel is at work that the device is given up for if it gets nowhere. */
+  readonly isWatching: boolean
   /**
    * Brings a range to the device as a launch that uses it so would. Rejects with an MmError, or if the device is lost. Returns
    * how many pages came, and how many were there.

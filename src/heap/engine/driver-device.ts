@@ -40,6 +40,10 @@ export abstract class DriverEngineDevice<Memory extends ProgramMemory> implement
     return this.#driver.npagesUsed * PAGE_SIZE
   }
 
+  get isWatching(): boolean {
+    return this.#driver.parts.watch.isWatching
+  }
+
   async prefetch(range: ByteRange, access: Access): Promise<{ moved: number; resident: number }> {
     const { resident, duplicated, pinned, migrated } = (await this.handle.prefetch(range, access)).pages
     return { moved: duplicated + pinned + migrated, resident }

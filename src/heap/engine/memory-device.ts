@@ -11,12 +11,13 @@ export class MemoryEngineDevice extends DriverEngineDevice<LaunchMemory> {
   readonly device: MemoryDevice
 
   constructor({ sys, mm, policy, tracer, nameAt, onFilled }: DeviceSite, settings: MemoryDeviceSettings) {
-    const { name, memory, latency, bandwidth, onLost } = settings
+    const { name, memory, latency, bandwidth, onLost, deadline } = settings
     const device = new MemoryDevice(sys, {
       name,
       memory,
       latency,
       onLost,
+      deadline,
       tracer,
       policy,
       nameAt: (_, addr) => nameAt(addr),

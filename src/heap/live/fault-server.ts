@@ -6,7 +6,8 @@
 //                                        └ has to wait ─> others are served meanwhile; then it is tried again
 //
 // Nobody is forgotten. A touch that waits is looked at again and again, and when nothing at all has moved for as long as the
-// heap is told to be patient, it will never be answered: that is the end, with the name of whom it waited for.
+// heap is told to be patient, it will never be answered: that is the end, with the name of whom it waited for. A kernel may take
+// longer than that: while one is at work the device's own deadline counts (devices/driver/progress.ts).
 
 import { type Addr, PAGE_SIZE } from '../../base/addr.ts'
 import { assert, formatAddr } from '../../base/assert.ts'
@@ -48,6 +49,8 @@ export interface FaultSite {
   explain(errno: number, addr: Addr): string
   /** Counts whatever gets somebody ahead. */
   progress(): number
+  /** Somebody else measures whether there is progress: a device at work. */
+  isWatched(): boolean
   /** Milliseconds without progress after which a touch is given up. */
   readonly patienceMs: number
   /** A touch cannot be answered; does not return. */
@@ -222,7 +225,7 @@ export class FaultServer {
   #look(): void {
     const { patienceMs, giveUp } = this.#site
     const progress = this.#site.progress()
-    if (progress !== this.#lastProgress) {
+    if (progress !== this.#lastProgress || this.#site.isWatched()) {
       this.#lastProgress = progress
       this.#progressAt = performance.now()
       return

@@ -95,6 +95,7 @@ export class LiveEngine {
       takeCalls,
       explain: (errno, addr) => this.#explain(errno, addr),
       progress: () => progress.count,
+      isWatched: () => this.engine.devices.some(({ isWatching }) => isWatching),
       patienceMs,
       giveUp,
     })

@@ -33,6 +33,8 @@ export interface PageProvider {
    * resolves. Rejects if a page cannot be had, which ends the launch.
    */
   service(request: PageRequest): Promise<PageAnswer>
+  /** Settles like `round`, for which the kernel is on the device; whoever watches over the device may end it. Default: `round`. */
+  finish?(round: Promise<void>): Promise<void>
   /** What kernels have written since the last call, as frames: before anything is serviced. */
   noteDirty(frames: readonly number[]): void
 }

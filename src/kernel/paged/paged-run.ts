@@ -243,7 +243,8 @@ export class PagedRun {
     encoder.copyBufferToBuffer(buffers.faults, 0, buffers.readback, 0, listBytes)
     encoder.copyBufferToBuffer(buffers.dirty, 0, buffers.readback, listBytes, 4 * buffers.frameCount)
     device.queue.submit([encoder.finish()])
-    await buffers.readback.mapAsync(1)
+    const mapped = buffers.readback.mapAsync(1)
+    await (this.provider.finish?.(mapped) ?? mapped)
     try {
       return this.readRound(new Uint32Array(buffers.readback.getMappedRange()), batch.count)
     } finally {
