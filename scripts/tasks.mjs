@@ -45,6 +45,7 @@ export const TASKS = {
   browser: (args) => vitest('browser', args),
   'model:long': (args) => compiled('test/model/long-run', args),
   stress: (args) => compiled('test/live/stress', [...args, '--seconds', '60', '--pages', '8192', '--swap']),
+  live: (args) => ({ programs: [[join(ROOT, 'scripts/live.mjs'), ...args]] }),
   conformance: (args) => compiled('conformance/run', withRecordings(args)),
   bench: (args) => compiled('bench/main', args),
   docs: (args) => ({ programs: [[tool('typedoc/bin/typedoc'), '--logLevel', 'Warn', ...args]] }),

@@ -101,7 +101,7 @@ describe('parseHeapOptions()', () => {
     [{ check: 1 }, 'check is 1, wanted true or false'],
     [{ device: 'gpu' }, 'device is "gpu", wanted an object with kind, name,'],
     [{ device: [null] }, 'device[0] is null, wanted an object with kind, name,'],
-    [{ device: { latency: 1 } }, 'device.latency is no option, wanted kind, name, memory, onLost, adapter,'],
+    [{ device: { latency: 1 } }, 'device.latency is no option, wanted kind, name, memory, onLost, deadline, adapter,'],
     [{ device: { kind: 1 } }, 'device.kind is 1, wanted one of webgpu, memory'],
     [{ device: { gpuDevice: {} } }, 'device.gpuDevice is Object, wanted a GPUDevice'],
     [

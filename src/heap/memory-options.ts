@@ -3,15 +3,21 @@
 import { pageAlignUp } from '../base/addr.ts'
 import { describe } from '../base/describe.ts'
 import { formatSize, MIB, type Size } from '../base/size.ts'
+import { ON_LOST, type OnLost } from '../devices/driver/device-parts.ts'
 import { HEAP_BYTES_MAX } from './arena.ts'
 import { HeapRangeError, HeapTypeError } from './heap-error.ts'
-import { checkNames, parseBytes } from './option-checks.ts'
+import { checkNames, oneOf, parseBytes } from './option-checks.ts'
 
-/** A swap file somewhere else than in the directory for temporary files. */
+/** A swap file with more said about it than its size. */
 export interface SwapSpec {
-  /** Directory on a disk with room. The file has no name there, so nothing is left of it whatever happens. */
-  readonly path: string
+  /**
+   * Directory on a disk with room. The file has no name there, so nothing is left of it whatever happens. Default: that for
+   * temporary files.
+   */
+  readonly path?: string
   readonly size: Size
+  /** What is found where a block cannot be read back, or is not what was written: an error, or bytes 0xff. Default 'sigbus': an error. */
+  readonly onLost?: OnLost
 }
 
 /** Bytes, whole pages. */
@@ -25,6 +31,7 @@ export interface SwapSettings {
   readonly nbytes: number
   /** Null: the directory for temporary files. */
   readonly directory: string | null
+  readonly onLost: OnLost
 }
 
 /** Frames that only pages coming back from devices may use. */
@@ -40,7 +47,7 @@ export function parseMemory(memory: Size | undefined, swap: Size | SwapSpec | un
     throw new HeapRangeError(`memory is ${memory}, wanted more than 0 bytes and at most ${formatSize(HEAP_BYTES_MAX)}`)
   }
   if (swap === undefined) return { limit, swap: null }
-  const settings = parseSwap(swap)
+  const settings = typeof swap === 'object' ? parseSwap(swap, 'swap.size') : parseSwap({ size: swap }, 'swap')
   if (limit === null) {
     throw new HeapRangeError('swap without memory, wanted memory too: the bytes of RAM that the heap may keep')
   }
@@ -50,16 +57,13 @@ export function parseMemory(memory: Size | undefined, swap: Size | SwapSpec | un
   return { limit, swap: settings }
 }
 
-function parseSwap(swap: Size | SwapSpec): SwapSettings | null {
-  if (typeof swap !== 'object') return atLeastOnePage(pageAlignUp(parseBytes(swap, 'swap')), null)
-  checkNames(swap, 'swap', ['path', 'size'])
-  const { path, size } = swap
-  if (typeof path !== 'string' || path === '') {
+/** `where` names the size. */
+function parseSwap(swap: SwapSpec, where: string): SwapSettings | null {
+  checkNames(swap, 'swap', ['path', 'size', 'onLost'])
+  const { path = null, size } = swap
+  if (path !== null && (typeof path !== 'string' || path === '')) {
     throw new HeapTypeError(`swap.path is ${describe(path)}, wanted a directory`)
   }
-  return atLeastOnePage(pageAlignUp(parseBytes(size, 'swap.size')), path)
-}
-
-function atLeastOnePage(nbytes: number, directory: string | null): SwapSettings | null {
-  return nbytes === 0 ? null : { nbytes, directory }
+  const nbytes = pageAlignUp(parseBytes(size, where))
+  return nbytes === 0 ? null : { nbytes, directory: path, onLost: oneOf(swap.onLost, 'swap.onLost', ON_LOST, 'sigbus') }
 }

@@ -36,6 +36,13 @@ function swapFile(): number {
   return fd
 }
 
+/** Overwrites the first part of the swap file. */
+function damage(): void {
+  const swap = swapFile()
+  const rubbish = new Uint8Array(MIB).fill(0xdb)
+  for (let at = 0; at < 140 * MIB; at += MIB) writeSync(swap, rubbish, 0, MIB, at)
+}
+
 /** What a page holds that was written in a round. */
 function wordOf(page: number, round: number): number {
   return Math.imul(page + 1, 0x9e3779b1 + 2 * round)
@@ -205,9 +212,7 @@ await runCase({
     const x = heap.alloc(Int32Array, (128 * MIB) / 4, { name: 'x' })
     write(x, 1, () => {})
     await heap.stats()
-    const swap = swapFile()
-    const rubbish = new Uint8Array(MIB).fill(0xdb)
-    for (let at = 0; at < 140 * MIB; at += MIB) writeSync(swap, rubbish, 0, MIB, at)
+    damage()
     const refusals: string[] = []
     const part = x.subarray(0, 1)
     for (const call of [() => heap.sync(part, 'read'), () => heap.prefetch(part, { access: 'readWrite' })]) {
@@ -218,6 +223,34 @@ await runCase({
     await heap.discard(page)
     console.log(JSON.stringify({ refusals, place, discarded: page[7] }))
     return x[PAGE_WORDS * 3]
+  },
+
+  /** The same where touches of what is lost are to go on: calls say so, until it is given up. */
+  async damageFilled() {
+    const swap = { size: '1 GiB', onLost: 'fill' } as const
+    const heap = await open({ swap, device: { kind: 'memory', memory: '8 MiB' } })
+    const x = heap.alloc(Float32Array, (128 * MIB) / 4, { name: 'x' }).fill(1)
+    await heap.stats()
+    damage()
+    const page = x.subarray(PAGE_WORDS, 2 * PAGE_WORDS)
+    const other = x.subarray(64 * PAGE_WORDS, 65 * PAGE_WORDS)
+    const launched = x.subarray(200 * PAGE_WORDS, 201 * PAGE_WORDS)
+    const places = Object.keys({ ...(await heap.where(page)).pages, ...(await heap.where(launched)).pages })
+    const refusals: string[] = []
+    const values = [`${page[5]}`]
+    // What was touched, what comes with the call, and what comes for a device.
+    const calls = [
+      () => heap.sync(page),
+      () => heap.sync(other, 'read'),
+      () => heap.prefetch(launched, { access: 'readWrite' }),
+      () => heap.sync(launched),
+    ]
+    for (const call of calls) await call().catch((error: Error) => refusals.push(error.message))
+    await heap.discard(x)
+    await heap.sync(page)
+    values.push(`${page[5]}`)
+    await heap.close()
+    return { places, refusals, values }
   },
 
   /** The thread of the page I/O fails: so does the engine, and with it the process. */

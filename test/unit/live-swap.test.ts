@@ -145,6 +145,17 @@ describe.each(MODES)('$name', { timeout: 120_000 }, (mode) => {
       expect(stderr).toMatch(/the CPU loads "x"\[3072\] .*: the page is lost: what the swap file has of it/)
     })
 
+    test('fills what is lost, where that is wanted: a touch finds NaN, and calls are refused until it is given up', async (test) => {
+      once(test)
+      const refusal =
+        'LOST: the newest contents of "x" could not be read back from the swap file; discard them to go on'
+      expect(await outcome(test, 'swap', 'damageFilled')).toEqual({
+        places: ['swap'],
+        refusals: Array(4).fill(refusal),
+        values: ['NaN', '0'],
+      })
+    })
+
     test('ends the process with a message when its thread fails', async (test) => {
       once(test)
       if (mode.missing !== undefined) test.skip(mode.missing)

@@ -17,6 +17,9 @@ export const ON_LOST = [
 ] as const
 export type OnLost = (typeof ON_LOST)[number]
 
+/** What a lost page is filled with where that is wanted. */
+export const LOST_BYTE = 0xff
+
 export interface DeviceParts<Memory extends ProgramMemory = ProgramMemory> {
   readonly sys: System
   readonly name: string

@@ -34,13 +34,10 @@ import type { Mm } from '../../mm/mm.ts'
 import { allocEvictionPage, putPage, unlockPage } from '../../mm/page-alloc.ts'
 import type { Vma } from '../../mm/vma.ts'
 import { CopyList } from './copy-list.ts'
-import type { DeviceParts } from './device-parts.ts'
+import { type DeviceParts, LOST_BYTE } from './device-parts.ts'
 import { NO_COPY, ZEROES } from './frame-pool.ts'
 import type { OpenMigrations } from './open-migrations.ts'
 import type { Purpose } from './traffic.ts'
-
-/** What a lost page is filled with where that is wanted. */
-const LOST_BYTE = 0xff
 
 /** Frames that are made free at a time when memory is full. */
 const UNPIN_BATCH = 32

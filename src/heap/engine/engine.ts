@@ -135,7 +135,7 @@ export class Engine implements EnginePort {
   async addDevice(make: (site: DeviceSite) => Promise<EngineDevice>): Promise<void> {
     const { sys, mm, tracer, arrays } = this
     const { policy } = this.backend
-    const onFilled = (addr: Addr, name: string): void => this.#parts.lostPages.add(addr, name)
+    const onFilled = (addr: Addr, device: string): void => this.noteFilled(addr, `went with ${device}, which is lost`)
     const device = await make({ sys, mm, policy, tracer, nameAt: (addr) => arrays.nameAt(addr), onFilled })
     this.devices.push(device)
     const { name, nbytes, hardware } = device
@@ -184,6 +184,11 @@ export class Engine implements EnginePort {
     this.#ranges.checkOwned(all)
     this.#moves.adopt(all)
     return this.#ranges.orLoss(all, begin())
+  }
+
+  /** The contents of a page are lost, and it was filled with something. `reason` ends a sentence about them. */
+  noteFilled(addr: Addr, reason: string): void {
+    this.#parts.lostPages.add(addr, reason)
   }
 
   /** References that the program holds on each frame: for `validateSystem`. */

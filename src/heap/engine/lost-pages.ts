@@ -1,30 +1,30 @@
-// Pages whose newest contents went with a device, and that were filled so that a touch could go on. Who asks for them by a call is
-// told, until he gives them up: what is in them is nobody's data.
+// Pages whose newest contents went with a device, or could not be read back from swap, and that were filled so that a touch could go
+// on. Who asks for them by a call is told, until he gives them up: what is in them is nobody's data.
 
 import { type Addr, PAGE_SIZE, pageAlignDown } from '../../base/addr.ts'
 import type { ByteRange } from './protocol.ts'
 
 export class LostPages {
-  /** Name of the device, by address of the page. */
-  readonly #devices = new Map<Addr, string>()
+  /** What became of the contents, as the end of a sentence, by address of the page. */
+  readonly #reasons = new Map<Addr, string>()
 
-  add(addr: Addr, device: string): void {
-    this.#devices.set(addr, device)
+  add(addr: Addr, reason: string): void {
+    this.#reasons.set(addr, reason)
   }
 
-  /** The device that took something of a range along, undefined for none. */
-  deviceOf({ start, end }: ByteRange): string | undefined {
-    if (this.#devices.size === 0) return undefined
+  /** What became of something in a range, undefined if nothing of it is lost. */
+  reasonOf({ start, end }: ByteRange): string | undefined {
+    if (this.#reasons.size === 0) return undefined
     for (let addr = pageAlignDown(start); addr < end; addr += PAGE_SIZE) {
-      const device = this.#devices.get(addr)
-      if (device !== undefined) return device
+      const reason = this.#reasons.get(addr)
+      if (reason !== undefined) return reason
     }
     return undefined
   }
 
   /** The range has new contents, or none. */
   forget({ start, end }: ByteRange): void {
-    if (this.#devices.size === 0) return
-    for (let addr = start; addr < end; addr += PAGE_SIZE) this.#devices.delete(addr)
+    if (this.#reasons.size === 0) return
+    for (let addr = start; addr < end; addr += PAGE_SIZE) this.#reasons.delete(addr)
   }
 }

@@ -166,6 +166,8 @@ export class Moves {
         outcome.skip(each.array, counts.inPlace, 'in place')
         if (err !== 0) throw this.#ranges.refusalFor(err, each)
       }
+      // On the way here they may have turned out to be lost.
+      this.#ranges.checkNotFilled(pages)
     })
     return outcome.build(nbytes)
   }

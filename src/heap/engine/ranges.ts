@@ -43,13 +43,12 @@ export class Ranges {
     return pages
   }
 
-  /** Throws a Refusal LOST for what a lost device has left filled. */
+  /** Throws a Refusal LOST for pages that were filled, as their contents are lost. */
   checkNotFilled(pages: readonly Pages[]): void {
     for (const { array, start, end } of pages) {
-      const device = this.#parts.lostPages.deviceOf({ start, end })
-      if (device === undefined) continue
-      const text = `the newest contents of "${array.name}" went with ${device}, which is lost; discard them to go on`
-      throw new Refusal('LOST', text)
+      const reason = this.#parts.lostPages.reasonOf({ start, end })
+      if (reason === undefined) continue
+      throw new Refusal('LOST', `the newest contents of "${array.name}" ${reason}; discard them to go on`)
     }
   }
 
@@ -85,15 +84,23 @@ export class Ranges {
     if (this.#parts.arrays.at(range.start) !== range.array) throw this.refusalFor(-EFAULT, range)
   }
 
-  /** What a device made of ranges. If it failed because pages could not be read back from swap, that is the error. */
-  orLoss<T>(ranges: readonly ArrayRange[], done: Promise<T>): Promise<T> {
-    return done.catch((error: unknown) => {
+  /**
+   * What a device made of ranges. If pages of them could not be read back from swap for it, that is the error: it has failed, or has
+   * worked with what they were filled with.
+   */
+  async orLoss<T>(ranges: readonly Pages[], done: Promise<T>): Promise<T> {
+    let result: T
+    try {
+      result = await done
+    } catch (error) {
       for (const range of ranges) {
         const loss = this.#swapLoss(range)
         if (loss !== null) throw loss
       }
       throw error
-    })
+    }
+    this.checkNotFilled(ranges)
+    return result
   }
 
   /** What an error of mm means for a range of an array. */

@@ -7,6 +7,7 @@
 
 import { type Pfn, vpnToAddr } from '../../base/addr.ts'
 import { EROFS } from '../../base/errno.ts'
+import { LOST_BYTE } from '../../devices/driver/index.ts'
 import type { SwapDevice, SwapIoEnd, SwapPage } from '../../mm/swap-device.ts'
 import type { HomeFrames } from '../../mmu/userfaultfd/home-frames.ts'
 import type { Tracer } from '../../trace/tracer.ts'
@@ -30,6 +31,8 @@ export class FileSwap implements SwapDevice {
   readonly isWritable: boolean
   /** Where events go, when there is somebody to take them. */
   tracer: Tracer | null = null
+  /** Called for pages that were filled as their block cannot be read back. Null: that is an error. */
+  onFilled: ((pfn: Pfn) => void) | null = null
   readonly #startIo: () => PageIo
   readonly #frames: HomeFrames
   #io: PageIo | null = null
@@ -102,12 +105,20 @@ export class FileSwap implements SwapDevice {
       this.#io.request(work, pfns, (errors) => {
         this.#trace(work.op, file, errors === null ? part : part.filter((_, i) => errors[i] === 0))
         part.forEach((page, i) => {
-          const err = errors === null ? 0 : errors[i]
+          const err = errors === null || this.#fill(work.op, page.pfn, errors[i]) ? 0 : errors[i]
           if (work.op !== 'write' && err === 0) this.#frames.noteBacked(page.pfn)
           end(page, err)
         })
       })
     }
+  }
+
+  /** Fills a page that is lost, where that is wanted. Returns whether it was. */
+  #fill(op: PageIoWork['op'], pfn: Pfn, err: number): boolean {
+    if (op !== 'read' || err === 0 || this.onFilled === null) return false
+    this.#frames.bytes(pfn).fill(LOST_BYTE)
+    this.onFilled(pfn)
+    return true
   }
 
   #trace(op: PageIoWork['op'], file: MappedFile | null, pages: readonly SwapPage[]): void {

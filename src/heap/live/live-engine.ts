@@ -7,7 +7,7 @@
 // Nothing here ever waits for a thread of the program: it may be waiting for us. So no Atomics.wait and no look into what
 // programs see, and nothing on the way of a fault that uses the pool of threads, whose threads may all be waiting for pages.
 
-import { type Addr, PAGE_SIZE } from '../../base/addr.ts'
+import { type Addr, PAGE_SIZE, vpnToAddr } from '../../base/addr.ts'
 import { MmError } from '../../base/errno.ts'
 import { findAdapter } from '../../devices/webgpu/adapter.ts'
 import { FaultEvents } from '../../mmu/userfaultfd/fault-events.ts'
@@ -86,7 +86,9 @@ export class LiveEngine {
       waiting: () => this.faults.waiting(),
     })
     const { mm, sys, tracer } = this.engine
-    this.memory.attach(sys, tracer)
+    this.memory.attach(sys, tracer, (pfn) =>
+      this.engine.noteFilled(vpnToAddr(pfn), 'could not be read back from the swap file'),
+    )
     this.faults = new FaultServer({
       mm,
       mmu: this.mmu,

@@ -44,8 +44,9 @@ export class LimitedRoom implements Room {
 
   /** What the engine has to know. */
   get forEngine(): EngineMemory {
-    const { limit } = this.#settings
-    return { limit: limit === null ? null : limit / PAGE_SIZE, swapFd: this.#file?.fd ?? -1 }
+    const { limit, swap } = this.#settings
+    const pages = limit === null ? null : limit / PAGE_SIZE
+    return { limit: pages, swapFd: this.#file?.fd ?? -1, onLost: swap?.onLost ?? 'sigbus' }
   }
 
   take(addr: number, npages: number, what: string): void {
