@@ -86,6 +86,30 @@ export class Serial {
   }
 }
 
+/** Waits until all have settled, also after a failure; rejects with the first one. */
+export async function allSettled(parts: readonly Promise<void>[]): Promise<void> {
+  const failed = (await Promise.allSettled(parts)).find((part) => part.status === 'rejected')
+  if (failed !== undefined) throw failed.reason
+}
+
+/** Does work for each item, for at most `limit` of them at a time. After a failure nothing new begins, and it rejects with that. */
+export async function forEachConcurrent<T>(
+  items: readonly T[],
+  limit: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  let next = 0
+  const workOn = async (): Promise<void> => {
+    while (next < items.length) {
+      await work(items[next++]).catch((error: unknown) => {
+        next = items.length
+        throw error
+      })
+    }
+  }
+  await allSettled(Array.from({ length: Math.min(limit, items.length) }, workOn))
+}
+
 /**
  * Does for each page of `[start, end)` what a touch by the CPU does: fetches it from wherever it is and hands it to the CPU.
  * Where nobody traps (mmu/explicit) this takes the place of the fault.

@@ -10,7 +10,7 @@ import type { Counters } from '../../trace/counters.ts'
 import type { Access } from '../../trace/events.ts'
 import { type AddrRange, type Claim, claimRanges } from '../claims.ts'
 import type { HmmDeviceHandle } from '../device.ts'
-import { mmapReadLock, withUser } from '../edge.ts'
+import { forEachConcurrent, mmapReadLock, withUser } from '../edge.ts'
 import { DemandPages } from './demand-pages.ts'
 import type { DeviceParts } from './device-parts.ts'
 import type { DeviceSpace } from './device-space.ts'
@@ -24,6 +24,9 @@ import { Operation } from './operation.ts'
 import type { LaunchReceipt, PrefetchReceipt } from './receipt.ts'
 import type { Room } from './room.ts'
 import { makePurpose, type Purpose } from './traffic.ts'
+
+/** Blocks on their way back at a time: one is copied by the device, one by the CPU, and one more waits for either. */
+const BLOCKS_IN_FLIGHT = 3
 
 /** The device behind a handle. */
 export interface HandleHost<Memory extends ProgramMemory> extends LaunchSite {
@@ -197,8 +200,9 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
     checkRanges(mm, [range], 'bringBack')
     const purpose = makePurpose('user', this.host.parts.traffic.site)
     await this.withMm(async () => {
-      for (const { start, end } of blocksOf(range))
-        await this.bringBackBlock(pageAlignDown(start), pageAlignUp(end), purpose)
+      await forEachConcurrent(blocksOf(range), BLOCKS_IN_FLIGHT, ({ start, end }) =>
+        this.bringBackBlock(pageAlignDown(start), pageAlignUp(end), purpose),
+      )
     })
     const { failure, name } = this.host.parts
     const nskipped = purpose.counters.total.pagesSkipped

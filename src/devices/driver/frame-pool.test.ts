@@ -69,19 +69,19 @@ describe('FramePool', () => {
 
   it('a frame that is given back while its block is open is reserved again', () => {
     const [block] = reserve(8, 2)
-    pool.takeDuplicate(0)
+    pool.takeDuplicates(0, 1)
     pool.dropDuplicate(0)
     expect([pool.state[0], pool.nfree]).toEqual([FRAME_RESERVED, 6])
-    pool.takeDuplicate(0)
+    pool.takeDuplicates(0, 1)
     pool.close(block)
     expect([pool.state[0], pool.state[1], pool.nfree]).toEqual([FRAME_DUPLICATE, FRAME_FREE, 7])
-    expect(() => pool.takeDuplicate(1)).toThrow(AssertionError)
+    expect(() => pool.takeDuplicates(1, 1)).toThrow(AssertionError)
   })
 
   it('a captured frame is not evicted, and not reused before it is released', () => {
     const [block] = reserve(8, 2)
     pool.takePage(0)
-    pool.takeDuplicate(1)
+    pool.takeDuplicates(1, 1)
     pool.close(block)
     expect([pool.capture(0, CAPTURED), pool.capture(0, CAPTURED_FOR_WRITING)]).toEqual([true, false])
     expect([pool.captured[0], [...pool.idleFrames(block)], pool.evictable()]).toEqual([

@@ -16,7 +16,7 @@
 //   NO_COPY    only the device has the contents
 
 import { HPAGE_PMD_NR, type Pfn } from '../../base/addr.ts'
-import { assert } from '../../base/assert.ts'
+import { AssertionError, assert } from '../../base/assert.ts'
 import { WaitQueue } from '../../base/wait-queue.ts'
 import {
   type DevPagemap,
@@ -199,15 +199,17 @@ export class FramePool {
   evictable(): Block[] {
     return [...this.blocks.values()].filter((block) => {
       if (block.open || block.live === 0) return false
-      return block.ncaptured === 0 || !this.idleFrames(block).next().done
+      return block.ncaptured === 0 || this.idleFrames(block).length > 0
     })
   }
 
   /** Frames of a block that hold something which no operation uses, ascending. */
-  *idleFrames(block: Block): IterableIterator<number> {
+  idleFrames(block: Block): number[] {
+    const frames: number[] = []
     for (let frame = block.first; frame < block.first + block.npages; frame++) {
-      if (this.blockOf[frame] === block.id && this.isIdle(frame)) yield frame
+      if (this.blockOf[frame] === block.id && this.isIdle(frame)) frames.push(frame)
     }
+    return frames
   }
 
   /** The frame can be taken. */
@@ -230,9 +232,9 @@ export class FramePool {
     return this.pfnOf(frame)
   }
 
-  /** Takes a reserved frame for a copy of a system page. */
-  takeDuplicate(frame: number): void {
-    this.take(frame, FRAME_DUPLICATE)
+  /** Takes reserved frames of one block for copies of system pages. */
+  takeDuplicates(first: number, npages: number): void {
+    for (let frame = first; frame < first + npages; frame++) this.take(frame, FRAME_DUPLICATE)
   }
 
   /** A duplicate ends. */
@@ -295,7 +297,7 @@ export class FramePool {
   }
 
   private take(frame: number, state: number): void {
-    assert(this.state[frame] === FRAME_RESERVED, () => `frame ${frame} is reserved`)
+    if (this.state[frame] !== FRAME_RESERVED) throw new AssertionError(`frame ${frame} is reserved`)
     this.state[frame] = state
     this.dirty[frame] = 0
     this.blockAt(frame).live++

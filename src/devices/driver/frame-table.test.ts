@@ -6,13 +6,13 @@ describe('FrameTable', () => {
   it('is empty at first, and tells frame 0 from no entry', () => {
     const table = new FrameTable()
     expect([table.find(0), table.find(2 ** 35), table.size]).toEqual([-1, -1, 0])
-    table.add(7, 0)
+    table.add(7, 0, 1)
     expect([table.find(7), table.find(6), table.find(8), table.size]).toEqual([0, -1, -1, 1])
   })
 
   it('take() over the whole address space costs no more than what is in the table', () => {
     const table = new FrameTable()
-    table.add(2 ** 35, 5)
+    table.add(2 ** 35, 5, 1)
     const taken: [number, number][] = []
     table.take(0, 2 ** 52, (vpn, frame) => taken.push([vpn, frame]))
     expect([taken, table.size, [...table]]).toEqual([[[2 ** 35, 5]], 0, []])
@@ -24,7 +24,7 @@ describe('FrameTable', () => {
       fc.nat(1600).map((n) => 2 ** 35 - 800 + n),
     )
     const operation = fc.oneof(
-      fc.record({ op: fc.constant('add' as const), vpn, frame: fc.nat(99) }),
+      fc.record({ op: fc.constant('add' as const), vpn, frame: fc.nat(99), npages: fc.integer({ min: 1, max: 900 }) }),
       fc.record({ op: fc.constant('take' as const), vpn, npages: fc.nat(1200) }),
     )
     fc.assert(
@@ -33,24 +33,21 @@ describe('FrameTable', () => {
         const model = new Map<number, number>()
         for (const each of operations) {
           if (each.op === 'add') {
-            if (model.has(each.vpn)) continue
-            table.add(each.vpn, each.frame)
-            model.set(each.vpn, each.frame)
+            const run = Array.from({ length: each.npages }, (_, i) => i)
+            if (run.some((i) => model.has(each.vpn + i))) continue
+            table.add(each.vpn, each.frame, each.npages)
+            for (const i of run) model.set(each.vpn + i, each.frame + i)
           } else {
             const taken = new Map<number, number>()
             table.take(each.vpn, each.vpn + each.npages, (at, frame) => taken.set(at, frame))
-            for (const [at, frame] of [...model]) {
-              if (at < each.vpn || at >= each.vpn + each.npages) continue
-              expect(taken.get(at)).toBe(frame)
-              taken.delete(at)
-              model.delete(at)
-            }
-            expect(taken.size).toBe(0)
+            const wanted = [...model].filter(([at]) => at >= each.vpn && at < each.vpn + each.npages)
+            expect(taken).toEqual(new Map(wanted))
+            for (const [at] of wanted) model.delete(at)
           }
           expect(table.size).toBe(model.size)
         }
         expect(new Map(table)).toEqual(model)
-        for (const [at, frame] of model) expect(table.find(at)).toBe(frame)
+        expect([...model].every(([at, frame]) => table.find(at) === frame)).toBe(true)
       }),
     )
   })

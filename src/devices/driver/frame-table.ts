@@ -30,17 +30,17 @@ export class FrameTable {
     return block === null ? NONE : block.frames[vpn % BLOCK_PAGES]
   }
 
-  /** Enters a page that has none. */
-  add(vpn: number, frame: number): void {
-    const key = Math.floor(vpn / BLOCK_PAGES)
-    let block = this.blockOf(key)
-    if (block === null) {
-      block = new TableBlock(key)
-      this.blocks.set(key, block)
+  /** Enters neighbouring pages that have no entry, in neighbouring frames. */
+  add(vpn: number, frame: number, npages: number): void {
+    for (let done = 0; done < npages; ) {
+      const block = this.makeBlock(Math.floor((vpn + done) / BLOCK_PAGES))
+      const at = (vpn + done) % BLOCK_PAGES
+      const n = Math.min(npages - done, BLOCK_PAGES - at)
+      for (let i = 0; i < n; i++) block.frames[at + i] = frame + done + i
+      block.count += n
+      done += n
     }
-    block.frames[vpn % BLOCK_PAGES] = frame
-    block.count++
-    this.size++
+    this.size += npages
   }
 
   /** Names another frame for a page that has an entry. */
@@ -73,6 +73,14 @@ export class FrameTable {
     for (const { key, frames } of this.blocks.values()) {
       for (let i = 0; i < BLOCK_PAGES; i++) if (frames[i] !== NONE) yield [key * BLOCK_PAGES + i, frames[i]]
     }
+  }
+
+  private makeBlock(key: number): TableBlock {
+    const found = this.blockOf(key)
+    if (found !== null) return found
+    const block = new TableBlock(key)
+    this.blocks.set(key, block)
+    return block
   }
 
   private blockOf(key: number): TableBlock | null {

@@ -42,7 +42,7 @@ export function gatherDuplicates(op: Operation, block: Block): void {
     if (frame < 0 || frame === target || !pool.isReserved(target) || pool.state[frame] !== FRAME_DUPLICATE) continue
     from.push(frame)
     to.push(target)
-    pool.takeDuplicate(target)
+    pool.takeDuplicates(target, 1)
     duplicates.replace(block.vpn + i, target)
     pool.dropDuplicate(frame)
   }

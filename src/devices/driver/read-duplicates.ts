@@ -35,15 +35,17 @@ export async function duplicateBlock(op: Operation, use: RangeUse, block: Block)
   mm.mmapLock.unlockRead()
   const copies = new CopyList()
   const zeroes: number[] = []
-  for (let i = 0; i < vpns.length; i++) {
-    const [vpn, pfn] = [vpns[i], pfns[i]]
-    const frame = block.first + (vpn - block.vpn)
-    pool.takeDuplicate(frame)
-    space.duplicates.add(vpn, frame)
-    if (pfn === sys.zeroPfn) zeroes.push(frame)
-    else copies.add(pfn, frame)
-    if (mayChangeUnnoticed(op, pfn)) op.transient.push(vpn)
-  }
+  forEachRun(vpns, 0, vpns.length, (vpn, npages, at) => {
+    const first = block.first + (vpn - block.vpn)
+    pool.takeDuplicates(first, npages)
+    space.duplicates.add(vpn, first, npages)
+    for (let i = 0; i < npages; i++) {
+      const pfn = pfns[at + i]
+      if (pfn === sys.zeroPfn) zeroes.push(first + i)
+      else copies.add(pfn, first + i)
+      if (mayChangeUnnoticed(op, pfn)) op.transient.push(vpn + i)
+    }
+  })
   hardware.clear(zeroes)
   // Launches wait for all uploads before they begin.
   const begunAt = clock.now()

@@ -10,7 +10,7 @@ import { assert } from '../../base/assert.ts'
 import { ENOMEM, MmError } from '../../base/errno.ts'
 import type { BlockCounters } from '../../hmm/policy.ts'
 import type { Mm } from '../../mm/mm.ts'
-import { mmapReadLock, withUser } from '../edge.ts'
+import { allSettled, mmapReadLock, withUser } from '../edge.ts'
 import type { Block } from './block.ts'
 import type { DeviceParts } from './device-parts.ts'
 import type { DeviceSpace } from './device-space.ts'
@@ -46,10 +46,10 @@ export class Room {
       const blocks = pool.reserve(mm, vpn, npages)
       if (blocks !== null) return blocks
       if (pool.nfree >= npages && !inOnePiece) return reservePieces(pool, mm, vpn, npages)
-      const block = this.chooseVictim(stuck)
-      if (block !== null) {
-        await this.evict(block, purpose)
-        if (block.live > 0) stuck.add(block)
+      const leaving = this.chooseVictims(stuck, Math.max(1, npages - pool.nfree))
+      if (leaving.length > 0) {
+        await allSettled(leaving.map((block) => this.evict(block, purpose)))
+        for (const block of leaving) if (block.live > 0) stuck.add(block)
       } else if (this.open.size > 0) {
         await this.open.ended.promise()
         stuck.clear()
@@ -101,13 +101,20 @@ export class Room {
     if (isAlive !== true) await this.toSystem.evict(mm, start, first, npages, purpose)
   }
 
-  private chooseVictim(stuck: ReadonlySet<Block>): Block | null {
+  /** Blocks that have to go for `npages` to be free, as far as there are any. They can leave all at once. */
+  private chooseVictims(stuck: ReadonlySet<Block>, npages: number): Block[] {
     const { pool, policy } = this.parts
-    const blocks = pool.evictable().filter((block) => !stuck.has(block))
-    if (blocks.length === 0) return null
-    const index = policy.evict(blocks.map((block) => new BlockView(pool, block)))
-    assert(blocks[index] !== undefined, () => `the policy evicts block ${index} of ${blocks.length}`)
-    return blocks[index]
+    const left = pool.evictable().filter((block) => !stuck.has(block))
+    const views = left.map((block) => new BlockView(pool, block))
+    const victims: Block[] = []
+    for (let nfreed = 0; nfreed < npages && views.length > 0; ) {
+      const index = policy.evict(views)
+      assert(views[index] !== undefined, () => `the policy evicts block ${index} of ${views.length}`)
+      nfreed += views[index].npages
+      victims.push(...left.splice(index, 1))
+      views.splice(index, 1)
+    }
+    return victims
   }
 }
 
@@ -115,6 +122,7 @@ export class Room {
 class BlockView implements BlockCounters {
   private readonly pool: FramePool
   private readonly block: Block
+  private dirty = -1
 
   constructor(pool: FramePool, block: Block) {
     this.pool = pool
@@ -126,15 +134,15 @@ class BlockView implements BlockCounters {
   }
 
   get npages(): number {
-    return this.block.ncaptured === 0 ? this.block.live : [...this.pool.idleFrames(this.block)].length
+    return this.block.ncaptured === 0 ? this.block.live : this.pool.idleFrames(this.block).length
   }
 
   get ndirty(): number {
-    let ndirty = 0
-    for (const frame of this.pool.idleFrames(this.block)) {
-      if (this.pool.state[frame] === FRAME_PAGE && this.pool.mustBeCopied(frame)) ndirty++
-    }
-    return ndirty
+    if (this.dirty >= 0) return this.dirty
+    const { pool } = this
+    const isDirty = (frame: number): boolean => pool.state[frame] === FRAME_PAGE && pool.mustBeCopied(frame)
+    this.dirty = pool.idleFrames(this.block).filter(isDirty).length
+    return this.dirty
   }
 }
 
