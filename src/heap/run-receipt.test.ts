@@ -17,6 +17,7 @@ function outcome(changes: Partial<RunOutcome> = {}, bytes: { up?: number; down?:
     why: 'each range lies in one piece',
     nslices: 1,
     ndirect: 1,
+    thrashing: [],
     pages: { resident: 1, duplicated: 2, pinned: 3, migrated: 4 },
     counters,
     times: { queued: 0, service: 2000, transfer: 1500, kernel: 10_250, flush: 0 },
@@ -38,6 +39,13 @@ describe('RunReceipt', () => {
   it('is short where little happened', () => {
     const times = { queued: 0, service: 10, transfer: 0, kernel: 30_000, flush: 0 }
     expect(`${new RunReceipt('k', [outcome({ times })])}`).toBe('k: direct, 1 slice; nothing copied; 30.0 ms')
+  })
+
+  it('names the arrays that thrash', () => {
+    const thrashing = [{ array: 'x', faults: 400, refaults: 150 }]
+    const receipt = new RunReceipt('k', [outcome({ thrashing }), outcome()])
+    expect(`${receipt}`).toMatch(/kernel; "x" thrashed, 150 of 400 faults$/)
+    expect(receipt.thrashing).toEqual(thrashing)
   })
 
   it('adds up what ran one after the other', () => {

@@ -47,6 +47,11 @@ export class RunReceipt {
   /** Parts that the launch was cut into to fit the device; 1 for one that fits, 0 if there was nothing to do. */
   readonly slices: number
   readonly pages: RunPages
+  /**
+   * Arrays of which the launch missed pages that it had had before, and how often: more is used at once than the device has room for.
+   * Smaller launches, sorted indices, or a kernel in steps need less at once.
+   */
+  readonly thrashing: readonly { readonly array: string; readonly faults: number; readonly refaults: number }[]
   /** Bytes that were copied for it, by cause. */
   readonly bytesToDevice: Readonly<ByCause>
   readonly bytesFromDevice: Readonly<ByCause>
@@ -70,6 +75,7 @@ export class RunReceipt {
       pinned: sum(({ pages }) => pages.pinned),
       migrated: sum(({ pages }) => pages.migrated),
     }
+    this.thrashing = outcomes.flatMap(({ thrashing }) => thrashing)
     this.counters = sumOf(outcomes.map(({ counters }) => counters))
     this.bytesToDevice = this.counters.bytesHostToDevice
     this.bytesFromDevice = this.counters.bytesDeviceToHost
@@ -92,7 +98,10 @@ export class RunReceipt {
       .filter(([, time]) => time >= 0.05)
       .map(([what, time]) => `${time.toFixed(1)} ${what}`)
     const total = `${(queued + service + kernel + flush).toFixed(1)} ms`
-    return `${this.name}: ${this.mode}, ${slices}; ${bytes === '' ? 'nothing copied' : bytes}; ${[total, ...(split.length > 1 ? [split.join(', ')] : [])].join(': ')}`
+    const again = this.thrashing.map(
+      ({ array, faults, refaults }) => `; "${array}" thrashed, ${refaults} of ${faults} faults`,
+    )
+    return `${this.name}: ${this.mode}, ${slices}; ${bytes === '' ? 'nothing copied' : bytes}; ${[total, ...(split.length > 1 ? [split.join(', ')] : [])].join(': ')}${again.join('')}`
   }
 }
 

@@ -29,6 +29,25 @@ export interface PlacementCounters {
   readonly hint: Placement | undefined
 }
 
+/** Asked when a device misses pages, for the 64 KiB around each of them and for 2, 4, ... 32 times as much. */
+export interface DensityCounters {
+  /** Pages of that part of 2 MiB that may be brought. */
+  readonly npages: number
+  /** Of these, on the device, or about to be. */
+  readonly npresent: number
+  /** Pages that were missed together, here and elsewhere. */
+  readonly nmissed: number
+  /** The operation misses what it had before: the device is too small for what is done at once. */
+  readonly isThrashing: boolean
+}
+
+/** Pages that a launch missed while it ran, lately or in one of its ranges. */
+export interface DemandCounters {
+  readonly nfaults: number
+  /** Of these, pages that it had had, and that were given up for others. */
+  readonly nrefaults: number
+}
+
 /** One block of device memory: neighbouring frames that came together, at most 2 MiB. */
 export interface BlockCounters {
   /** Operations of the device, and slices of launches, since one used the block. */
@@ -65,6 +84,10 @@ export interface DevicePolicy {
   readonly moveWindow: number
   /** 'duplicate' is an answer for reading only; for writing it means 'pin'. */
   place(counters: PlacementCounters): Placement
+  /** Whether the others come along, as far as there is free memory: of the parts around a page the largest one counts. */
+  prefetch(counters: DensityCounters): boolean
+  /** Whether a launch wants more at once than fits. */
+  thrashes(counters: DemandCounters): boolean
   /** Index of the block that has to go. There is at least one. */
   evict(blocks: readonly BlockCounters[]): number
   touch(counters: TouchCounters): TouchDecision

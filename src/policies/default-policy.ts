@@ -3,14 +3,17 @@
 //   const policy = { ...DEFAULT_POLICY, place: () => 'migrate' }
 
 import type { DevicePolicy } from '../hmm/policy.ts'
+import { isDense } from './density.ts'
 import { nextWindow } from './fault-around.ts'
 import { evictColdest } from './lru-evict.ts'
 import { placeByRoom } from './placement.ts'
-import { isThrashing, MOVE_WINDOW, throttle } from './thrashing.ts'
+import { isThrashing, MOVE_WINDOW, thrashes, throttle } from './thrashing.ts'
 
 export const DEFAULT_POLICY: DevicePolicy = {
   moveWindow: MOVE_WINDOW,
   place: placeByRoom,
+  prefetch: isDense,
+  thrashes,
   evict: evictColdest,
   touch(counters) {
     const thrashes = isThrashing(counters)

@@ -1,7 +1,8 @@
-// Pages that both sides want. From three moves on it is called thrashing. If it goes on while the device has work waiting, the
+// Pages that are wanted by too many. A launch that misses what it gave up shortly before does too much at once. Pages that both sides
+// want: from three moves on it is called thrashing. If it goes on while the device has work waiting, the
 // CPU waits a little before each page, so that launches find their pages in place.
 
-import type { TouchCounters } from '../hmm/policy.ts'
+import type { DemandCounters, TouchCounters } from '../hmm/policy.ts'
 
 /** Microseconds that moves count for. */
 export const MOVE_WINDOW = 100_000
@@ -19,6 +20,11 @@ const LONGEST_DELAY = 1_600
 
 export function isThrashing({ nmoves }: TouchCounters): boolean {
   return nmoves >= THRASHING_MOVES
+}
+
+/** More than a quarter of what a launch misses was there a moment ago. */
+export function thrashes({ nfaults, nrefaults }: DemandCounters): boolean {
+  return 4 * nrefaults > nfaults
 }
 
 /** Microseconds that a touch waits. */

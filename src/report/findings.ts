@@ -62,7 +62,7 @@ function pressure({ totals, nevicted, devices, allocations, header }: ReportMode
     const delay = formatTime(totals.throttlingDelay, header.timeUnit)
     const whose = names.length === 0 ? 'Pages' : `Pages of ${names.slice(0, 3).join(', ')}`
     const held = totals.throttlingDelay === 0 ? '' : `; touches were held back for ${delay} in all`
-    slow(`${whose} went back and forth between CPU and device${held}.`)
+    slow(`${whose} went back and forth, between CPU and device or within a launch that wants more than fits${held}.`)
   }
   if (totals.pagesSwappedOut > 0) {
     slow(`System memory was full: ${formatSize(totals.bytesSwappedOut)} went to the swap file.`)

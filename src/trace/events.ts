@@ -193,10 +193,10 @@ export interface DuplicateInvalidatedEvent extends DeviceRangeFields {
   readonly npages: number
 }
 
-/** Pages that go back and forth between two sides more often than the policy likes. */
+/** Pages that go back and forth between two sides more often than the policy likes, or that a launch misses again and again. */
 export interface ThrashingEvent extends RangeFields {
   readonly kind: 'thrashing'
-  /** Moves that were seen in the window of the policy. */
+  /** Moves that were seen in the window of the policy, or pages that the launch had had before. */
   readonly nmigrations: number
 }
 

@@ -110,7 +110,7 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
   async runOnDemand(
     request: Pick<LaunchRequest, 'name' | 'read' | 'write' | 'signal' | 'durable'>,
     why: string,
-    program: (pages: DemandPages) => Promise<{ nslices: number }>,
+    program: (pages: DemandPages) => Promise<{ nslices: number; nreplays: number }>,
   ): Promise<LaunchReceipt> {
     const { mm } = this
     const { parts, toDevice, toSystem, migrations } = this.host
@@ -129,27 +129,34 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
         const op = new Operation({ parts, space: this.space, purpose, holdsPages: true, signal, hint: undefined })
         const begunAt = clock.now()
         const times = { queued: begunAt - queuedAt, service: 0, transfer: 0, kernel: 0, flush: 0 }
+        const pages = new DemandPages(op, toDevice, name, [...read, ...write])
         try {
           await collectStores(op, request, name)
-          let nslices = 0
-          const running = program(new DemandPages(op, toDevice, name)).then((done) => {
-            nslices = done.nslices
+          let did = { nslices: 0, nreplays: 0 }
+          const running = program(pages).then((done) => {
+            did = done
           })
           await this.host.unlessLost(running)
           op.check()
           times.kernel = clock.now() - begunAt
-          if (durable) await flush(op, toSystem, migrations)
+          if (durable) {
+            pages.hold(write)
+            await flush(op, toSystem, migrations)
+          }
           times.flush = clock.now() - begunAt - times.kernel
           times.transfer = purpose.copying.time
-          const did = { pages: pagesOf(op), counters: purpose.counters.total }
-          const receipt: LaunchReceipt = { name, device: parts.name, mode: 'paged', why, nslices, ...did, times }
+          parts.traffic.repeated(did.nreplays, purpose)
+          const receipt: LaunchReceipt = {
+            ...{ name, device: parts.name, mode: 'paged', why, nslices: did.nslices, thrashing: pages.thrashing() },
+            ...{ pages: pagesOf(op), counters: purpose.counters.total, times },
+          }
           parts.traffic.launched(receipt, queuedAt, site)
           return receipt
         } catch (error) {
           parts.traffic.launchFailed(name, error, queuedAt, begunAt, site)
           throw error
         } finally {
-          op.release()
+          pages.release()
         }
       })
     } finally {

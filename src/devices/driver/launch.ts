@@ -99,7 +99,7 @@ export async function runLaunch<Memory extends ProgramMemory, Slice extends Laun
   times.transfer = op.purpose.copying.time
   const { purpose, parts } = op
   const did = { pages: pagesOf(op), counters: purpose.counters.total }
-  return { name, device: parts.name, ...shape, nslices: slices.length, ...did, times }
+  return { name, device: parts.name, ...shape, nslices: slices.length, thrashing: [], ...did, times }
 }
 
 /** How the pages of an operation came to be on the device. */

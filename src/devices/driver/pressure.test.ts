@@ -241,7 +241,6 @@ describe.each(ON_HARDWARES)('the trace of a $hardware device', (setup) => {
         .join(' ')
     })
     expect(seen).toEqual([
-      'device-fault x 4',
       'duplication x prefetch 4',
       'transfer x prefetch host-to-device 16384',
       'device-fault y 4',

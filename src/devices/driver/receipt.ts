@@ -42,6 +42,16 @@ export interface PrefetchReceipt extends OperationReceipt {
   readonly nskipped: number
 }
 
+/** An array of which a launch missed what it had had before: more is used at once than the device has room for. */
+export interface ThrashedArray {
+  /** Its name; the address of the range where it has none. */
+  readonly array: string
+  /** Pages that were missed, each time it happened. */
+  readonly faults: number
+  /** Of these, pages that the launch had had, and that were given up for others. */
+  readonly refaults: number
+}
+
 export interface LaunchReceipt extends OperationReceipt {
   readonly name: string
   readonly mode: LaunchMode
@@ -49,6 +59,8 @@ export interface LaunchReceipt extends OperationReceipt {
   readonly why: string
   /** Parts that it was cut into, one after the other; 1 for a launch that fits. */
   readonly nslices: number
+  /** Empty for a launch that had what it wanted at once. */
+  readonly thrashing: readonly ThrashedArray[]
   readonly times: LaunchTimes
 }
 

@@ -68,8 +68,9 @@ export class Traffic {
     this.report({ kind: 'duplicate-invalidated', ...this.place(run), cause, npages }, null)
   }
 
-  /** An operation found pages missing. */
+  /** An operation found pages missing. Those of a prefetch were not asked for. */
   faulted(run: PageRun, access: Access, nfaults: number, purpose: Purpose): void {
+    if (purpose.cause === 'prefetch') return
     this.report({ kind: 'device-fault', ...this.place(run), access, nfaults }, purpose)
   }
 
@@ -78,8 +79,13 @@ export class Traffic {
     this.report({ kind: 'replay', ...this.place(run), count }, purpose)
   }
 
-  thrashed(run: PageRun, nmigrations: number): void {
-    this.report({ kind: 'thrashing', ...this.place(run), nmigrations }, null)
+  /** Work of a launch was done again because it had missed pages. */
+  repeated(count: number, purpose: Purpose): void {
+    if (count > 0) this.report({ kind: 'replay', device: this.device, count }, purpose)
+  }
+
+  thrashed(run: PageRun, nmigrations: number, purpose: Purpose | null = null): void {
+    this.report({ kind: 'thrashing', ...this.place(run), nmigrations }, purpose)
   }
 
   throttled(run: PageRun, delay: number): void {

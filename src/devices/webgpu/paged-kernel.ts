@@ -68,8 +68,8 @@ export async function runPagedKernel(
     const provider = new DemandProvider(context.device, banks, pages, launch)
     const dispatch = new PagedDispatch(context.device, provider)
     try {
-      const { slices } = await dispatch.run(await compiling, pagedLaunchOf(paged, launch))
-      return { nslices: slices }
+      const { slices, replays } = await dispatch.run(await compiling, pagedLaunchOf(paged, launch))
+      return { nslices: slices, nreplays: replays }
     } catch (error) {
       if (context.lostBecause === null || error instanceof GpuFaultError) throw error
       throw new GpuError(`the device is lost: ${context.lostBecause}`)
