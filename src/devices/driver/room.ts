@@ -5,11 +5,13 @@
 // One operation at a time gets frames, and it holds no lock while it waits for them: what is on its way to system memory needs
 // none of its own, so there is always somebody who gets on.
 
-import { vpnToAddr } from '../../base/addr.ts'
+import { type Addr, PAGE_SIZE, vpnToAddr } from '../../base/addr.ts'
 import { assert } from '../../base/assert.ts'
 import { ENOMEM, MmError } from '../../base/errno.ts'
+import { HMM_PFN_VALID_HI } from '../../hmm/hmm-pfn.ts'
 import type { BlockCounters } from '../../hmm/policy.ts'
 import type { Mm } from '../../mm/mm.ts'
+import type { Vma } from '../../mm/vma.ts'
 import { allSettled, mmapReadLock, withUser } from '../edge.ts'
 import type { Block } from './block.ts'
 import type { DeviceParts } from './device-parts.ts'
@@ -92,13 +94,31 @@ export class Room {
     const isAlive = await withUser(mm, async () => {
       await mmapReadLock(mm)
       try {
-        await this.toSystem.evict(mm, start, first, npages, purpose)
+        const vma = this.mappingOf(mm, start, first, npages)
+        if (vma === null) await this.toSystem.evict(mm, start, first, npages, purpose)
+        else await this.toSystem.bringBack(vma, start, start + npages * PAGE_SIZE, -1, purpose).done
       } finally {
         mm.mmapLock.unlockRead()
       }
       return true
     })
     if (isAlive !== true) await this.toSystem.evict(mm, start, first, npages, purpose)
+  }
+
+  /**
+   * The mapping whose pages from `start` on are in the frames from `first` on, as they mostly are: a range of a mapping moves with one
+   * event, frames move with one for each. null if mremap has moved them, or another address space has them.
+   */
+  private mappingOf(mm: Mm, start: Addr, first: number, npages: number): Vma | null {
+    const end = start + npages * PAGE_SIZE
+    const vma = mm.vmaLookup(start)
+    const words = this.spaces.get(mm)?.snapshot(start, end)
+    if (vma === null || end > vma.end || words === undefined) return null
+    const pfn = this.parts.pool.pfnOf(first)
+    for (let i = 0; i < npages; i++) {
+      if (words[2 * i] !== pfn + i || (words[2 * i + 1] & HMM_PFN_VALID_HI) === 0) return null
+    }
+    return vma
   }
 
   /** Blocks that have to go for `npages` to be free, as far as there are any. They can leave all at once. */
