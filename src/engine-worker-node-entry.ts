@@ -8,10 +8,11 @@ import { makeDevice } from './heap/engine/make-device.ts'
 import type { EngineStart } from './heap/explicit/engine-thread.ts'
 import { serveEngine } from './heap/explicit/serve-engine.ts'
 import { groupChannel } from './heap/live/channels.ts'
+import { parkOnRequest } from './heap/parking.ts'
 
 if (parentPort === null) throw new Error('hetmem/engine-worker is the program of a worker')
-parentPort.once(
-  'message',
-  (start: EngineStart) =>
-    void serveEngine(start, (site, settings) => makeDevice(site, settings, findAdapter), groupChannel),
-)
+const program = parentPort
+program.once('message', (start: EngineStart) => {
+  const serving = serveEngine(start, (site, settings) => makeDevice(site, settings, findAdapter), groupChannel)
+  parkOnRequest(program, start.settings.words, async () => (await serving)?.abandonDevices())
+})

@@ -1,12 +1,15 @@
 // Heaps under Node, and under runtimes that are like it.
 
-import { findAdapter } from '../devices/webgpu/adapter.ts'
+import { isMainThread, type Worker } from 'node:worker_threads'
+import { findAdapter, isNode } from '../devices/webgpu/adapter.ts'
 import { openFile } from './files-node.ts'
 import type { Heap } from './heap.ts'
+import { HeapError } from './heap-error.ts'
 import type { HeapHandle } from './heap-handle.ts'
 import type { AttachOptions, HeapOptions } from './heap-options.ts'
 import { groupChannel } from './live/channels.ts'
 import { attachHeapOn, openHeapOn } from './open-heap.ts'
+import { parkOnTerminate } from './parking.ts'
 import type { Platform } from './platform.ts'
 import { openTraceFiles, traceHeader } from './trace-files.ts'
 
@@ -19,6 +22,15 @@ const NODE: Platform = {
   openTraceFiles: ({ files, allocations }, mode) => openTraceFiles({ files, allocations, header: traceHeader(mode) }),
   openFile,
   openChannel: groupChannel,
+  checkDevices(devices) {
+    // A worker may be terminated at any time, and Dawn ends the process then if its GPU works.
+    const own = devices.find((device) => device.kind === 'webgpu' && device.gpuDevice === null)
+    if (own === undefined || isMainThread || !isNode()) return
+    const why = 'in Node a worker that ends while its GPU works takes the process along'
+    const help = 'Open the heap in the main thread, and join it here with attachHeap(heap.handle)'
+    throw new HeapError('NO_DEVICE', `device "${own.name}" in a worker: ${why}. ${help}`)
+  },
+  guardEngine: (worker, words) => parkOnTerminate(worker as Worker, words),
   async openLive(settings) {
     // Loaded where somebody wants it: it is of no use to other systems.
     const { openLive } = await import('./live/open-live.ts')
@@ -37,7 +49,7 @@ const NODE: Platform = {
  *     const x = heap.alloc(Float32Array, 1_000_000, { name: 'x' })
  *
  * Rejects with a TypeError or RangeError for options that are none, and with a HeapError: MODE_UNAVAILABLE if the mode is not to be
- * had here, NOT_IN_MODE for options that mean nothing in the mode.
+ * had here, NOT_IN_MODE for options that mean nothing in the mode, NO_DEVICE if there is no GPU to be had, or not on this thread.
  */
 export function openHeap(options: HeapOptions = {}): Promise<Heap> {
   return openHeapOn(NODE, options)

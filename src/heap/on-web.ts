@@ -23,6 +23,8 @@ const WEB: Platform = {
     const why = 'a channel of all threads of a page carries no shared memory'
     throw new HeapError('NOT_IN_MODE', `other threads cannot join the heap of a page: ${why}`)
   },
+  checkDevices() {},
+  guardEngine: () => () => {},
   openLive: async () => 'real page faults need Node on Linux',
   attachLive: async () => {
     throw new HeapError('MODE_UNAVAILABLE', 'the handle is that of a live heap, wanted Node on Linux')

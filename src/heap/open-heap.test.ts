@@ -14,6 +14,8 @@ const NOT_LIVE: Platform = {
   traceVariable: () => undefined,
   openFile: null,
   openTraceFiles: () => [],
+  checkDevices() {},
+  guardEngine: () => () => {},
   openLive: async () => 'this is a test',
   openChannel: () => {
     throw new Error('nobody joins')

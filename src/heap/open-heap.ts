@@ -20,6 +20,7 @@ import { withTraceVariable } from './trace-options.ts'
 /** Opens a heap. What rejects it is told beside `openHeap` of the platform. */
 export async function openHeapOn(platform: Platform, options: HeapOptions): Promise<Heap> {
   const parsed = parseHeapOptions(options)
+  platform.checkDevices(parsed.devices)
   const settings = { ...parsed, trace: withTraceVariable(parsed.trace, platform.traceVariable()) }
   const heap = await openInMode(platform, settings)
   if (settings.devices.length > 0) await announceDevices(heap, settings)

@@ -3,8 +3,10 @@
 // Node's (native modules, threads, files), and no bundler has to be told.
 
 import type { Sink } from '../trace/sink.ts'
+import type { DeviceSettings } from './device-options.ts'
 import type { DeviceMaker } from './engine/make-device.ts'
 import type { Channel } from './engine/remote-port.ts'
+import type { EngineGuard } from './explicit/engine-thread.ts'
 import type { FileOpener } from './files.ts'
 import type { Heap } from './heap.ts'
 import type { LiveHandle } from './heap-handle.ts'
@@ -22,6 +24,9 @@ export interface Platform {
   readonly openFile: FileOpener | null
   /** Opens a channel for all threads that know its name. Throws a HeapError NOT_IN_MODE where none takes shared memory. */
   openChannel(name: string): Channel
+  /** Throws a HeapError NO_DEVICE for devices that this thread cannot have. */
+  checkDevices(devices: readonly DeviceSettings[]): void
+  readonly guardEngine: EngineGuard
   /** Opens a live heap, or says why there is none here, in words that a program may print. */
   openLive(settings: HeapSettings): Promise<Heap | string>
   /** Attaches the live heap of another thread. Rejects with a HeapError CLOSED. */

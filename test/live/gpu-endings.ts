@@ -1,9 +1,10 @@
 // Ways for a process to end while a GPU works for its heap. Arguments: mode, and which way. What matters is the exit status: Dawn
 // ends the whole process when a thread is ended under it.
 
+import { Worker } from 'node:worker_threads'
 import { kernel, openHeap, readWrite, u32 } from '../../src/index.ts'
 
-const [mode, way] = process.argv.slice(2) as ['explicit' | 'live', string]
+const [mode, way] = process.argv.slice(2) as ['explicit' | 'live' | 'engine in a worker', string]
 
 const slow = kernel({
   name: 'slow',
@@ -12,12 +13,19 @@ const slow = kernel({
     @compute @workgroup_size(64)
     fn main(@builtin(global_invocation_id) id: vec3u) {
       var sum = id.x;
-      for (var i = 0u; i < 100000u; i++) { sum = sum * 1664525u + 1013904223u; }
+      for (var i = 0u; i < 40000u; i++) { sum = sum * 1664525u + 1013904223u; }
       y[id.x] = select(7u, sum, sum == 3u);
     }`,
 })
 
-const heap = await openHeap({ mode, size: '16 MiB', device: { memory: '1 MiB' }, onNotice: () => {} })
+const engine =
+  mode === 'engine in a worker' ? new Worker(new URL('../../src/engine-worker-node-entry.js', import.meta.url)) : null
+const heap = await openHeap({
+  ...(engine === null ? { mode: mode as 'explicit' | 'live' } : { engine }),
+  size: '16 MiB',
+  device: { memory: '1 MiB' },
+  onNotice: () => {},
+})
 const y = heap.alloc(Uint32Array, 4096, { name: 'y' }).fill(1)
 const launched = heap.run(slow, { y }, y.length)
 launched.catch((error: Error) => console.log(error.message))
@@ -39,6 +47,11 @@ switch (way) {
     await heap.sync(y)
     console.log(y[0], y[4095])
     await heap.close()
+    break
+  case 'terminate':
+  case 'terminate at once':
+    await engine?.terminate()
+    await launched.catch(() => {})
     break
   case 'end':
     // Nothing but the launch keeps the process, and nobody closes the heap.

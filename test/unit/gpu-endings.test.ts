@@ -5,7 +5,12 @@ import { runProgram } from '../helpers/child-program.ts'
 import { whyNoGpu } from '../helpers/gpu.ts'
 import { findTestModes } from '../helpers/mode-fixture.ts'
 
-const FILES = ['test/live/gpu-endings.ts', 'src/heap/live/engine-worker.ts']
+const FILES = ['test/live/gpu-endings.ts', 'src/heap/live/engine-worker.ts', 'src/engine-worker-node-entry.ts']
+const THREAD_FILES = ['test/live/gpu-worker-endings.ts', 'src/heap/live/engine-worker.ts']
+
+const REFUSAL =
+  'NO_DEVICE: device "webgpu" in a worker: in Node a worker that ends while its GPU works takes the process along. ' +
+  'Open the heap in the main thread, and join it here with attachHeap(heap.handle)\n'
 
 let missing: string | null
 
@@ -13,7 +18,9 @@ beforeAll(async () => {
   missing = await whyNoGpu()
 })
 
-describe.each((await findTestModes()).filter(({ name }) => name !== 'live-user'))('in $name mode', (mode) => {
+const modes = (await findTestModes()).filter(({ name }) => name !== 'live-user')
+
+describe.each(modes)('in $name mode', (mode) => {
   beforeEach((test) => {
     if (missing !== null) test.skip(missing)
     if (mode.missing !== null) test.skip(mode.missing)
@@ -26,16 +33,48 @@ describe.each((await findTestModes()).filter(({ name }) => name !== 'live-user')
     ['sync', '7 7\n'],
     ['end', 'ran\n'],
   ])('a process that ends by %s ends well', { timeout: 60_000 }, async (way, output) => {
-    const { status, signal, timedOut, stdout, stderr } = await runProgram(FILES, {
-      args: [mode.name, way],
-      timeoutMs: 50_000,
-    })
-    expect({ status, signal, timedOut, stdout, stderr }).toEqual({
-      status: 0,
-      signal: null,
-      timedOut: false,
-      stdout: output,
-      stderr: '',
-    })
+    await expectOutput(FILES, [mode.name, way], output)
   })
 })
+
+describe('with the engine in a worker', () => {
+  beforeEach((test) => {
+    if (missing !== null) test.skip(missing)
+  })
+
+  it.each([
+    ['exit', ''],
+    ['exit at once', ''],
+    ['terminate', 'ENGINE_DIED: the worker of the engine ended with code 1\n'],
+    ['terminate at once', 'ENGINE_DIED: the worker of the engine ended with code 1\n'],
+  ])('a process ends well by %s', { timeout: 60_000 }, async (way, output) => {
+    await expectOutput(FILES, ['engine in a worker', way], output)
+  })
+})
+
+describe.each(modes)('threads that have joined a heap in $name mode', (mode) => {
+  beforeEach((test) => {
+    if (missing !== null) test.skip(missing)
+    if (mode.missing !== null) test.skip(mode.missing)
+  })
+
+  it.each([
+    ['is terminated', '[ 1 ]\n3 3\n'],
+    ['exits', '[ 5 ]\n3 3\n'],
+    ['throws', 'of the thread\n3 3\n'],
+    ['process exits', ''],
+  ])('the heap goes on when one of them %s', { timeout: 60_000 }, async (way, output) => {
+    await expectOutput(THREAD_FILES, [mode.name, way], REFUSAL + output)
+  })
+})
+
+async function expectOutput(files: readonly string[], args: readonly string[], output: string): Promise<void> {
+  const { status, signal, timedOut, stdout, stderr } = await runProgram(files, { args, timeoutMs: 50_000 })
+  expect({ status, signal, timedOut, stdout, stderr }).toEqual({
+    status: 0,
+    signal: null,
+    timedOut: false,
+    stdout: output,
+    stderr: '',
+  })
+}

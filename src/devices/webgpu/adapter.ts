@@ -34,7 +34,7 @@ export const findAdapter: AdapterFinder = async (options = {}) => {
 const HELP = 'This brings one along: npm install webgpu koffi @sparticuz/chromium'
 
 /** Node itself, not a runtime that says it is Node. */
-function isNode(): boolean {
+export function isNode(): boolean {
   const versions: Record<string, string | undefined> | undefined = globalThis.process?.versions
   if (versions?.['node'] === undefined || 'Deno' in globalThis) return false
   return versions['bun'] === undefined && versions['electron'] === undefined

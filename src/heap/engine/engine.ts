@@ -191,6 +191,11 @@ export class Engine implements EnginePort {
     this.#parts.lostPages.add(addr, reason)
   }
 
+  /** The thread ends, and nobody waits for what devices are doing. */
+  async abandonDevices(): Promise<void> {
+    await Promise.all(this.devices.map((device) => device.abandon?.()))
+  }
+
   /** References that the program holds on each frame: for `validateSystem`. */
   heldReferences(): (pfn: Pfn) => number {
     return this.#parts.holds.heldReferences()

@@ -30,6 +30,9 @@ export interface EngineThreadSettings {
 /** What the engine says when it can be used, or why it cannot. */
 export type EngineReady = { readonly ready: true } | { readonly failure: Failure }
 
+/** Sees to it that the worker of an engine with GPUs does not end while these work. Returns a function that ends that. */
+export type EngineGuard = (worker: EngineWorker, words: Int32Array<SharedArrayBuffer>) => () => void
+
 export interface EngineThread {
   readonly port: RemotePort
   /** Ends the worker; the engine was closed. */
@@ -44,10 +47,13 @@ export async function startEngine(
   worker: EngineWorker,
   settings: EngineThreadSettings,
   onNews: (news: EngineNews) => void,
+  guard: EngineGuard,
 ): Promise<EngineThread> {
   // Ports of pages and of Node have this in common, which the types of Node leave out.
   const { port1, port2 } = new MessageChannel() as unknown as { port1: PortLike; port2: PortLike }
   const channel = portChannel(port1)
+  const hasGpus = settings.engine.devices.some(({ kind }) => kind === 'webgpu')
+  const release = hasGpus ? guard(worker, settings.words) : () => {}
   let port: RemotePort | null = null
   try {
     await new Promise<void>((resolve, reject) => {
@@ -67,6 +73,7 @@ export async function startEngine(
     })
   } catch (error) {
     channel.close()
+    release()
     await worker.terminate()
     throw error
   }
@@ -78,6 +85,7 @@ export async function startEngine(
     port: ready,
     async whenGone() {
       ready.fail({ code: 'CLOSED', message: 'the heap was closed' })
+      release()
       await worker.terminate()
     },
   }

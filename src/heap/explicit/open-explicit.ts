@@ -69,6 +69,7 @@ async function openInWorker(
       for (const event of events) sinks.write(event)
       if (freed !== undefined) heap.freedByOthers(freed.id)
     },
+    platform.guardEngine,
   )
   const end = async (): Promise<void> => {
     markClosed(handle)

@@ -3,6 +3,7 @@
 
 import { BatchSink } from '../../trace/batch-sink.ts'
 import { ClientHub, FIRST_CLIENT } from '../engine/client-hub.ts'
+import type { Engine } from '../engine/engine.ts'
 import { failureOf } from '../engine/failure.ts'
 import type { DeviceMaker } from '../engine/make-device.ts'
 import type { EnginePort } from '../engine/protocol.ts'
@@ -11,12 +12,12 @@ import { portChannel } from './channel.ts'
 import type { EngineReady, EngineStart } from './engine-thread.ts'
 import { makeExplicitEngine } from './explicit-engine.ts'
 
-/** `openChannel` opens a channel for all threads that know its name. */
+/** `openChannel` opens a channel for all threads that know its name. Returns null, and says why to the program, if there is no engine. */
 export async function serveEngine(
   { settings, port }: EngineStart,
   makeDevice: DeviceMaker,
   openChannel: (name: string) => Channel,
-): Promise<void> {
+): Promise<Engine | null> {
   const channel = portChannel(port)
   const batches = new BatchSink({
     post: (events) => channel.send({ events } satisfies EngineNews),
@@ -36,7 +37,9 @@ export async function serveEngine(
     clients.add(FIRST_CLIENT, channel)
     clients.listen()
     channel.send({ ready: true } satisfies EngineReady)
+    return engine
   } catch (error) {
     channel.send({ failure: failureOf(error) } satisfies EngineReady)
+    return null
   }
 }

@@ -9,10 +9,10 @@ import type { WriteTracking } from '../../mmu/userfaultfd/userfaultfd-mmu.ts'
 import { LivingPort } from '../engine/living-port.ts'
 import type { EngineNews } from '../engine/remote-port.ts'
 import { ENGINE_CLOSED, ENGINE_DIED, ENGINE_LIVES, HEARTBEAT, STATE } from '../engine/words.ts'
+import { parkOnExit } from '../parking.ts'
 import { portChannel } from './channels.ts'
 import type { EngineReady, EngineSettings, EngineStart } from './engine-settings.ts'
 import { endProcess } from './life.ts'
-import { parkOnExit } from './parking.ts'
 
 /** How engines run. Tests have other wishes than programs. */
 export const ENGINE_PROGRAM = {
@@ -33,12 +33,12 @@ export class EngineThread {
   readonly port: LivingPort
   readonly #kernel: Kernel
   readonly #endsProcess: boolean
-  readonly #hasGpus: boolean
   readonly #worker: Worker
   readonly #ready: Promise<EngineReady>
   readonly #gone: Promise<void>
   readonly #patienceMs: number
   #stopWatching: (() => void) | null = null
+  #stopParking: () => void = () => {}
   #stopListening: () => void = () => {}
   #isReady = false
 
@@ -52,7 +52,6 @@ export class EngineThread {
     const { port1, port2 } = new MessageChannel()
     this.#kernel = kernel
     this.#endsProcess = settings.endsProcess
-    this.#hasGpus = settings.devices.some(({ kind }) => kind === 'webgpu')
     this.#patienceMs = settings.patienceMs
     const channel = portChannel(port1)
     this.port = new LivingPort(channel, words, onNews)
@@ -65,6 +64,9 @@ export class EngineThread {
       // What the program preloads is for the program.
       ...(ENGINE_PROGRAM.url.pathname.endsWith('.js') && { execArgv: [] }),
     })
+    if (settings.devices.some(({ kind }) => kind === 'webgpu')) {
+      this.#stopParking = parkOnExit(this.#worker, words, (code) => kernel.exit(code))
+    }
     // Its last message or its end: what that means is known when the thread is gone.
     channel.onClose?.(() => this.#worker.ref())
     let failure: Error | null = null
@@ -125,11 +127,9 @@ export class EngineThread {
       if (Atomics.load(this.port.words, STATE) !== ENGINE_LIVES || existsSync(`/proc/${thread}`)) return
       this.#end('is gone')
     })
-    const stopParking = this.#hasGpus ? parkOnExit(this.#kernel, this.#worker, this.port.words) : () => {}
     this.#stopWatching = () => {
       stopReleasing()
       stopLooking()
-      stopParking()
     }
   }
 
@@ -138,6 +138,7 @@ export class EngineThread {
     this.#stopListening()
     this.#stopWatching?.()
     this.#stopWatching = null
+    this.#stopParking()
     if (Atomics.load(words, STATE) === ENGINE_CLOSED) {
       this.port.fail({ code: 'CLOSED', message: 'the heap was closed' })
       return

@@ -9,12 +9,12 @@ import { ClientHub, FIRST_CLIENT } from '../engine/client-hub.ts'
 import type { EnginePort } from '../engine/protocol.ts'
 import type { EngineNews } from '../engine/remote-port.ts'
 import { ENGINE_CLOSED, ENGINE_DIED, HEARTBEAT, STATE, STRAYS } from '../engine/words.ts'
+import { parkOnRequest } from '../parking.ts'
 import { closeTraceFiles, openTraceFiles } from '../trace-files.ts'
 import { groupChannel, portChannel } from './channels.ts'
 import type { EngineReady, EngineStart } from './engine-settings.ts'
 import { endProcess, heartbeatMs } from './life.ts'
 import { LiveEngine } from './live-engine.ts'
-import { parkOnRequest } from './parking.ts'
 
 assert(parentPort !== null, 'this is the thread of an engine')
 const program = parentPort
@@ -34,7 +34,11 @@ const live = new LiveEngine({
   giveUp: (message) => die(message),
   onStrays: (count) => void Atomics.store(words, STRAYS, count),
 })
-await live.open(settings)
+const opened = live.open(settings)
+if (settings.devices.some(({ kind }) => kind === 'webgpu')) {
+  parkOnRequest(program, words, () => opened.then(() => live.engine.abandonDevices()))
+}
+await opened
 
 const calls: EnginePort = {
   call(call, args, reply) {
@@ -60,7 +64,6 @@ process.on('exit', (code) => {
   if (Atomics.load(words, STATE) !== ENGINE_CLOSED) die(`its engine ended with code ${code}`)
 })
 
-if (settings.devices.some(({ kind }) => kind === 'webgpu')) parkOnRequest(program, words, () => live.abandonDevices())
 setInterval(() => void Atomics.add(words, HEARTBEAT, 1), heartbeatMs(settings.patienceMs)).unref()
 
 const thread = readlinkSync('/proc/thread-self')

@@ -109,11 +109,6 @@ export class LiveEngine {
     for (const device of devices) await this.engine.addDevice((site) => makeDevice(site, device, findAdapter))
   }
 
-  /** The process ends, and nobody waits for what devices are doing. */
-  async abandonDevices(): Promise<void> {
-    await Promise.all(this.engine.devices.map((device) => device.abandon?.()))
-  }
-
   /** Gives all memory back; programs that still have arrays find zeroes. The engine has been closed. */
   async close(): Promise<void> {
     await this.memory.swap.close()
