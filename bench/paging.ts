@@ -47,6 +47,24 @@ const BFS: BenchKernel = {
   args: { at: indices, level: indices, seen: zeros },
   invocations: 32_768,
 }
+const NEIGHBOURS: BenchKernel = {
+  name: 'neighbours',
+  code: `${MAIN} { var sum = 0.0; for (var k = 0u; k < 32u; k++) { sum += x[id.x * 32u + k]; } y[id.x] = sum; }`,
+  args: { x: floats, y: floats },
+  invocations: COUNT / 32,
+}
+const SPANS: BenchKernel = {
+  ...NEIGHBOURS,
+  name: 'neighbours-spans',
+  plain: NEIGHBOURS.code,
+  code: `${MAIN} { var sum = 0.0;
+    for (var i = id.x * 32u; i < id.x * 32u + 32u; ) {
+      let n = x_span(i, id.x * 32u + 32u - i);
+      for (var k = 0u; k < n; k++) { sum += x_at(k); }
+      i += n;
+    }
+    y[id.x] = sum; }`,
+}
 const REDUCE: BenchKernel = {
   name: 'reduce',
   code: `var<workgroup> part: array<f32, 64>;
@@ -70,6 +88,8 @@ const cases: BenchCase[] = [
   resident(GATHER, '262,144 random loads', 2.5),
   resident(BFS, 'A step of a search over 32,768 vertices', 2.5),
   resident(REDUCE, 'Sums of 64 with barriers', 2.5),
+  resident(NEIGHBOURS, '8,192 sums of 32 neighbours', 2.5),
+  resident(SPANS, 'The same sums with spans', 2),
   resident(CHASE, '16,384 chases of 64 hops', 2),
   {
     name: 'empty-round',

@@ -1,8 +1,11 @@
 // Kernels through a page table and with bindings of their own, on data that is all on the device.
 
+import { readWrite } from '../../src/kernel/argument.ts'
+import { f32, u32 } from '../../src/kernel/data-type.ts'
 import { compilePaged } from '../../src/kernel/paged/compile-paged.ts'
 import { PagedDispatch } from '../../src/kernel/paged/paged-dispatch.ts'
 import { createPagedPipeline } from '../../src/kernel/paged/paged-pipeline.ts'
+import { spanCode } from '../../src/kernel/spans.ts'
 import { analyse, parseWgsl } from '../../src/wgsl/index.ts'
 import type { Contest } from '../harness.ts'
 import { PlainGpu } from '../webgpu/plain-gpu.ts'
@@ -15,6 +18,8 @@ export interface BenchKernel {
   /** Element types and words by name, a power of two of them. */
   readonly args: Readonly<Record<string, { readonly type: string; readonly words: () => Uint32Array }>>
   readonly invocations: number
+  /** What runs with bindings of its own, where that is not the same code. */
+  readonly plain?: string
 }
 
 const WORKGROUP = 64
@@ -38,7 +43,7 @@ export async function prepareResidentKernel(kernel: BenchKernel): Promise<Contes
     gpu.device.queue.writeBuffer(buffer, 0, words as Uint32Array<ArrayBuffer>)
     return buffer
   })
-  const plain = gpu.kernel(`${declarations(kernel, true)}\n${kernel.code}`, buffers)
+  const plain = gpu.kernel(`${declarations(kernel, true)}\n${kernel.plain ?? kernel.code}`, buffers)
   const heap = new Uint32Array(FIRST_WORD + arrays.reduce((sum, { length }) => sum + length, 0))
   let next = FIRST_WORD
   const args = arrays.map((words) => {
@@ -48,8 +53,13 @@ export async function prepareResidentKernel(kernel: BenchKernel): Promise<Contes
   })
   const pages = new ResidentPages(gpu.device, heap)
   const prelude = parseWgsl(declarations(kernel, false))
-  const analysis = analyse(parseWgsl(kernel.code, { name: kernel.name }), { prelude })
-  const compiled = compilePaged({ name: kernel.name, analysis, entry: analysis.entryPoints[0] })
+  const types = Object.entries(kernel.args).map(([name, { type }]) => [name, readWrite(type === 'f32' ? f32 : u32)])
+  const spans = spanCode(parseWgsl(kernel.code), Object.fromEntries(types), new Set(), (reason) => {
+    throw new Error(reason)
+  })
+  const module = parseWgsl(`${kernel.code}\n${spans.wgsl}`, { name: kernel.name })
+  const analysis = analyse(module, { prelude })
+  const compiled = compilePaged({ name: kernel.name, analysis, entry: analysis.entryPoints[0], spans: spans.args })
   const pipeline = await createPagedPipeline(gpu.device, compiled, pages.pageBits)
   const dispatch = new PagedDispatch(gpu.device, pages)
   const launch = { args, uniforms: [], extent: [kernel.invocations, 1, 1] as const }

@@ -25,6 +25,7 @@ import { type ArgumentUse, argumentUses } from './argument-uses.ts'
 import { KernelError } from './kernel-error.ts'
 import { pointerPrelude } from './paged/pointer-helpers.ts'
 import { preludeOf } from './prelude.ts'
+import { spanCode } from './spans.ts'
 
 /** What a kernel is made of. */
 export interface KernelText {
@@ -56,13 +57,19 @@ export interface KernelSource {
   readonly entries: ReadonlyMap<string, EntryFacts>
   /** Values of overrides as a pipeline wants them: by `@id` where they have one, else by name. */
   readonly constants: Readonly<Record<string, number>>
+  /** Arguments of which spans are used. */
+  readonly spans: ReadonlySet<string>
 }
 
 /** Reads and checks the code. Throws a KernelError at the user's line, and a TypeError for constants that are none. */
 export function readKernelSource(text: KernelText): KernelSource {
   const { name, args, code, constants } = text
-  const module = parse(name, code)
-  checkDeclarations(module, text)
+  const written = parse(name, code)
+  checkDeclarations(written, text)
+  const spans = spanCode(written, args, declaredNames(written), (reason, span) => {
+    throw new KernelError(reason, written.source, positionOf(written, span))
+  })
+  const module = spans.wgsl === '' ? written : parse(name, `${code}\n${spans.wgsl}`)
   const declarations = preludeOf(args, declaredNames(module))
   const helpers = pointerPrelude(module, declarations)
   const prelude = parseWgsl(`${declarations}\n${helpers}`, { name: `arguments of ${name}` })
@@ -74,7 +81,14 @@ export function readKernelSource(text: KernelText): KernelSource {
   checkStructs(analysis, text)
   const uses = argumentUses(analysis, (candidate) => Object.hasOwn(args, candidate))
   checkUses(module, text, uses)
-  return { text, module, analysis, entries: entriesOf(module, analysis, text, uses), constants: byKey }
+  return {
+    text,
+    module,
+    analysis,
+    entries: entriesOf(module, analysis, text, uses),
+    constants: byKey,
+    spans: spans.args,
+  }
 }
 
 /** All names at module scope. */

@@ -230,7 +230,7 @@ describe('kernel()', () => {
     [
       'RangeError',
       () => kernel({ args: ARGS, code: RIGHT, paging: 'always' as never }),
-      'paging is "always", wanted one of auto, never',
+      'paging is "always", wanted one of auto, never, require',
     ],
     [
       'TypeError',

@@ -12,19 +12,25 @@
 // from it (program-code.ts). No device is needed for that, and none is asked.
 
 import { describe } from '../base/describe.ts'
-import { Source, SourceMap, WgslError } from '../wgsl/index.ts'
+import { Source, SourceMap } from '../wgsl/index.ts'
 import { type ArrayArgument, checkArguments, type KernelArguments } from './argument.ts'
 import { strideOf } from './data-type.ts'
 import type { Triple } from './grid.ts'
 import { type IndexForm, indexForms } from './index-form.ts'
 import { KernelError } from './kernel-error.ts'
 import { type EntryFacts, type KernelSource, readKernelSource } from './kernel-source.ts'
-import { type CompiledPaged, compilePaged } from './paged/compile-paged.ts'
+import {
+  decidePaging,
+  nameOf,
+  PAGING_OPTIONS,
+  type PagingDecision,
+  type PagingOption,
+  whyAlwaysPaged,
+} from './paging-decision.ts'
 import { type KernelProgram, PROGRAM_FORMS, type ProgramForm } from './program.ts'
 import { type ProgramLayout, programCode, whyNotIndexed } from './program-code.ts'
 
-export const PAGING_OPTIONS = ['auto', 'never'] as const
-export type PagingOption = (typeof PAGING_OPTIONS)[number]
+export { PAGING_OPTIONS, type PagingOption }
 
 /** What `kernel` takes. */
 export interface KernelSpec<A extends KernelArguments = KernelArguments> {
@@ -41,7 +47,10 @@ export interface KernelSpec<A extends KernelArguments = KernelArguments> {
    * called, from a state of zeros on, until it returns false. It needs the pages of one step only.
    */
   readonly step?: string
-  /** Whether launches that fit no device may go through a page table. Default 'auto'. */
+  /**
+   * Whether launches that fit no device may go through a page table. Default 'auto': if the code lets them, see `Kernel.whyNotPaged`;
+   * with 'require' code that does not is an error here.
+   */
   readonly paging?: PagingOption
   /** Values of the overrides in the code. */
   readonly constants?: Readonly<Record<string, number>>
@@ -64,7 +73,7 @@ export interface CompilerMessage {
  * Makes a kernel.
  *
  * Throws a KernelError, at the line of the code, for code that is no WGSL, uses names that are nothing, or uses an argument in
- * another way than declared; a TypeError or RangeError for options that are none.
+ * another way than declared, or that has to go through a page table and cannot; a TypeError or RangeError for options that are none.
  */
 export function kernel<const A extends KernelArguments>(spec: KernelSpec<A>): Kernel<A> {
   if (typeof spec !== 'object' || spec === null) {
@@ -110,6 +119,7 @@ export class Kernel<A extends KernelArguments = KernelArguments> {
   readonly #entry: string | null
   readonly #programs = new Map<string, GeneratedProgram>()
   readonly #entries = new Map<string, Kernel<A>>()
+  #decision: PagingDecision | null = null
   readonly #forms = new Map<string, readonly IndexForm[] | null>()
 
   /** @internal Use kernel(). */
@@ -119,6 +129,9 @@ export class Kernel<A extends KernelArguments = KernelArguments> {
     this.paging = paging
     this.#source = source
     this.#entry = entry
+    const facts = source.entries.get(entry ?? '')
+    if (facts === undefined || (paging !== 'require' && whyAlwaysPaged(source, facts) === null)) return
+    if (this.whyNotPaged !== null) throw this.whyNotPaged
   }
 
   get code(): string {
@@ -146,6 +159,19 @@ export class Kernel<A extends KernelArguments = KernelArguments> {
     const { text } = this.#source
     const source = readKernelSource({ ...text, constants: { ...text.constants, ...constants } })
     return new Kernel<A>(source, this.#entry, this.paging)
+  }
+
+  /**
+   * Why launches cannot go through a page table, with the line of the code; null if they can. Throws a TypeError for a kernel of which
+   * the entry point has to be chosen first.
+   */
+  get whyNotPaged(): KernelError | null {
+    return this.#paging().whyNot
+  }
+
+  #paging(): PagingDecision {
+    this.#decision ??= decidePaging(this.#source, this.facts, this.paging)
+    return this.#decision
   }
 
   /** @internal Invocations of a workgroup. */
@@ -197,7 +223,7 @@ export class Kernel<A extends KernelArguments = KernelArguments> {
     const key = `${strict ? 'strict ' : ''}${groups.map((names) => names.join('+')).join(' ')}`
     let generated = this.#programs.get(key)
     if (generated === undefined) {
-      generated = generateProgram(this.#source, this.facts, this.workgroupSize, groups, strict, this.paging)
+      generated = generateProgram(this.#source, this.facts, this.workgroupSize, groups, strict, this.#paging())
       this.#programs.set(key, generated)
     }
     return generated
@@ -217,17 +243,12 @@ function generateProgram(
   workgroupSize: Triple,
   groups: ArgumentGroups,
   strict: boolean,
-  paging: PagingOption,
+  { paged, whyNot: whyNotPaged }: PagingDecision,
 ): GeneratedProgram {
   const layout = layoutOf(source, facts, workgroupSize, groups, strict)
   const isShared = groups.some((names) => names.length > 1)
   const whyNot = whyNotIndexed(source, facts, new Set(groups.flat()))
-  const { paged, whyNotPaged } = pagedProgram(source, facts, paging)
   const whyAlways = whyAlwaysPaged(source, facts)
-  if (whyAlways !== null && paged === null) {
-    const reason = `${whyAlways}, and cannot go through a page table: ${whyNotPaged}`
-    throw new KernelError(reason, source.module.source, null)
-  }
   const isAsWritten = !isShared && !strict && whyAlways === null
   const whole = isAsWritten ? programCode(source, facts, layout, 'whole') : null
   const direct = isAsWritten ? programCode(source, facts, layout, 'direct') : null
@@ -241,7 +262,7 @@ function generateProgram(
       indexed: indexed?.text ?? null,
       whyNotIndexed: whyAlways ?? whyNot,
       paged: paged?.program ?? null,
-      whyNotPaged,
+      whyNotPaged: whyNotPaged === null ? null : lineAndReason(whyNotPaged),
     },
     pagedMap: paged?.map ?? null,
     maps: {
@@ -252,37 +273,8 @@ function generateProgram(
   }
 }
 
-/** Why a kernel goes through the page table however much fits, as a phrase; null if it need not. */
-function whyAlwaysPaged({ text, analysis }: KernelSource, { functions }: EntryFacts): string | null {
-  if (text.step !== null) return 'it runs in steps'
-  return [...functions].some((fn) => fn.module === analysis.prelude) ? 'it follows pointers' : null
-}
-
-/** Of the kernel, and of the entry point if it has several. */
-function nameOf({ text, entries }: KernelSource, { entry }: EntryFacts): string {
-  return entries.size > 1 ? `${text.name}.${entry.name}` : text.name
-}
-
-/** The kernel through a page table, or why that cannot be, with the line. */
-function pagedProgram(
-  source: KernelSource,
-  facts: EntryFacts,
-  paging: PagingOption,
-): { paged: CompiledPaged | null; whyNotPaged: string | null } {
-  if (paging === 'never') return { paged: null, whyNotPaged: "its paging is 'never'" }
-  if (Object.values(source.text.args).some(({ type }) => type.needsF16)) {
-    return { paged: null, whyNotPaged: 'two numbers of 16 bits share a word, which cannot be stored alone' }
-  }
-  try {
-    const { analysis, constants } = source
-    const used = new Set(facts.args)
-    const entry = source.text.step === null ? facts.entry : facts.entry.function
-    const paged = compilePaged({ name: nameOf(source, facts), analysis, entry, used, constants })
-    return { paged, whyNotPaged: null }
-  } catch (error) {
-    if (!(error instanceof WgslError)) throw error
-    return { paged: null, whyNotPaged: `line ${error.line}: ${error.reason}` }
-  }
+function lineAndReason({ line, reason }: KernelError): string {
+  return line === null ? reason : `line ${line}: ${reason}`
 }
 
 /** Numbers the bindings: arrays, strays, the launch block, uniforms. */

@@ -43,6 +43,8 @@ export interface PagedSource {
   readonly entry: EntryPoint | FunctionInfo
   /** Arguments that the entry point uses, where it is not all. */
   readonly used?: ReadonlySet<string>
+  /** Arguments of which spans are used; the functions for them are in the module. */
+  readonly spans?: ReadonlySet<string>
   /** Values of overrides. */
   readonly constants?: Readonly<Record<string, number>>
 }
@@ -59,7 +61,14 @@ export interface CompiledPaged {
  *     const analysis = analyse(parseWgsl(code), { prelude: parseWgsl('var<storage, read_write> x: array<f32>;') })
  *     const { program } = compilePaged({ name: 'double', analysis, entry: analysis.entryPoints[0] })
  */
-export function compilePaged({ name, analysis, entry, used, constants = {} }: PagedSource): CompiledPaged {
+export function compilePaged({
+  name,
+  analysis,
+  entry,
+  used,
+  spans = new Set(),
+  constants = {},
+}: PagedSource): CompiledPaged {
   const { args, uniforms } = resourcesOf(analysis, used)
   const structs = [...analysis.globals.values()].flatMap((global) =>
     global.kind === 'type' && global.type.kind === 'struct' ? [global.type] : [],
@@ -71,7 +80,7 @@ export function compilePaged({ name, analysis, entry, used, constants = {} }: Pa
   const access = new HeapAccess(analysis, fn, argNames, pointerHelpers(structs))
   const plan = planOrRefuse(analysis, access, fn, isStep)
   checkPaging(access, entry, plan)
-  const rewriter = new Rewriter(access, plan, argNames)
+  const rewriter = new Rewriter(access, plan, argNames, spans)
   const functions = rewriter.functions(fn)
   const hasPointers = [...access.functions].some(({ calls }) =>
     calls.some(({ call }) => access.helperOf(call) !== null),

@@ -51,7 +51,7 @@ export class GpuFaultError extends Error {
   }
 }
 
-const VERBS = { load: 'read', store: 'wrote', atomic: 'changed', address: 'pointed to' } as const
+const VERBS = { load: 'read', store: 'wrote', atomic: 'changed', address: 'pointed to', span: 'used' } as const
 
 /** An access that is not allowed, as the device reported it. `length` is that of the argument, in elements. */
 export function faultAt(
@@ -62,6 +62,10 @@ export function faultAt(
   length: number | null,
 ): GpuFaultError {
   const verb = VERBS[site.kind]
+  if (site.kind === 'span') {
+    const detail = `${verb} element ${value} of a span of "${site.arg}" that has less`
+    return new GpuFaultError({ reason: 'index', kernel, invocation, site, value }, detail)
+  }
   const isPointer = length === null || (value === 0 && length > 0)
   if (isPointer) {
     const target = value === 0 ? 'a null pointer' : `word 0x${value.toString(16)}, which no pointer may touch`

@@ -83,7 +83,7 @@ export const PAGED_BINDINGS = {
 /** Invocations of a workgroup of a kernel whose transactions are invocations. */
 export const INVOCATION_WORKGROUP = 64
 
-export const SITE_KINDS = ['load', 'store', 'atomic', 'address'] as const
+export const SITE_KINDS = ['load', 'store', 'atomic', 'address', 'span'] as const
 
 /** A place in the code that accesses the heap. */
 export interface PagedSite extends Position {

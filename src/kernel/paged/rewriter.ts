@@ -34,6 +34,7 @@ import { ATOMIC_OPS, HeldStores } from './held-stores.ts'
 import { ImmediateAtomics } from './immediate-atomics.ts'
 import type { PagedPlan } from './paged-plan.ts'
 import type { PagedSite } from './paged-program.ts'
+import { SpanBodies, type SpanSite } from './span-bodies.ts'
 import { strideWords, TypedAccess } from './typed-access.ts'
 
 export class Rewriter {
@@ -52,8 +53,9 @@ export class Rewriter {
   private readonly copies = new Map<FunctionInfo, Fragment[]>()
   private readonly withBarrier: ReadonlySet<FunctionInfo>
   private readonly helpers = new Map<string, string>()
+  private readonly spans: SpanBodies
 
-  constructor(access: HeapAccess, plan: PagedPlan, argNames: readonly string[]) {
+  constructor(access: HeapAccess, plan: PagedPlan, argNames: readonly string[], spans: ReadonlySet<string>) {
     this.access = access
     this.analysis = access.analysis
     this.source = access.analysis.module.source
@@ -61,6 +63,9 @@ export class Rewriter {
     this.argNames = argNames
     this.held = new HeldStores(plan, this.typed)
     this.once = new ImmediateAtomics(this.held)
+    const { typed } = this
+    const site: SpanSite['site'] = (...place) => this.site(...place)
+    this.spans = new SpanBodies({ plan, typed, access, argNames, spans, site })
     const { events, barriers } = plan.execution
     const holding = events.filter(({ kind, node }) => kind !== 'load' && !plan.immediate.has(node)).map(({ fn }) => fn)
     this.copied = plan.hold === 'registers' ? callersOf(access.functions, holding) : new Set()
@@ -86,10 +91,12 @@ export class Rewriter {
   get wgsl(): string {
     // The order matters: what is held asks for functions of its own.
     const held = this.held.wgsl
-    return [...this.helpers.values(), this.once.wgsl, held, this.typed.wgsl].join('\n')
+    return [...this.helpers.values(), this.spans.wgsl, this.once.wgsl, held, this.typed.wgsl].join('\n')
   }
 
   private function(fn: FunctionInfo, name: string): Fragment {
+    const span = this.spans.textOf(fn)
+    if (span !== null) return generated`${span}`
     const f = fragmentFor(this.source, fn.node)
     const params = fn.node.params.map((param) => {
       return fragmentFor(this.source, param)`${param.name.text}: ${this.emit(param.type)}`

@@ -39,12 +39,25 @@ export class TypedAccess {
 
   /** Loads a value from an address: `(address) -> type`. */
   load(type: Type, flags: LoadFlags): string {
+    return this.loadBy(type, this.word(flags))
+  }
+
+  /** Loads a leaf from a place in the pool that was looked up before: `(place) -> type`. */
+  loadPlace(type: Type, flags: LoadFlags): string {
+    const word = this.word(flags)
+    const name = `hm_lp_${mangle(type)}${word.slice('hm_word'.length)}`
+    const value = fromWords(type, (k) => `${word}(p + ${k}u)`)
+    return this.define(name, () => `fn ${name}(p: u32) -> ${typeText(type)} { return ${value}; }`)
+  }
+
+  /** Loads a word from its place. */
+  private word(flags: LoadFlags): string {
     const word = `hm_word${flags.noted ? '_once' : ''}${flags.seeing ? '_see' : ''}`
     if (flags.noted || flags.seeing) {
       const raw = flags.noted ? 'hm_once(hm_word(p))' : 'hm_word(p)'
       this.define(word, () => `fn ${word}(p: u32) -> u32 { return ${flags.seeing ? `hm_see(p, ${raw})` : raw}; }`)
     }
-    return this.loadBy(type, word)
+    return word
   }
 
   private loadBy(type: Type, word: string): string {
@@ -66,6 +79,13 @@ export class TypedAccess {
   log(type: Type, hasOps: boolean): string {
     const last = hasOps ? ', 0u' : ''
     return this.storeBy(type, 'hm_lg', (word, k) => `hm_log(p + ${k}u, ${word}${last});`)
+  }
+
+  /** Stores a leaf to the log, for a place in the pool that was looked up before: `(place, value)`. */
+  logPlace(type: Type, hasOps: boolean): string {
+    const name = `hm_lgp_${mangle(type)}`
+    const words = toWords(type, 'v').map((word, k) => `hm_log(p + ${k}u, ${word}${hasOps ? ', 0u' : ''});`)
+    return this.define(name, () => `fn ${name}(p: u32, v: ${typeText(type)}) { ${words.join(' ')} }`)
   }
 
   /** Stores a value to the pool: `(address, value)`. */
