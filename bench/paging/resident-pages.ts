@@ -7,6 +7,7 @@ const USAGE = { copyDst: 8, storage: 128 } as const
 
 export class ResidentPages implements PageProvider {
   readonly pageBits = 10
+  readonly isWarm = true
   readonly frameCount: number
   readonly capacity: number
   readonly pageCount: number

@@ -46,6 +46,10 @@ export class PagedMemory implements PageProvider {
     }
   }
 
+  get isWarm(): boolean {
+    return this.frames.size > 0
+  }
+
   async service({ read, write, pinned }: PageRequest): Promise<PageAnswer> {
     for (const page of [...read, ...write]) this.onPage(page)
     const wanted = [...read, ...write].filter((page) => !this.frames.has(page))

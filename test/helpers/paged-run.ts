@@ -157,6 +157,8 @@ export interface PagedTestOptions {
   readonly reach?: (words: Readonly<Record<string, number>>) => ReachRange[]
   readonly scratchBytesMax?: number
   readonly stepsMax?: number
+  /** As many pages as there is room for are on the device beforehand. */
+  readonly isWarm?: boolean
 }
 
 export interface PagedResult {
@@ -179,6 +181,11 @@ export function placeArguments(
     next = (Math.ceil((word + contents[name].length) / pageWords) + 1) * pageWords
     return word
   })
+}
+
+function pagesOf(word: number, length: number, pageWords: number): number[] {
+  const first = Math.floor(word / pageWords)
+  return Array.from({ length: Math.ceil((word + length) / pageWords) - first }, (_, i) => first + i)
 }
 
 /** The contents after the kernel ran through a page table. */
@@ -212,6 +219,10 @@ export async function runPaged(
     ...(options.scratchBytesMax === undefined ? {} : { scratchBytesMax: options.scratchBytesMax }),
   })
   try {
+    if (options.isWarm) {
+      const first = names.flatMap((name, i) => pagesOf(words[i], contents[name].length, pageWords)).slice(0, frames)
+      await memory.service({ read: [], write: first, pinned: new Set(first) })
+    }
     const pipeline = await createPagedPipeline(device, compiled, pageBits)
     const args = names.map((name, i) => ({
       word: words[i],

@@ -21,6 +21,8 @@ const PAGE_BITS = 10
 /** Entries of a page table, at most: 16 GiB. */
 const TABLE_PAGES_MAX = 2 ** 22
 
+const TABLE_PAGES_MIN = 2 ** 12
+
 export interface PagedSite {
   readonly context: GpuContext
   readonly banks: GpuBanks
@@ -159,9 +161,14 @@ class DemandProvider implements PageProvider {
     this.frameCount = banks.npages
     this.capacity = pages.capacity
     this.pool = banks.buffers[0]
-    this.entries = new Uint32Array(Math.max(4, this.pageCount))
+    // Its length is a constant of compiled kernels, so there are few.
+    this.entries = new Uint32Array(2 ** Math.ceil(Math.log2(Math.max(TABLE_PAGES_MIN, this.pageCount))))
     const usage = BUFFER_STORAGE | BUFFER_COPY_DST
     this.table = device.createBuffer({ label: 'hetmem page table', size: this.entries.byteLength, usage })
+  }
+
+  get isWarm(): boolean {
+    return this.listed.size > 0
   }
 
   async service({ read, write, pinned }: PageRequest): Promise<PageAnswer> {

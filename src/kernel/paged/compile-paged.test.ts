@@ -241,6 +241,6 @@ describe('compilePaged() decides', () => {
   it('keeps the lines of the user', () => {
     const lines = compiled('y[i] = // here\n  x[i];\n\n  y[i]++;').wgsl.split('\n')
     expect(lines[3]).toContain('hm_keep0(')
-    expect(lines[6]).toContain('hm_keep1(hm_a,')
+    expect(lines[6]).toContain('hm_keep1(hm_p,')
   })
 })

@@ -2,7 +2,7 @@
 // stores, or in a log. Registers are numbered in the order in which the places are reached, so that of two stores to the same
 // memory the later one wins, at the commit and for loads of the same transaction.
 
-import { type Type, typeText } from '../../wgsl/index.ts'
+import { type Fragment, generated, type Type, typeText } from '../../wgsl/index.ts'
 import type { PagedPlan } from './paged-plan.ts'
 import { isLeaf, type TypedAccess, toWords } from './typed-access.ts'
 
@@ -39,21 +39,31 @@ export class HeldStores {
     return this.plan.defersAtomics ? 3 : 2
   }
 
-  /** The function to call for a store here: `(address, value)`. */
-  store(type: Type): string {
-    if (this.plan.hold === 'log') return this.typed.log(type, this.plan.defersAtomics)
-    return this.register({ type, op: null })
+  /** The call that stands for a store here. */
+  store(type: Type, address: Fragment, value: Fragment): Fragment {
+    const isWhole = this.plan.hold === 'log' && !isLeaf(type)
+    if (isWhole) return generated`${this.typed.log(type, this.plan.defersAtomics)}(${address}, ${value})`
+    return this.storeAt(type, generated`${this.typed.check(type)}(${address})`, value)
   }
 
-  /** The function to call for an atomic without result here: `(address, value)`. */
-  atomic(type: Type, op: AtomicOp): string {
+  /** The same where the address has been translated for writing. Of a leaf if there is a log. */
+  storeAt(type: Type, place: Fragment, value: Fragment): Fragment {
+    const { hold, defersAtomics } = this.plan
+    const keep = hold === 'log' ? this.typed.log(type, defersAtomics) : this.register({ type, op: null })
+    return generated`${keep}(${place}, ${value})`
+  }
+
+  /** The call that stands for an atomic without result here. */
+  atomic(type: Type, op: AtomicOp, address: Fragment, value: Fragment): Fragment {
+    const keep = this.plan.hold === 'registers' ? this.register({ type, op }) : this.logAtomic(type, op)
+    return generated`${keep}(hm_w(${address}), ${value})`
+  }
+
+  private logAtomic(type: Type, op: AtomicOp): string {
     const element = typeText(type)
-    if (this.plan.hold === 'registers') return this.register({ type, op })
     const name = `hm_defer${op}_${element}`
-    this.functions.set(
-      name,
-      `fn ${name}(a: u32, v: ${element}) { let p = hm_w(a); hm_log(p, ${toWords(type, 'v')[0]}, ${this.opNumber(type, op)}u); }`,
-    )
+    const call = `hm_log(p, ${toWords(type, 'v')[0]}, ${this.opNumber(type, op)}u);`
+    this.functions.set(name, `fn ${name}(p: u32, v: ${element}) { ${call} }`)
     return name
   }
 
@@ -85,13 +95,12 @@ export class HeldStores {
     const k = this.registers.push(register) - 1
     const type = typeText(register.type)
     const name = `hm_keep${k}`
-    const place = this.typed.check(register.type)
     this.functions.set(
       name,
       [
         `var<private> hm_k${k}_a: u32 = ${NOTHING};`,
         `var<private> hm_k${k}_v: ${type};`,
-        `fn ${name}(a: u32, v: ${type}) { hm_k${k}_a = ${place}(a); hm_k${k}_v = v; }`,
+        `fn ${name}(p: u32, v: ${type}) { hm_k${k}_a = p; hm_k${k}_v = v; }`,
       ].join('\n'),
     )
     return name
@@ -113,13 +122,11 @@ export class HeldStores {
   private commitLog(): string {
     const cases = [...this.opNumbers].map(([name, number]) => `case ${number}u: { _ = ${name}(p, v); }`)
     const op =
-      cases.length === 0
-        ? 'hm_put(p, v);'
-        : `switch hm_scratch[hm_log_at(e, 2u)] { ${cases.join(' ')} default: { hm_put(p, v); } }`
+      cases.length === 0 ? 'hm_put(p, v);' : `switch hm_entry(e, 2u) { ${cases.join(' ')} default: { hm_put(p, v); } }`
     return `fn hm_commit() {
   for (var e = 0u; e < hm_logged; e++) {
-    let p = hm_scratch[hm_log_at(e, 0u)];
-    let v = hm_scratch[hm_log_at(e, 1u)];
+    let p = hm_entry(e, 0u);
+    let v = hm_entry(e, 1u);
     ${op}
   }
 }`

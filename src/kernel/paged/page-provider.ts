@@ -25,6 +25,8 @@ export interface PageProvider {
   readonly capacity: number
   /** Pages of the address space; the table has as many entries. */
   readonly pageCount: number
+  /** Pages are there already: a launch may find all it needs. */
+  readonly isWarm: boolean
   readonly pool: GPUBuffer
   readonly table: GPUBuffer
 

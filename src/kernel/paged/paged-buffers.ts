@@ -12,13 +12,16 @@ const UNIFORM_ALIGN = 256
 
 export class PagedBuffers {
   readonly device: GPUDevice
-  readonly faults: GPUBuffer
   readonly dirty: GPUBuffer
-  /** The fault header and list, then the dirty words: all that the host wants to know after a round. */
-  readonly readback: GPUBuffer
+  /** Words of the fault buffer that a thorough round uses. */
+  readonly faultWords: number
   /** Entries of the list of missed pages. */
   readonly faultCapacity: number
   readonly frameCount: number
+  private faultBuffer: GPUBuffer
+  private readbackBuffer: GPUBuffer
+  private uniformBuffer: GPUBuffer | null = null
+  private lastGroup: { parts: readonly unknown[]; group: GPUBindGroup } | null = null
   private queueBuffer: GPUBuffer
   private scratchBuffer: GPUBuffer
   private queueEntries = 0
@@ -27,16 +30,21 @@ export class PagedBuffers {
     this.device = device
     this.faultCapacity = faultCapacity
     this.frameCount = provider.frameCount
-    const bitWords = Math.ceil(provider.pageCount / 16)
-    this.faults = this.storage('hetmem faults', FAULT_WORDS + faultCapacity + bitWords)
+    this.faultWords = FAULT_WORDS + faultCapacity + Math.ceil(provider.pageCount / 16)
+    this.faultBuffer = this.storage('hetmem faults', this.faultWords)
     this.dirty = this.storage('hetmem dirty', provider.frameCount)
-    this.readback = device.createBuffer({
-      label: 'hetmem fault readback',
-      size: 4 * (FAULT_WORDS + faultCapacity + provider.frameCount),
-      usage: USAGE.mapRead | USAGE.copyDst,
-    })
+    this.readbackBuffer = this.readbackOf(FAULT_WORDS + faultCapacity)
     this.queueBuffer = this.storage('hetmem queue', 4)
     this.scratchBuffer = this.storage('hetmem scratch', 4)
+  }
+
+  get faults(): GPUBuffer {
+    return this.faultBuffer
+  }
+
+  /** A part of the fault buffer, then the dirty words: all that the host wants to know after a round. */
+  get readback(): GPUBuffer {
+    return this.readbackBuffer
   }
 
   get queue(): GPUBuffer {
@@ -50,6 +58,19 @@ export class PagedBuffers {
   /** Words of a half of the queue, of which one is read while the other is written. */
   get queueHalf(): number {
     return 2 * this.queueEntries
+  }
+
+  /** Room for a bit of each of so many transactions, in the place of the faults. */
+  reserveMarks(transactions: number): void {
+    const words = Math.ceil(transactions / 32)
+    if (4 * words > this.faultBuffer.size) {
+      this.faultBuffer.destroy()
+      this.faultBuffer = this.storage('hetmem faults', words)
+    }
+    if (4 * (words + this.frameCount) > this.readbackBuffer.size) {
+      this.readbackBuffer.destroy()
+      this.readbackBuffer = this.readbackOf(words)
+    }
   }
 
   /** Room for so many transactions that are replayed. What was in the queue is lost. */
@@ -73,22 +94,24 @@ export class PagedBuffers {
     old.destroy()
   }
 
-  /** The uniforms of a launch in a buffer of their own. The caller destroys it. */
-  uniforms(program: PagedProgram, values: readonly Uint8Array[], block: Uint32Array<ArrayBuffer>): UniformBuffers {
+  /** The uniforms of a launch, in the buffer that those of the last one had. */
+  uniforms(values: readonly Uint8Array[], block: Uint32Array<ArrayBuffer>): UniformBuffers {
     const blockBytes = roundUp(block.byteLength, UNIFORM_ALIGN)
     const sizes = values.map(({ byteLength }) => roundUp(byteLength, UNIFORM_ALIGN))
-    const buffer = this.device.createBuffer({
-      label: `hetmem launch of ${program.name}`,
-      size: sizes.reduce((sum, size) => sum + size, blockBytes),
-      usage: USAGE.uniform | USAGE.copyDst,
-    })
+    const size = sizes.reduce((sum, each) => sum + each, blockBytes)
+    let buffer = this.uniformBuffer
+    if (buffer === null || buffer.size < size) {
+      buffer?.destroy()
+      buffer = this.device.createBuffer({ label: 'hetmem launch', size, usage: USAGE.uniform | USAGE.copyDst })
+      this.uniformBuffer = buffer
+    }
     const ranges: GPUBufferBinding[] = []
     let offset = blockBytes
-    values.forEach((bytes, i) => {
+    for (const [i, bytes] of values.entries()) {
       this.device.queue.writeBuffer(buffer, offset, new Uint8Array(bytes))
       ranges.push({ buffer, offset, size: roundUp(bytes.byteLength, 16) })
       offset += sizes[i]
-    })
+    }
     return { buffer, block: { buffer, offset: 0, size: block.byteLength }, ranges }
   }
 
@@ -99,13 +122,21 @@ export class PagedBuffers {
     uniforms: UniformBuffers,
   ): GPUBindGroup {
     const buffers = [provider.pool, provider.table, this.faults, this.queue, this.dirty]
+    const sizes = [uniforms.block, ...uniforms.ranges].map(({ size }) => size)
+    const parts = [layout, ...buffers, this.scratch, uniforms.buffer, ...sizes]
+    const last = this.lastGroup
+    if (last !== null && last.parts.length === parts.length && last.parts.every((part, i) => part === parts[i])) {
+      return last.group
+    }
     const entries: GPUBindGroupEntry[] = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }))
     if (usesScratch(program)) entries.push({ binding: 5, resource: { buffer: this.scratch } })
     entries.push({ binding: 6, resource: uniforms.block })
     program.uniforms.forEach(({ binding }, i) => {
       entries.push({ binding, resource: uniforms.ranges[i] })
     })
-    return this.device.createBindGroup({ label: program.name, layout, entries })
+    const group = this.device.createBindGroup({ label: program.name, layout, entries })
+    this.lastGroup = { parts, group }
+    return group
   }
 
   /** Words of a storage buffer, copied to the CPU. */
@@ -125,6 +156,12 @@ export class PagedBuffers {
   destroy(): void {
     for (const buffer of [this.faults, this.dirty, this.readback, this.queueBuffer, this.scratchBuffer])
       buffer.destroy()
+    this.uniformBuffer?.destroy()
+  }
+
+  private readbackOf(words: number): GPUBuffer {
+    const size = 4 * (words + this.frameCount)
+    return this.device.createBuffer({ label: 'hetmem readback', size, usage: USAGE.mapRead | USAGE.copyDst })
   }
 
   private storage(label: string, words: number): GPUBuffer {

@@ -1,4 +1,5 @@
-// Every kernel of the tables twice: with ordinary bindings, and through a page table with a quarter of the memory that it needs.
+// Every kernel of the tables with ordinary bindings, and through a page table: with a quarter of the memory that it needs and nothing
+// of it there, and with most of it there already.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { openGpu, whyNoGpu } from '../../../test/helpers/gpu.ts'
@@ -25,6 +26,11 @@ describe('kernels give the same result direct and paged', () => {
           const { frames } = kernel
           const paged = await runPaged(device, kernel, kernel.contents, frames === undefined ? {} : { frames })
           for (const name of Object.keys(kernel.args)) expect(paged.contents[name], name).toEqual(direct[name])
+          // With three quarters of the pages there, some transactions find all they need, and others do not.
+          const some = frames === undefined ? { fraction: 0.75 } : { frames: 2 * frames }
+          const warm = await runPaged(device, kernel, kernel.contents, { ...some, isWarm: true })
+          for (const name of Object.keys(kernel.args))
+            expect(warm.contents[name], `${name}, warm`).toEqual(direct[name])
         })
       }
     })

@@ -3,7 +3,14 @@
 
 import { type OriginalPlace, Source, type SourceMap } from '../../wgsl/index.ts'
 import { CompileError } from '../compile-error.ts'
-import { PAGED_BINDINGS as B, PAGE_BITS_OVERRIDE, type PagedProgram } from './paged-program.ts'
+import {
+  PAGED_BINDINGS as B,
+  LINEAR_OVERRIDE,
+  OPTIMISTIC_OVERRIDE,
+  PAGE_BITS_OVERRIDE,
+  type PagedProgram,
+} from './paged-program.ts'
+import { withLengths } from './runtime.wgsl.ts'
 
 /** The device does not take the code of a kernel. */
 export class PagedPipelineError extends Error {
@@ -17,10 +24,44 @@ export class PagedPipelineError extends Error {
   }
 }
 
-export interface PagedPipeline {
+export class PagedPipeline {
   readonly program: PagedProgram
-  readonly pipeline: GPUComputePipeline
   readonly layout: GPUBindGroupLayout
+  /** The form that finds out what is missing. */
+  readonly thorough: GPUComputePipeline
+  /** Its transactions store more than the optimistic form has room for. Found out by running it. */
+  storesMuch = false
+  private readonly device: GPUDevice
+  private readonly pageBits: number
+  // By lengths of pool and table, and whether launches have one dimension.
+  private readonly forms = new Map<string, Promise<GPUComputePipeline>>()
+
+  constructor(parts: Pick<PagedPipeline, 'program' | 'layout' | 'thorough'> & { device: GPUDevice; pageBits: number }) {
+    this.program = parts.program
+    this.layout = parts.layout
+    this.thorough = parts.thorough
+    this.device = parts.device
+    this.pageBits = parts.pageBits
+  }
+
+  /** The form for transactions that find all they need, for a pool and a table of so many words. Compiled when it is first asked for. */
+  async optimistic(poolWords: number, tableWords: number, isLinear: boolean): Promise<GPUComputePipeline> {
+    const key = `${poolWords} ${tableWords} ${isLinear}`
+    const known = this.forms.get(key) ?? this.compile(withLengths(this.program.wgsl, poolWords, tableWords), isLinear)
+    this.forms.set(key, known)
+    return await known
+  }
+
+  private async compile(code: string, isLinear: boolean): Promise<GPUComputePipeline> {
+    const { device, program, layout, pageBits } = this
+    const module = device.createShaderModule({ label: program.name, code })
+    return await device.createComputePipelineAsync(
+      descriptor(program, device, layout, module, pageBits, {
+        [OPTIMISTIC_OVERRIDE]: 1,
+        [LINEAR_OVERRIDE]: isLinear ? 1 : 0,
+      }),
+    )
+  }
 }
 
 const COMPUTE = 4 // GPUShaderStage.COMPUTE
@@ -45,12 +86,27 @@ export async function createPagedPipeline(
     throw new PagedPipelineError(describe(program, mistake.message, place), place)
   }
   const layout = device.createBindGroupLayout({ label: program.name, entries: layoutEntries(program) })
-  const pipeline = await device.createComputePipelineAsync({
+  const thorough = await device.createComputePipelineAsync(descriptor(program, device, layout, module, pageBits, {}))
+  return new PagedPipeline({ program, layout, thorough, device, pageBits })
+}
+
+function descriptor(
+  program: PagedProgram,
+  device: GPUDevice,
+  layout: GPUBindGroupLayout,
+  module: GPUShaderModule,
+  pageBits: number,
+  constants: Readonly<Record<string, number>>,
+): GPUComputePipelineDescriptor {
+  return {
     label: program.name,
     layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-    compute: { module, entryPoint: 'hm_main', constants: { ...program.constants, [PAGE_BITS_OVERRIDE]: pageBits } },
-  })
-  return { program, pipeline, layout }
+    compute: {
+      module,
+      entryPoint: 'hm_main',
+      constants: { ...program.constants, [PAGE_BITS_OVERRIDE]: pageBits, ...constants },
+    },
+  }
 }
 
 function describe({ name }: PagedProgram, message: string, place: OriginalPlace | null): string {

@@ -141,3 +141,7 @@ export interface PagedProgram {
 
 /** The override that has the words of a page, as a power of two. */
 export const PAGE_BITS_OVERRIDE = 'hm_page_bits'
+/** The override of the form in which nothing is expected to be missing. */
+export const OPTIMISTIC_OVERRIDE = 'hm_optimistic'
+/** The override for launches of one dimension. */
+export const LINEAR_OVERRIDE = 'hm_linear'

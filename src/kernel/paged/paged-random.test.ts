@@ -25,8 +25,11 @@ describe('random kernels give the same result direct and paged', () => {
       const { kernel, contents } = randomKernel(seed)
       const direct = await runDirect(device, kernel, contents)
       const paged = await runPaged(device, kernel, contents, { frames: 60, pageBits: 7 })
-      for (const name of Object.keys(kernel.args))
+      const warm = await runPaged(device, kernel, contents, { frames: 120, pageBits: 7, isWarm: true })
+      for (const name of Object.keys(kernel.args)) {
         expect(paged.contents[name], `${name} after seed ${seed}`).toEqual(direct[name])
+        expect(warm.contents[name], `${name} after seed ${seed}, warm`).toEqual(direct[name])
+      }
     }, 60_000)
   }
 })

@@ -30,6 +30,7 @@ import {
   MODE_REPLAY,
   type PagedProgram,
 } from './paged-program.ts'
+import { optimisticRound, type RoundParts, thoroughRound } from './paged-round.ts'
 import { SliceSize } from './slice-size.ts'
 
 /** What a launch did. */
@@ -86,6 +87,8 @@ export class PagedRun {
   private journalWords = 8
   /** Places of the journal: the transactions of the slice, times their invocations. */
   private slots = 0
+  /** The next slice may find all it needs. */
+  private isHopeful: boolean
 
   constructor(parts: {
     device: GPUDevice
@@ -105,32 +108,45 @@ export class PagedRun {
     this.scratchWordsMax = parts.scratchWordsMax
     this.stepsMax = parts.stepsMax
     this.block = launchBlock(this.program, this.launch)
-    this.uniforms = this.buffers.uniforms(this.program, this.launch.uniforms, this.block)
+    this.uniforms = this.buffers.uniforms(this.launch.uniforms, this.block)
+    this.isHopeful = parts.provider.isWarm
     const words = this.provider.capacity * 2 ** this.provider.pageBits
     this.size = new SliceSize(words, invocationsOf(this.program))
   }
 
   async all(): Promise<PagedReceipt> {
-    try {
-      const total = transactionCount(this.program, this.launch)
-      for (let base = 0; base < total; ) {
-        const count = Math.min(this.size.next(), total - base, this.mostTransactions())
-        await this.slice(base, count)
-        base += count
-      }
-      return this.counts
-    } finally {
-      this.uniforms.buffer.destroy()
+    const total = transactionCount(this.program, this.launch)
+    for (let base = 0; base < total; ) {
+      const count = Math.min(this.size.next(), total - base, this.mostTransactions())
+      await this.slice(base, count)
+      base += count
     }
+    return this.counts
   }
 
   private async slice(base: number, count: number): Promise<void> {
     this.counts.slices++
     this.buffers.reserveQueue(count)
     this.open(count)
-    const splits = this.counts.splits
-    await this.finish({ mode: MODE_FRESH, base, count, half: 0 })
+    const { splits, faults } = this.counts
+    const fresh: Batch = { mode: MODE_FRESH, base, count, half: 0 }
+    const isHopeful = this.isHopeful && !this.pipeline.storesMuch && this.program.scope !== 'step'
+    const left = isHopeful ? await this.hope(fresh) : fresh
+    if (left !== null) await this.finish(left)
     if (splits === this.counts.splits) this.size.grow()
+    this.isHopeful = faults === this.counts.faults
+    // Some were stopped, and nothing was missing.
+    if (isHopeful && left !== null && this.isHopeful && this.program.logEntryWords > 0) this.pipeline.storesMuch = true
+  }
+
+  /** Runs a batch in the optimistic form. Those that were stopped, null if nobody was. */
+  private async hope(batch: Batch): Promise<Batch | null> {
+    const stopped = await optimisticRound(this.prepare(batch))
+    if (stopped.length === 0) return null
+    this.counts.replays += stopped.length
+    const entries = Uint32Array.from(stopped.flatMap((place) => [batch.base + place, place]))
+    this.device.queue.writeBuffer(this.buffers.queue, 0, entries)
+    return { mode: MODE_REPLAY, base: 0, count: stopped.length, half: 0 }
   }
 
   /** Runs a batch until all of it has committed. */
@@ -214,8 +230,13 @@ export class PagedRun {
   // ---- One round ----
 
   private async round(batch: Batch): Promise<Round> {
+    return await thoroughRound(this.prepare(batch), (words) => this.readRound(words, batch.count))
+  }
+
+  /** Sets what is special to a round. */
+  private prepare(batch: Batch): RoundParts {
     this.counts.rounds++
-    const { buffers, device, program, block } = this
+    const { device, provider, buffers, pipeline, uniforms, block } = this
     const { queueHalf, faultCapacity } = buffers
     block[LAUNCH.mode] = batch.mode
     block[LAUNCH.base] = batch.base
@@ -229,36 +250,11 @@ export class PagedRun {
     block[LAUNCH.logBase] = this.keptSize()
     block[LAUNCH.stepsMax] = this.stepsMax
     buffers.reserveScratch(this.scratchSize(batch.count), this.keptSize())
-    device.queue.writeBuffer(this.uniforms.buffer, 0, block)
-    const encoder = device.createCommandEncoder()
-    encoder.clearBuffer(buffers.faults)
-    encoder.clearBuffer(buffers.dirty)
-    const pass = encoder.beginComputePass({ label: program.name })
-    pass.setPipeline(this.pipeline.pipeline)
-    pass.setBindGroup(0, buffers.bindGroup(this.pipeline.layout, program, this.provider, this.uniforms))
-    const groups = program.scope === 'workgroup' ? batch.count : Math.ceil(batch.count / INVOCATION_WORKGROUP)
-    pass.dispatchWorkgroups(groups)
-    pass.end()
-    const listBytes = 4 * (FAULT_WORDS + faultCapacity)
-    encoder.copyBufferToBuffer(buffers.faults, 0, buffers.readback, 0, listBytes)
-    encoder.copyBufferToBuffer(buffers.dirty, 0, buffers.readback, listBytes, 4 * buffers.frameCount)
-    device.queue.submit([encoder.finish()])
-    const mapped = buffers.readback.mapAsync(1)
-    await (this.provider.finish?.(mapped) ?? mapped)
-    try {
-      return this.readRound(new Uint32Array(buffers.readback.getMappedRange()), batch.count)
-    } finally {
-      buffers.readback.unmap()
-    }
+    return { device, provider, buffers, pipeline, uniforms, block }
   }
 
   private readRound(words: Uint32Array, count: number): Round {
     const { faultCapacity } = this.buffers
-    const dirty: number[] = []
-    for (let i = FAULT_WORDS + faultCapacity; i < words.length; i++) {
-      if (words[i] !== 0) dirty.push(i - FAULT_WORDS - faultCapacity)
-    }
-    this.provider.noteDirty(dirty)
     if (words[FAULT_BAD] !== 0) throw this.faultOf(words)
     const list = words.subarray(FAULT_WORDS, FAULT_WORDS + Math.min(words[FAULT_COUNT], faultCapacity))
     const write = new Set<number>()

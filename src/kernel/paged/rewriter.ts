@@ -1,9 +1,10 @@
 // Rewrites a kernel to go through the page table: every load, store and atomic of heap memory becomes a call of a generated
 // function on an address; pointers become addresses. Everything else stays as the user wrote it.
 //
-//   y[i] += a * x[i];      { let hm_a = hm_at1(i, 1u, 0u); hm_keep0(hm_a, hm_ld_f32(hm_a) + (a * hm_ld_f32(hm_at0(i, 1u, 1u)))); }
+//   y[i] += a * x[i];      { let hm_a = hm_at1(i, 1u, 0u); let hm_p = hm_w(hm_a);
+//                            hm_keep0(hm_p, hm_lp_f32(hm_p) + (a * hm_ld_f32(hm_at0(i, 1u, 1u)))); }
 //   let p = &n[i].key;     let p = hm_ref2(i, 3u) + 1u;
-//   *p = 7u;               hm_keep1(hm_null(p, 2u), 7u);
+//   *p = 7u;               hm_keep1(hm_w(hm_null(p, 2u)), 7u);
 
 import {
   type Analysis,
@@ -35,7 +36,7 @@ import { ImmediateAtomics } from './immediate-atomics.ts'
 import type { PagedPlan } from './paged-plan.ts'
 import type { PagedSite } from './paged-program.ts'
 import { SpanBodies, type SpanSite } from './span-bodies.ts'
-import { strideWords, TypedAccess } from './typed-access.ts'
+import { isLeaf, strideWords, TypedAccess } from './typed-access.ts'
 
 export class Rewriter {
   readonly typed = new TypedAccess()
@@ -200,23 +201,31 @@ export class Rewriter {
     const f = fragmentFor(this.source, s)
     const type = valueType(this.analysis.typeOf(target))
     const site = this.site(target, 'store', this.access.rootsOf(target))
-    if (s.kind === 'assign' && s.op === '=') {
-      const address = this.address(target, site)
-      const value = this.emit(s.value)
-      return f`${this.held.store(type)}(${address}, ${value})${semicolon}`
-    }
     const address = this.address(target, site)
+    if (s.kind === 'assign' && s.op === '=') {
+      return f`${this.held.store(type, address, this.emit(s.value))}${semicolon}`
+    }
     const op = s.kind === 'assign' ? s.op.slice(0, -1) : s.op[0]
     const value = s.kind === 'assign' ? this.emit(s.value) : generated`1`
-    const load = this.typed.load(type, this.flags(target))
-    const store = this.held.store(type)
-    if (where === 'block') return f`{ let hm_a = ${address}; ${store}(hm_a, ${load}(hm_a) ${op} (${value})); }`
+    if (where === 'block') return f`{ let hm_a = ${address}; ${this.update(target, type, op, generated`(${value})`)} }`
     // The header of a `for` has room for a call only.
     const operand = s.kind === 'assign' ? typeText(valueType(this.analysis.typeOf(s.value))) : typeText(type)
     const name = `hm_update${this.helpers.size}`
     const operandType = operand.startsWith('abstract') ? typeText(type) : operand
-    this.helpers.set(name, `fn ${name}(a: u32, v: ${operandType}) { ${store}(a, ${load}(a) ${op} v); }`)
+    const body = this.update(target, type, op, generated`v`).text
+    this.helpers.set(name, `fn ${name}(hm_a: u32, v: ${operandType}) { ${body} }`)
     return f`${name}(${address}, ${value})`
+  }
+
+  /** What `target op= value` does at the address `hm_a`. A leaf is looked up once, for both its load and its store. */
+  private update(target: Expression, type: Type, op: string, value: Fragment): Fragment {
+    const flags = this.flags(target)
+    if (isLeaf(type)) {
+      const sum = generated`${this.typed.loadPlace(type, flags)}(hm_p) ${op} ${value}`
+      return generated`let hm_p = hm_w(hm_a); ${this.held.storeAt(type, generated`hm_p`, sum)};`
+    }
+    const sum = generated`${this.typed.load(type, flags)}(hm_a) ${op} ${value}`
+    return generated`${this.held.store(type, generated`hm_a`, sum)};`
   }
 
   private callStatement(call: Call, semicolon: string): Fragment | null {
@@ -234,14 +243,14 @@ export class Rewriter {
     if (helper?.does === 'store') {
       const address = this.reach(call, helper.type, true)
       const value = this.emit(call.args[1])
-      return f`${this.held.store(helper.type)}(${address}, ${value})${semicolon}`
+      return f`${this.held.store(helper.type, address, value)}${semicolon}`
     }
     if (what === null || this.plan.immediate.has(call) || what.op === 'atomicLoad') return null
     const address = what.address()
     const value = this.emit(call.args[1])
-    if (what.op === 'atomicStore') return f`${this.held.store(what.type)}(${address}, ${value})${semicolon}`
+    if (what.op === 'atomicStore') return f`${this.held.store(what.type, address, value)}${semicolon}`
     const op = ATOMIC_OPS.find((name) => what.op === `atomic${name}`)!
-    return f`${this.held.atomic(what.type, op)}(${address}, ${value})${semicolon}`
+    return f`${this.held.atomic(what.type, op, address, value)}${semicolon}`
   }
 
   // ---- Expressions ----

@@ -21,7 +21,9 @@ import {
   FULL_JOURNAL,
   FULL_LOG,
   FULL_STEPS,
+  LINEAR_OVERRIDE,
   MODE_REPLAY,
+  OPTIMISTIC_OVERRIDE,
   PAGE_BITS_OVERRIDE,
   PTE_VALID,
   PTE_WRITE,
@@ -39,6 +41,14 @@ export interface RuntimeOptions {
   readonly usesScratch: boolean
 }
 
+/** The code with the lengths of the pool and of the table as constants: then nobody asks for them at every access. In words. */
+export function withLengths(wgsl: string, poolWords: number, tableWords: number): string {
+  const lengths = { hm_pool: poolWords, hm_table: tableWords }
+  return Object.entries(lengths).reduce((text, [name, words]) => {
+    return text.replace(new RegExp(`(> ${name}: array<.*)>;`), `$1, ${words}>;`)
+  }, wgsl)
+}
+
 /** A word of the pool, for reading. */
 export const poolLoad = (isPoolAtomic: boolean, index: string): string =>
   isPoolAtomic ? `atomicLoad(&hm_pool[${index}])` : `hm_pool[${index}]`
@@ -46,6 +56,9 @@ export const poolLoad = (isPoolAtomic: boolean, index: string): string =>
 /** A statement that stores a word of the pool. */
 export const poolStore = (isPoolAtomic: boolean, index: string, value: string): string =>
   isPoolAtomic ? `atomicStore(&hm_pool[${index}], ${value});` : `hm_pool[${index}] = ${value};`
+
+// Entries of the log that the optimistic form has in registers.
+const NEAR_ENTRIES = 8
 
 const u = (value: number): string => `${value >>> 0}u`
 
@@ -66,6 +79,10 @@ export function runtimeWgsl(o: RuntimeOptions): string {
 function bindings({ argCount, isPoolAtomic, usesScratch }: RuntimeOptions): string {
   return `
 override ${PAGE_BITS_OVERRIDE}: u32 = 10u;
+// Nothing is expected to be missing: who is stopped only goes into the queue, and the other form of the kernel finds out why.
+override ${OPTIMISTIC_OVERRIDE}: bool = false;
+// The launch has one dimension.
+override ${LINEAR_OVERRIDE}: bool = false;
 struct HmLaunch {
   mode: u32, base: u32, count: u32, capacity: u32,
   queue_in: u32, queue_out: u32, log_entries: u32, journal_words: u32,
@@ -81,6 +98,7 @@ struct HmLaunch {
 ${usesScratch ? `@group(0) @binding(${B.scratch}) var<storage, read_write> hm_scratch: array<u32>;` : ''}
 @group(0) @binding(${B.launch}) var<uniform> hm_launch: HmLaunch;
 // What stopped this invocation first; 0 while nothing has. Whatever is computed afterwards comes from zeros and counts for nothing.
+// In the optimistic form any number but 0: that something has.
 var<private> hm_event: u32;
 var<private> hm_bad: u32;
 // The invocation, its place among those of the dispatch, and its place in the journal.
@@ -89,26 +107,25 @@ var<private> hm_index: u32;
 var<private> hm_slot: u32;`
 }
 
-const TRANSLATE = `
-fn hm_r(a: u32) -> u32 {
+const TRANSLATE = `${translate('hm_r', PTE_VALID, EVENT_MISS)}${translate('hm_w', PTE_VALID | PTE_WRITE, EVENT_MISS | EVENT_WRITE)}`
+
+function translate(name: string, wanted: number, event: number): string {
+  return `
+fn ${name}(a: u32) -> u32 {
   let page = a >> ${PAGE_BITS_OVERRIDE};
   let e = hm_table[page];
   let mask = (1u << ${PAGE_BITS_OVERRIDE}) - 1u;
-  hm_event = select(hm_event, page | ${u(EVENT_MISS)}, (e & ${u(PTE_VALID)}) == 0u && hm_event == 0u);
-  return (e & ~mask) | (a & mask);
-}
-fn hm_w(a: u32) -> u32 {
-  let page = a >> ${PAGE_BITS_OVERRIDE};
-  let e = hm_table[page];
-  let mask = (1u << ${PAGE_BITS_OVERRIDE}) - 1u;
-  hm_event = select(hm_event, page | ${u(EVENT_MISS | EVENT_WRITE)}, (e & ${u(PTE_VALID | PTE_WRITE)}) != ${u(PTE_VALID | PTE_WRITE)} && hm_event == 0u);
+  if (${OPTIMISTIC_OVERRIDE}) { hm_event |= ~e & ${u(wanted)}; }
+  else { hm_event = select(hm_event, page | ${u(event)}, (e & ${u(wanted)}) != ${u(wanted)} && hm_event == 0u); }
   return (e & ~mask) | (a & mask);
 }`
+}
 
 /** Indices against the range of their argument, pointers against what the launch lets them touch. */
 function checks({ argCount, hasPointers }: RuntimeOptions): string {
   const index = `
 fn hm_refuse(is_bad: bool, value: u32, site: u32) {
+  if (${OPTIMISTIC_OVERRIDE}) { hm_event = select(hm_event, 1u, is_bad); return; }
   let is_first = is_bad && hm_event == 0u;
   hm_bad = select(hm_bad, value, is_first);
   hm_event = select(hm_event, site | ${u(EVENT_BAD)}, is_first);
@@ -180,6 +197,8 @@ fn hm_report() {
   if (k < hm_launch.capacity) { atomicStore(&hm_faults[${FAULT_WORDS}u + k], event); }
   else { atomicStore(&hm_faults[${FAULT_STOP}], 1u); }
 }
+// Neither reported nor queued: a bit says who was stopped.
+fn hm_mark(transaction: u32) { atomicOr(&hm_faults[transaction >> 5u], 1u << (transaction & 31u)); }
 fn hm_requeue(id: u32, slot: u32) {
   let k = hm_launch.queue_out + 2u * atomicAdd(&hm_faults[${FAULT_REPLAY}], 1u);
   hm_queue[k] = id;
@@ -195,22 +214,39 @@ fn hm_put(p: u32, v: u32) {
 }`
 }
 
-// Stores in loops, in the order in which they happened. Entry e of invocation i lies beside that of invocation i + 1.
-function log({ logEntryWords }: RuntimeOptions): string {
-  const op = logEntryWords === 3
+// Stores in loops, in the order in which they happened. In memory, entry e of invocation i lies beside that of invocation i + 1. The
+// optimistic form has room for a few in registers: whoever stores more is run by the other one.
+function log({ logEntryWords: words }: RuntimeOptions): string {
+  const op = words === 3
+  const near = NEAR_ENTRIES + 1
+  const stores = (place: (k: number) => string): string =>
+    ['p', 'v', 'op']
+      .slice(0, words)
+      .map((value, k) => `${place(k)} = ${value};`)
+      .join(' ')
   return `
 var<private> hm_logged: u32;
-fn hm_log_at(e: u32, word: u32) -> u32 { return hm_launch.log_base + (e * ${logEntryWords}u + word) * hm_stride() + hm_index; }
+var<private> hm_near: array<u32, ${words * near}>;
+fn hm_log_at(e: u32, word: u32) -> u32 { return hm_launch.log_base + (e * ${words}u + word) * hm_stride() + hm_index; }
+fn hm_entry(e: u32, word: u32) -> u32 {
+  if (${OPTIMISTIC_OVERRIDE}) { return hm_near[word * ${near}u + e]; }
+  return hm_scratch[hm_log_at(e, word)];
+}
 fn hm_log(p: u32, v: u32${op ? ', op: u32' : ''}) {
-  if (hm_event != 0u) { return; }
-  if (hm_logged >= hm_launch.log_entries) { hm_event = ${u(EVENT_FULL | FULL_LOG)}; return; }
-  hm_scratch[hm_log_at(hm_logged, 0u)] = p;
-  hm_scratch[hm_log_at(hm_logged, 1u)] = v;${op ? '\n  hm_scratch[hm_log_at(hm_logged, 2u)] = op;' : ''}
-  hm_logged++;
+  let entries = select(hm_launch.log_entries, ${NEAR_ENTRIES}u, ${OPTIMISTIC_OVERRIDE});
+  hm_event = select(hm_event, ${u(EVENT_FULL | FULL_LOG)}, hm_logged >= entries && hm_event == 0u);
+  let e = min(hm_logged, entries);
+  if (${OPTIMISTIC_OVERRIDE}) {
+    // Behind the last entry is another, for what has no room: cheaper than a branch.
+    ${stores((k) => `hm_near[e + ${k * near}u]`)}
+  } else if (e < entries) {
+    ${stores((k) => `hm_scratch[hm_log_at(e, ${k}u)]`)}
+  }
+  hm_logged = e + 1u;
 }
 fn hm_see(p: u32, w: u32) -> u32 {
   for (var e = hm_logged; e > 0u; e--) {
-    if (hm_scratch[hm_log_at(e - 1u, 0u)] == p${op ? ' && hm_scratch[hm_log_at(e - 1u, 2u)] == 0u' : ''}) { return hm_scratch[hm_log_at(e - 1u, 1u)]; }
+    if (hm_entry(e - 1u, 0u) == p${op ? ' && hm_entry(e - 1u, 2u) == 0u' : ''}) { return hm_entry(e - 1u, 1u); }
   }
   return w;
 }`
@@ -286,14 +322,16 @@ fn hm_main(@builtin(workgroup_id) w: vec3<u32>, @builtin(local_invocation_index)
   if (hm_index >= hm_launch.count) { return; }
   hm_id = hm_launch.base + hm_index;
   hm_slot = hm_index;
-  if (hm_launch.mode == ${MODE_REPLAY}u) {
-    hm_id = hm_queue[hm_launch.queue_in + 2u * hm_index];
-    hm_slot = hm_queue[hm_launch.queue_in + 2u * hm_index + 1u];
+  if (!${OPTIMISTIC_OVERRIDE}) {
+    if (hm_launch.mode == ${MODE_REPLAY}u) {
+      hm_id = hm_queue[hm_launch.queue_in + 2u * hm_index];
+      hm_slot = hm_queue[hm_launch.queue_in + 2u * hm_index + 1u];
+    }
+    if (atomicLoad(&hm_faults[${FAULT_STOP}]) != 0u) { hm_requeue(hm_id, hm_slot); return; }
   }
-  if (atomicLoad(&hm_faults[${FAULT_STOP}]) != 0u) { hm_requeue(hm_id, hm_slot); return; }
-  // Divisions are slow, and most launches have one dimension.
+  // Divisions are slow.
   var hm_global = vec3<u32>(hm_id, 0u, 0u);
-  if (hm_launch.extent.y * hm_launch.extent.z != 1u) {
+  if (!${LINEAR_OVERRIDE}) {
     let row = hm_id / hm_launch.extent.x;
     hm_global = vec3<u32>(hm_id % hm_launch.extent.x, row % hm_launch.extent.y, row / hm_launch.extent.y);
   }`
@@ -307,6 +345,7 @@ function invocationEntry(o: EntryOptions): string {
   const index = `\n  let hm_local_index = hm_local.x + hm_local.y * ${x}u + hm_local.z * ${x * y}u;`
   return `${FIND_INVOCATION}${group}${local}${needs('hm_local_index') ? index : ''}${transaction(o)}
   if (hm_event == 0u) { hm_commit(); }
+  else if (${OPTIMISTIC_OVERRIDE}) { hm_mark(hm_index); }
   else { hm_report(); hm_requeue(hm_id, hm_slot); }
 }`
 }
@@ -347,31 +386,40 @@ fn hm_stride() -> u32 { return hm_launch.count * ${invocations}u; }
 @compute @workgroup_size(${o.workgroupSize})
 fn hm_main(@builtin(workgroup_id) w: vec3<u32>, @builtin(local_invocation_id) hm_local: vec3<u32>, @builtin(local_invocation_index) hm_local_index: u32) {
   if (w.x >= hm_launch.count) { return; }
-  if (hm_local_index == 0u) {
-    var id = hm_launch.base + w.x;
-    var slot = w.x;
-    if (hm_launch.mode == ${MODE_REPLAY}u) {
-      id = hm_queue[hm_launch.queue_in + 2u * w.x];
-      slot = hm_queue[hm_launch.queue_in + 2u * w.x + 1u];
+  var state = HmGroup(hm_launch.base + w.x, w.x, 0u);
+  if (!${OPTIMISTIC_OVERRIDE}) {
+    if (hm_local_index == 0u) {
+      hm_group_state = state;
+      if (hm_launch.mode == ${MODE_REPLAY}u) {
+        hm_group_state.id = hm_queue[hm_launch.queue_in + 2u * w.x];
+        hm_group_state.slot = hm_queue[hm_launch.queue_in + 2u * w.x + 1u];
+      }
+      hm_group_state.stop = atomicLoad(&hm_faults[${FAULT_STOP}]);
     }
-    hm_group_state = HmGroup(id, slot, atomicLoad(&hm_faults[${FAULT_STOP}]));
+    state = workgroupUniformLoad(&hm_group_state);
+    if (state.stop != 0u) {
+      if (hm_local_index == 0u) { hm_requeue(state.id, state.slot); }
+      return;
+    }
   }
-  let state = workgroupUniformLoad(&hm_group_state);
-  if (state.stop != 0u) {
-    if (hm_local_index == 0u) { hm_requeue(state.id, state.slot); }
-    return;
+  var hm_group = vec3<u32>(state.id, 0u, 0u);
+  if (!${LINEAR_OVERRIDE}) {
+    let row = state.id / hm_launch.groups.x;
+    hm_group = vec3<u32>(state.id % hm_launch.groups.x, row % hm_launch.groups.y, row / hm_launch.groups.y);
   }
-  let hm_group = vec3<u32>(
-    state.id % hm_launch.groups.x, (state.id / hm_launch.groups.x) % hm_launch.groups.y, state.id / (hm_launch.groups.x * hm_launch.groups.y));
   let hm_global = hm_group * vec3<u32>(${o.size.map((n) => `${n}u`).join(', ')}) + hm_local;
   hm_id = state.id * ${invocations}u + hm_local_index;
   hm_index = w.x * ${invocations}u + hm_local_index;
   hm_slot = state.slot * ${invocations}u + hm_local_index;${transaction(o)}
   if (hm_event != 0u) {
-    hm_report();
+    if (!${OPTIMISTIC_OVERRIDE}) { hm_report(); }
     hm_group_event = 1u;
   }
-  if (workgroupUniformLoad(&hm_group_event) == 0u) { hm_commit(); }
-  else if (hm_local_index == 0u) { hm_requeue(state.id, state.slot); }
+  workgroupBarrier();
+  if (hm_group_event == 0u) { hm_commit(); }
+  else if (hm_local_index == 0u) {
+    if (${OPTIMISTIC_OVERRIDE}) { hm_mark(w.x); }
+    else { hm_requeue(state.id, state.slot); }
+  }
 }`
 }

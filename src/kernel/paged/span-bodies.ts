@@ -77,7 +77,7 @@ export class SpanBodies {
   private store(fn: FunctionInfo, name: string, arg: number): string {
     const { typed, plan } = this.on
     const type = this.elementOf(name)
-    return `fn ${fn.name}(k: u32, v: ${typeText(type)}) { ${this.place(fn, type, arg)} ${typed.logPlace(type, plan.defersAtomics)}(p, v); }`
+    return `fn ${fn.name}(k: u32, v: ${typeText(type)}) { ${this.place(fn, type, arg)} ${typed.log(type, plan.defersAtomics)}(p, v); }`
   }
 
   private place(fn: FunctionInfo, type: Type, arg: number): string {

@@ -44,13 +44,10 @@ export class TypedAccess {
 
   /** Loads a leaf from a place in the pool that was looked up before: `(place) -> type`. */
   loadPlace(type: Type, flags: LoadFlags): string {
-    const word = this.word(flags)
-    const name = `hm_lp_${mangle(type)}${word.slice('hm_word'.length)}`
-    const value = fromWords(type, (k) => `${word}(p + ${k}u)`)
-    return this.define(name, () => `fn ${name}(p: u32) -> ${typeText(type)} { return ${value}; }`)
+    return this.loadPlaceBy(type, this.word(flags))
   }
 
-  /** Loads a word from its place. */
+  /** The function that loads a word from its place. */
   private word(flags: LoadFlags): string {
     const word = `hm_word${flags.noted ? '_once' : ''}${flags.seeing ? '_see' : ''}`
     if (flags.noted || flags.seeing) {
@@ -60,11 +57,18 @@ export class TypedAccess {
     return word
   }
 
+  private loadPlaceBy(type: Type, word: string): string {
+    const name = `hm_lp_${mangle(type)}${word.slice('hm_word'.length)}`
+    return this.define(name, () => {
+      return `fn ${name}(p: u32) -> ${typeText(type)} { return ${fromWords(type, (k) => `${word}(p + ${k}u)`)}; }`
+    })
+  }
+
   private loadBy(type: Type, word: string): string {
     const name = `hm_ld_${mangle(type)}${word.slice('hm_word'.length)}`
     return this.define(name, () => {
       const head = `fn ${name}(a: u32) -> ${typeText(type)}`
-      if (isLeaf(type)) return `${head} { let p = hm_r(a); return ${fromWords(type, (k) => `${word}(p + ${k}u)`)}; }`
+      if (isLeaf(type)) return `${head} { return ${this.loadPlaceBy(type, word)}(hm_r(a)); }`
       if (type.kind === 'array' && typeof type.count === 'number' && type.count > UNROLLED_MAX) {
         const element = this.loadBy(type.element, word)
         const loop = `for (var i = 0u; i < ${type.count}u; i++) { v[i] = ${element}(a + i * ${strideOf(type) / 4}u); }`
@@ -75,20 +79,13 @@ export class TypedAccess {
     })
   }
 
-  /** Stores a value to the log: `(address, value)`. */
+  /** Stores a value to the log: `(address, value)`, or for a leaf `(place, value)`. */
   log(type: Type, hasOps: boolean): string {
     const last = hasOps ? ', 0u' : ''
     return this.storeBy(type, 'hm_lg', (word, k) => `hm_log(p + ${k}u, ${word}${last});`)
   }
 
-  /** Stores a leaf to the log, for a place in the pool that was looked up before: `(place, value)`. */
-  logPlace(type: Type, hasOps: boolean): string {
-    const name = `hm_lgp_${mangle(type)}`
-    const words = toWords(type, 'v').map((word, k) => `hm_log(p + ${k}u, ${word}${hasOps ? ', 0u' : ''});`)
-    return this.define(name, () => `fn ${name}(p: u32, v: ${typeText(type)}) { ${words.join(' ')} }`)
-  }
-
-  /** Stores a value to the pool: `(address, value)`. */
+  /** Stores a value that is no leaf to the pool: `(address, value)`. */
   put(type: Type): string {
     return this.storeBy(type, 'hm_st', (word, k) => `hm_put(p + ${k}u, ${word});`)
   }
@@ -119,16 +116,17 @@ export class TypedAccess {
   private storeBy(type: Type, prefix: string, store: (word: string, k: number) => string): string {
     const name = `${prefix}_${mangle(type)}`
     return this.define(name, () => {
-      const head = `fn ${name}(a: u32, v: ${typeText(type)})`
-      if (isLeaf(type)) return `${head} { let p = hm_w(a); ${toWords(type, 'v').map(store).join(' ')} }`
-      if (type.kind === 'array' && typeof type.count === 'number' && type.count > UNROLLED_MAX) {
-        const element = `${this.storeBy(type.element, prefix, store)}(a + i * ${strideOf(type) / 4}u, w[i]);`
-        return `${head} { var w = v; for (var i = 0u; i < ${type.count}u; i++) { ${element} } }`
+      const head = (at: string): string => `fn ${name}(${at}: u32, v: ${typeText(type)})`
+      if (isLeaf(type)) return `${head('p')} { ${toWords(type, 'v').map(store).join(' ')} }`
+      const part = (element: Type, address: string, value: string): string => {
+        return `${this.storeBy(element, prefix, store)}(${isLeaf(element) ? `hm_w(${address})` : address}, ${value});`
       }
-      const parts = partsOf(type).map((part) => {
-        return `${this.storeBy(part.type, prefix, store)}(a + ${part.offset}u, v${part.path});`
-      })
-      return `${head} { ${parts.join(' ')} }`
+      if (type.kind === 'array' && typeof type.count === 'number' && type.count > UNROLLED_MAX) {
+        const element = part(type.element, `a + i * ${strideOf(type) / 4}u`, 'w[i]')
+        return `${head('a')} { var w = v; for (var i = 0u; i < ${type.count}u; i++) { ${element} } }`
+      }
+      const parts = partsOf(type).map(({ path, type: element, offset }) => part(element, `a + ${offset}u`, `v${path}`))
+      return `${head('a')} { ${parts.join(' ')} }`
     })
   }
 
