@@ -27,10 +27,9 @@ export function tableReporter(print: Print): Reporter {
       print(columns('case', 'value', 'baseline', 'ratio', '95 % interval', 'goal'))
     },
     row(row) {
-      const goal = `${row.better === 'lower' ? '<=' : '>='} ${short(row.goal)}`
       const interval = `${short(row.low)} to ${short(row.high)}`
       const figures = [`${short(row.value)} ${row.unit}`, `${short(row.baseline)} ${row.unit}`, short(row.ratio)]
-      print(columns(row.case, ...figures, interval, `${goal.padEnd(10)}${row.ok ? 'ok' : 'MISSED'}`))
+      print(columns(row.case, ...figures, interval, verdict(row)))
     },
     end(rows) {
       const missed = rows.filter((row) => !row.ok).map((row) => row.case)
@@ -41,7 +40,14 @@ export function tableReporter(print: Print): Reporter {
 
 /** What `--list` prints of a case. */
 export function describeCase({ name, summary, better, goal }: BenchCase): string {
-  return `  ${name} (${better === 'lower' ? 'at most' : 'at least'} ${short(goal)}): ${summary}`
+  const bound = goal === null ? '' : ` (${better === 'lower' ? 'at most' : 'at least'} ${short(goal)})`
+  return `  ${name}${bound}: ${summary}`
+}
+
+/** '<= 0.7    ok' */
+function verdict({ goal, better, ok }: Row): string {
+  if (goal === null) return 'none'
+  return `${`${better === 'lower' ? '<=' : '>='} ${short(goal)}`.padEnd(10)}${ok ? 'ok' : 'MISSED'}`
 }
 
 function columns(...cells: string[]): string {

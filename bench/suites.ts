@@ -7,6 +7,7 @@ const SUITES = {
   webgpu: async () => (await import('./webgpu.ts')).webgpu,
   paging: async () => (await import('./paging.ts')).paging,
   trace: async () => (await import('./trace.ts')).trace,
+  compare: async () => (await import('./compare.ts')).compare,
   search: async () => (await import('./search.ts')).search,
   live: async () => (await import('./live.ts')).live,
 }

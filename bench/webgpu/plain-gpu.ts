@@ -63,12 +63,27 @@ export class PlainGpu {
 
   /** Copies a part of a buffer to memory. */
   async read(buffer: GPUBuffer, target: Uint8Array, offset = 0): Promise<void> {
-    const staging = this.#stagingOf(target.length)
+    await this.readAll([{ buffer, target, offset }])
+  }
+
+  /** Copies parts of buffers to memory, and waits once. */
+  async readAll(parts: readonly { buffer: GPUBuffer; target: Uint8Array; offset?: number }[]): Promise<void> {
+    const nbytes = parts.reduce((sum, { target }) => sum + target.length, 0)
+    const staging = this.#stagingOf(nbytes)
     const encoder = this.device.createCommandEncoder()
-    encoder.copyBufferToBuffer(buffer, offset, staging, 0, target.length)
+    let at = 0
+    for (const { buffer, target, offset = 0 } of parts) {
+      encoder.copyBufferToBuffer(buffer, offset, staging, at, target.length)
+      at += target.length
+    }
     this.device.queue.submit([encoder.finish()])
-    await staging.mapAsync(MAP_READ, 0, target.length)
-    target.set(new Uint8Array(staging.getMappedRange(0, target.length)))
+    await staging.mapAsync(MAP_READ, 0, nbytes)
+    const bytes = new Uint8Array(staging.getMappedRange(0, nbytes))
+    at = 0
+    for (const { target } of parts) {
+      target.set(bytes.subarray(at, at + target.length))
+      at += target.length
+    }
     staging.unmap()
   }
 
