@@ -8,7 +8,7 @@ import { Random } from './random.ts'
 import type { Solver, Workload } from './workload.ts'
 
 const WORKGROUP = 64
-const COUNT = 65_536
+const COUNT = 4096
 const NBATCHES = 4
 
 const GATHER = {

@@ -88,7 +88,7 @@ export interface DevicePolicy {
   prefetch(counters: DensityCounters): boolean
   /** Whether a launch wants more at once than fits. */
   thrashes(counters: DemandCounters): boolean
-  /** Index of the block that has to go. There is at least one. */
+  /** Index of the block that has to go. There is at least one, and where there are many these are the oldest. */
   evict(blocks: readonly BlockCounters[]): number
   touch(counters: TouchCounters): TouchDecision
 }

@@ -199,7 +199,9 @@ export class FramePool {
   evictable(): Block[] {
     return [...this.blocks.values()].filter((block) => {
       if (block.open || block.live === 0) return false
-      return block.ncaptured === 0 || this.idleFrames(block).length > 0
+      // There may be thousands of blocks of one page, so frames are looked at only where the counts leave it open.
+      if (block.ncaptured < block.live) return true
+      return block.ncaptured < block.npages && this.idleFrames(block).length > 0
     })
   }
 

@@ -21,6 +21,9 @@ import type { OpenMigrations } from './open-migrations.ts'
 import type { ToSystem } from './to-system.ts'
 import type { Purpose } from './traffic.ts'
 
+/** Blocks among which the policy chooses. A kernel that goes through a page table leaves one per page, so these are the oldest. */
+const CANDIDATES_MAX = 64
+
 export class Room {
   private readonly parts: DeviceParts
   private readonly spaces: ReadonlyMap<Mm, DeviceSpace>
@@ -124,7 +127,10 @@ export class Room {
   /** Blocks that have to go for `npages` to be free, as far as there are any. They can leave all at once. */
   private chooseVictims(stuck: ReadonlySet<Block>, npages: number): Block[] {
     const { pool, policy } = this.parts
-    const left = pool.evictable().filter((block) => !stuck.has(block))
+    let left = pool.evictable().filter((block) => !stuck.has(block))
+    if (left.length > CANDIDATES_MAX) {
+      left = left.sort((a, b) => a.lastUse - b.lastUse).slice(0, CANDIDATES_MAX)
+    }
     const views = left.map((block) => new BlockView(pool, block))
     const victims: Block[] = []
     for (let nfreed = 0; nfreed < npages && views.length > 0; ) {
