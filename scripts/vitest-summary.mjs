@@ -18,7 +18,8 @@ export default class Summary {
         const { state, note } = test.result()
         if (state in counts) counts[state]++
         if (state !== 'skipped' || this.filtered) continue
-        const reason = note ?? `no reason given: ${relative(this.root, module.moduleId)} > ${test.fullName}`
+        const place = `${relative(this.root, module.moduleId)} > ${test.fullName}`
+        const reason = note ?? reasonOfSuite(test) ?? `no reason given: ${place}`
         skips.set(reason, (skips.get(reason) ?? 0) + 1)
       }
     }
@@ -27,4 +28,13 @@ export default class Summary {
     const file = process.env.HETMEM_TEST_SUMMARY
     if (file !== undefined) writeFileSync(file, JSON.stringify({ ...counts, skips: lines }))
   }
+}
+
+/** A suite that is skipped as a whole says why in its title: `live: no userfaultfd`. */
+function reasonOfSuite(test) {
+  for (let suite = test.parent; suite?.type === 'suite'; suite = suite.parent) {
+    const [, reason] = /^[\w-]+: (.+)$/.exec(suite.name) ?? []
+    if (suite.options.mode === 'skip' && reason !== undefined) return reason
+  }
+  return undefined
 }

@@ -98,6 +98,8 @@ export class Arena {
   /** Also by the buffers that stand for the same memory after they went through other threads. */
   readonly #byBuffer = new WeakMap<ArrayBufferLike, ArenaSegment>()
   readonly #extents: Extents | null
+  /** Extents where others allocate, as far as they were met, by their first page. */
+  #others: { readonly segment: ArenaSegment; readonly first: number }[] = []
 
   /**
    * Begins with `segments`. `onSegment` is called for each new one, before anything lies in it. With `extents` other arenas have
@@ -136,18 +138,6 @@ export class Arena {
     return segment.isOthers || this.#extents?.isOthers(segment.addr / PAGE_SIZE + page) === true
   }
 
-  /** Nothing more is allocated here: room where nothing lies is for others. */
-  leave(): void {
-    const extents = this.#extents
-    if (extents === null) return
-    for (const first of extents.mine()) {
-      const end = first + extents.npages
-      const used = this.#segments.findIndex((segment) => !segment.takePages(first, end))
-      if (used < 0) extents.release(first)
-      else for (const segment of this.#segments.slice(0, used)) segment.givePages(first, end)
-    }
-  }
-
   /** The segment at an address. */
   segmentAt(addr: number): ArenaSegment | undefined {
     return this.#segments.find((segment) => addr >= segment.addr && addr < segment.addr + segment.nbytes)
@@ -159,19 +149,35 @@ export class Arena {
    * Throws a HeapError OUT_OF_SPACE; `what` says for what, in the message.
    */
   alloc(npages: number, align: number, what: string): Place {
+    const place = this.#find(npages, align) ?? (this.#lookForLeft() ? this.#find(npages, align) : null)
+    if (place !== null) return place
+    const segment = this.#source.make(npages, align, what)
+    this.#segments.push(segment)
+    this.#byBuffer.set(segment.buffer, segment)
+    this.#onSegment(segment)
+    const made = this.#take(segment, npages, align)
+    assert(made !== null, () => `a segment that was made for ${npages} pages has room for them`)
+    return made
+  }
+
+  #find(npages: number, align: number): Place | null {
     for (const segment of this.#segments) {
       const place = this.#take(segment, npages, align)
       if (place === null) continue
       if (place.nstale > 0) this.#source.clear(segment, place.page, place.nstale)
       return place
     }
-    const segment = this.#source.make(npages, align, what)
-    this.#segments.push(segment)
-    this.#byBuffer.set(segment.buffer, segment)
-    this.#onSegment(segment)
-    const place = this.#take(segment, npages, align)
-    assert(place !== null, () => `a segment that was made for ${npages} pages has room for them`)
-    return place
+    return null
+  }
+
+  /** Whether some of what was others' is nobody's by now, as they have gone. */
+  #lookForLeft(): boolean {
+    const extents = this.#extents
+    if (extents === null) return false
+    const left = this.#others.filter(({ first }) => extents.isNobodys(first))
+    for (const { segment, first } of left) segment.givePages(first, first + extents.npages)
+    this.#others = this.#others.filter((each) => !left.includes(each))
+    return left.length > 0
   }
 
   /** Room in a segment, in extents that are ours; null if there is none. */
@@ -184,7 +190,7 @@ export class Arena {
       const others = this.#extents.claim(first + place.page, first + end)
       if (others < 0) return place
       this.free(segment, place.page, npages)
-      segment.takePages(others, others + this.#extents.npages)
+      if (segment.takePages(others, others + this.#extents.npages)) this.#others.push({ segment, first: others })
     }
   }
 

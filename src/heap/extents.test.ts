@@ -12,9 +12,8 @@ class NoMore implements SegmentSource {
 }
 
 /** Arenas of several threads over two segments of 64 pages, with extents of 16 pages. */
-function makeArenas(count: number): Arena[] {
+function makeArenas(count: number, first = Extents.make(128, 1)): Arena[] {
   const buffers = [0, 1].map(() => new SharedArrayBuffer(64 * PAGE))
-  const first = Extents.make(128, 1)
   return Array.from({ length: count }, (_, i) => {
     const segments = buffers.map((buffer, k) => new ArenaSegment(k * 64 * PAGE, buffer))
     return new Arena(new NoMore(), () => {}, segments, new Extents(first.owners, first.npages, i + 1))
@@ -28,13 +27,34 @@ describe('Extents', () => {
     ])
   })
 
+  it("of somebody who is gone are nobody's again, but for those in which something lies, with the page behind it", () => {
+    const a = Extents.make(128, 1)
+    a.claim(0, 128)
+    a.releaseOf(2, [])
+    a.releaseOf(1, [
+      { addr: 15 * PAGE, npages: 1 },
+      { addr: 40 * PAGE, npages: 2 },
+      { addr: 70 * PAGE, npages: 40 },
+    ])
+    expect([0, 16, 32, 48, 64, 80, 96, 112].map((page) => a.isNobodys(page))).toEqual([
+      false,
+      false, // page 16 is behind an array
+      false,
+      true,
+      false,
+      false,
+      false,
+      true,
+    ])
+  })
+
   it('belong to whoever claims them first', () => {
     const [a, b] = [Extents.make(128, 1), 0].map((_, i, [first]) => new Extents((first as Extents).owners, 16, i + 1))
     expect([a.claim(10, 20), a.claim(0, 32), b.claim(31, 33), b.claim(32, 33)]).toEqual([-1, -1, 16, -1])
     expect([a.isOthers(0), a.isOthers(32), a.isOthers(48), b.isOthers(0)]).toEqual([false, true, false, true])
-    expect([a.mine(), b.mine()]).toEqual([[0, 16], [32]])
-    b.release(32)
-    expect(a.claim(32, 48)).toBe(-1)
+    b.releaseOf(2, [])
+    expect(b.claim(0, 48)).toBe(0)
+    expect([a.claim(32, 48), a.isNobodys(32), a.isNobodys(48)]).toEqual([-1, false, true])
   })
 })
 
@@ -79,13 +99,14 @@ describe('arenas of several threads', () => {
     b.free(end.segment, end.page, end.npages)
     b.free(rest.segment, rest.page, rest.npages)
     const last = b.alloc(5, PAGE, 'beside it')
-    b.leave()
+    new Extents(owners, 16, 2).releaseOf(2, [{ addr: last.page * PAGE, npages: last.npages }])
     // Somebody who comes later finds the room of those who have gone.
     expect([last.page, late.alloc(38, PAGE, 'y').page, late.alloc(6, PAGE, 'z').page]).toEqual([1, 16, 0])
   })
 
   it('an array may be as large as what nobody has, and those who go leave their room', () => {
-    const [a, b] = makeArenas(2)
+    const extents = Extents.make(128, 1)
+    const [a, b] = makeArenas(2, extents)
     const small = b.alloc(1, PAGE, 'small')
     expect([small.segment.addr, small.page]).toEqual([0, 1])
     // From the second extent of the first segment on, with the page behind the segment as its gap.
@@ -93,9 +114,9 @@ describe('arenas of several threads', () => {
     expect(a.alloc(64, PAGE, 'largest').segment.addr).toBe(64 * PAGE)
     expect(() => a.alloc(1, PAGE, 'one more')).toThrow('full')
     b.free(small.segment, small.page, small.npages)
-    b.leave()
     expect(() => a.alloc(1, PAGE, 'one more')).toThrow('full')
-    const [c] = makeArenas(1)
-    expect(c.alloc(1, PAGE, 'x').page).toBe(1)
+    extents.releaseOf(2, [])
+    // Also those who have met them before.
+    expect(a.alloc(14, PAGE, 'x').page).toBe(1)
   })
 })

@@ -2,12 +2,19 @@
 // belongs to the thread that has first allocated there: from then on only that thread's arena looks for room in it. Claiming
 // one is a compare-and-swap on a word that all threads share, so nobody waits for anybody.
 
-import { assert } from '../base/assert.ts'
+import { PAGE_SIZE } from '../base/addr.ts'
 
 /** Extents of a heap, if it is large enough for as many. */
 const EXTENTS_WANTED = 256
 const EXTENT_PAGES_MIN = 16 // pages, 64 KiB
 const NOBODY = 0
+
+/** Where an array lies. */
+export interface PlacedArray {
+  /** Of its first page. */
+  readonly addr: number
+  readonly npages: number
+}
 
 export class Extents {
   /** Owner of each extent, 0 for nobody. */
@@ -48,17 +55,22 @@ export class Extents {
     return owner !== NOBODY && owner !== this.#me
   }
 
-  /** First pages of the extents that are mine. */
-  mine(): number[] {
-    const pages: number[] = []
-    for (let i = 0; i < this.owners.length; i++)
-      if (Atomics.load(this.owners, i) === this.#me) pages.push(i * this.npages)
-    return pages
+  /** Whether nobody allocates at a page, any more or yet. */
+  isNobodys(page: number): boolean {
+    return Atomics.load(this.owners, Math.floor(page / this.npages)) === NOBODY
   }
 
-  /** Nothing lies in the extent at a page any more, and I go. */
-  release(page: number): void {
-    const owner = Atomics.compareExchange(this.owners, page / this.npages, this.#me, NOBODY)
-    assert(owner === this.#me, () => `the extent of page ${page} is mine`)
+  /** For others: the extents of somebody who is gone, but for those in which something of his lies still. */
+  releaseOf(owner: number, arrays: readonly PlacedArray[]): void {
+    const used = new Set<number>()
+    for (const { addr, npages } of arrays) {
+      const first = addr / PAGE_SIZE
+      // With the page behind it, which is nobody's.
+      const last = first + npages
+      for (let i = Math.floor(first / this.npages); i * this.npages <= last; i++) used.add(i)
+    }
+    for (let i = 0; i < this.owners.length; i++) {
+      if (!used.has(i)) Atomics.compareExchange(this.owners, i, owner, NOBODY)
+    }
   }
 }

@@ -21,6 +21,9 @@ export interface LiveHandle extends CommonHandle {
   readonly memory: MemorySettings
   /** The swap file, -1 for none. */
   readonly swapFd: number
+  /** Where the system shows the thread of the engine, below /proc, and whether its end is that of the process. */
+  readonly thread: string
+  readonly endsProcess: boolean
 }
 
 export interface ExplicitHandle extends CommonHandle {

@@ -447,7 +447,6 @@ export class Heap {
     this.#arrays.close()
     const { isAttached } = this.#sharing
     const { misuses } = await this.#send(isAttached ? 'detach' : 'close', {})
-    if (isAttached) this.#arena.leave()
     await this.#whenGone()
     if (misuses.length > 0) throw errorOf({ code: 'NOT_OWNED', message: '', misuses })
     if (unfreed.length > 0 && this.#unfreed === 'warn') this.#onNotice(`hetmem: ${describeUnfreed(unfreed)}`)

@@ -16,11 +16,12 @@ export interface Joined {
   readonly port: LivingPort
 }
 
-/** Rejects with a HeapError CLOSED if the heap was closed. `open` opens channels by their names. */
+/** Rejects with a HeapError CLOSED if the heap was closed. `open` opens channels by their names; `thread` is this one's. */
 export async function joinEngine(
   { channel: name, words }: HeapHandle,
   open: (name: string) => Channel,
   onNews: (news: EngineNews) => void,
+  thread: string | null = null,
 ): Promise<Joined> {
   const client = Atomics.add(words, LAST_CLIENT, 1) + 1 + FIRST_CLIENT
   const channel = watched(open(clientChannelName(name, client)), () => port.look())
@@ -36,7 +37,7 @@ export async function joinEngine(
     if (Atomics.load(words, STATE) !== ENGINE_LIVES) joined()
   }, LOOK_MS)
   const door = open(name)
-  door.send({ join: client } satisfies JoinMessage)
+  door.send({ join: client, thread } satisfies JoinMessage)
   await joining
   clearInterval(timer)
   door.close()

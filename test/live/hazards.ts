@@ -8,10 +8,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
-import { openHeap } from '../../src/heap/on-node.ts'
+import koffi from 'koffi'
+import { attachHeap, openHeap } from '../../src/heap/on-node.ts'
 import type { ExtendedHeap } from '../helpers/extended-heap.ts'
 import { argument, isAway, openProgramHeap, pause, runCase, startThread } from './program.ts'
 
+const MIB = 2 ** 20
 const PATIENCE = 150 // milliseconds that a launch makes touches wait
 
 /** An array that a launch holds until somebody has waited for it. */
@@ -103,6 +105,77 @@ const CASES: Readonly<Record<string, () => unknown>> = {
       return { seen, result: await thread.next(), added: Atomics.add(x, 5, 4), value: x[5] }
     })
   },
+  /** On a word whose page never comes: if that stops the engine too, or not, somebody says so. */
+  async atomicsWaitForNever() {
+    const fixture = await openProgramHeap({ patience: 1000 })
+    const x = fixture.heap.alloc(Int32Array, 1024, { name: 'x' })
+    void fixture.run('never', { write: [x] }).catch(() => {})
+    await isAway(fixture, x)
+    await startThread(x, '(x) => { Atomics.wait(x, 5, 1, 5000) }')
+    await pause(10_000)
+    return 'nobody has said anything'
+  },
+  /** A thread has a lock of the program while it waits for a page, and others wait for the lock. */
+  async userLock() {
+    const fixture = await openProgramHeap()
+    const { x, launched } = await held(fixture)
+    const lock = new Int32Array(new SharedArrayBuffer(4))
+    const body = `([x, lock]) => {
+      while (Atomics.compareExchange(lock, 0, 0, 1) !== 0) Atomics.wait(lock, 0, 1, 1000)
+      const value = x[3]
+      Atomics.store(lock, 0, 0)
+      Atomics.notify(lock, 0)
+      return value
+    }`
+    const threads = await Promise.all([0, 1, 2].map(() => startThread([x, lock], body)))
+    const values = await Promise.all(threads.map((thread) => thread.next()))
+    await launched
+    return values
+  },
+  /** Native code that is called with an address faults like all other code. */
+  async nativeCode() {
+    const fixture = await openProgramHeap()
+    const { x, launched } = await held(fixture)
+    const memcpy = koffi.load(null).func('memcpy', 'void *', ['void *', 'void *', 'size_t'])
+    const copy = new Int32Array(4)
+    memcpy(copy, x, copy.byteLength)
+    await launched
+    return [...copy]
+  },
+  /** Whatever is an argument of a call is looked at by who calls. */
+  async argumentsOfCalls() {
+    const fixture = await openProgramHeap()
+    const { heap } = fixture
+    const y = heap.alloc(Uint8Array, 4096 * 4, { name: 'y' })
+    const { x, launched } = await held(fixture, 4096)
+    const receipt = await heap.load(y, [new Uint8Array(x.buffer, x.byteOffset, x.byteLength)])
+    await launched
+    return { bytes: receipt.bytes, value: new Int32Array(y.buffer, y.byteOffset, 1)[0] }
+  },
+  /** Several threads want the same page at the same moment, many times: each is woken. */
+  async onePageForAll() {
+    const fixture = await openProgramHeap()
+    const { heap } = fixture
+    const x = heap.alloc(Int32Array, 1024, { name: 'x' }).fill(1)
+    const gate = new Int32Array(new SharedArrayBuffer(4))
+    const body = `([x, gate]) => {
+      let sum = 0
+      for (let round = 1; round <= 60; round++) {
+        while (Atomics.load(gate, 0) < round) Atomics.wait(gate, 0, round - 1, 1000)
+        sum += Atomics.add(x, 9, 1) > 0 ? 1 : 0
+      }
+      return sum
+    }`
+    const threads = await Promise.all([0, 1, 2].map(() => startThread([x, gate], body)))
+    const sums = Promise.all(threads.map((thread) => thread.next()))
+    for (let round = 1; round <= 60; round++) {
+      if (round % 2 === 0) await heap.advise(x, 'cold')
+      else await heap.prefetch(x, { access: 'readWrite' })
+      Atomics.store(gate, 0, round)
+      Atomics.notify(gate, 0)
+    }
+    return { sums: await sums, value: x[9] }
+  },
   /** A thread begins while the main thread waits for a page. */
   async threadBegins() {
     const fixture = await openProgramHeap()
@@ -165,6 +238,68 @@ const CASES: Readonly<Record<string, () => unknown>> = {
     await fixture.check()
     return { before, freed, fresh, sum, written: y.fill(1)[4095] }
   },
+  /** Threads go on reading an array that was freed. Whoever gets its pages keeps what he stores there. */
+  async staleReaders() {
+    const fixture = await openProgramHeap({ device: [] })
+    const { heap } = fixture
+    const stale = heap.alloc(Int32Array, 4 * 1024, { name: 'stale' })
+    heap.free(stale)
+    await fixture.settled()
+    const isOver = new Int32Array(new SharedArrayBuffer(4))
+    const body = `([x, isOver]) => {
+      let sum = 0
+      for (let i = 0; Atomics.load(isOver, 0) === 0; i++) sum += x[(i % 4) * 1024 + 1]
+      return typeof sum
+    }`
+    const threads = [await startThread([stale, isOver], body), await startThread([stale, isOver], body)]
+    let lost = 0
+    let again = 0
+    const rounds = Number(argument('rounds') ?? 100)
+    for (let round = 1; round <= rounds; round++) {
+      const array = heap.alloc(Int32Array, 4 * 1024)
+      if (array.byteOffset === stale.byteOffset) again++
+      for (let i = 0; i < array.length; i += 1024) array[i] = round
+      await heap.stats()
+      for (let i = 0; i < array.length; i += 1024) if (array[i] !== round) lost++
+      heap.free(array)
+      await heap.stats()
+    }
+    Atomics.store(isOver, 0, 1)
+    const ends = await Promise.all(threads.map((thread) => thread.next()))
+    return { lost, isSamePlace: again === rounds, ends }
+  },
+  /** Threads attach the heap, fill it with arrays and end without closing it: what they leave can be freed and used again. */
+  async roomOfThoseGone() {
+    const fixture = await openProgramHeap({ memory: '16 MiB', swap: '16 MiB', device: [] })
+    const { heap } = fixture
+    const seen: unknown[] = []
+    for (let round = 0; round < 4; round++) {
+      const worker = new Worker(new URL(import.meta.url), {
+        argv: process.argv.slice(2),
+        workerData: { handle: heap.handle, isPinning: round % 2 === 0 },
+      })
+      const [arrays] = (await once(worker, 'message')) as [Float64Array[]]
+      const refused = attempt(() => heap.alloc(Uint8Array, 24 * MIB).length)
+      await worker.terminate()
+      const sum = arrays.reduce((all, array) => all + array[array.length - 1], 0)
+      for (const array of arrays) heap.free(array)
+      let own: Uint8Array | null = null
+      while (own === null) {
+        await pause(20)
+        try {
+          own = heap.alloc(Uint8Array, 24 * MIB)
+        } catch {
+          // Not noticed yet.
+        }
+      }
+      const isNew = own.every((value) => value === 0)
+      heap.free(own.fill(1))
+      await heap.stats()
+      seen.push([refused, sum, isNew])
+    }
+    await fixture.check()
+    return seen
+  },
   /** Arrays travel by reference; a heap can be opened on any thread. */
   async otherThreads() {
     const worker = new Worker(new URL(import.meta.url), { argv: process.argv.slice(2) })
@@ -182,7 +317,14 @@ const CASES: Readonly<Record<string, () => unknown>> = {
 }
 
 if (isMainThread) await runCase(CASES)
-else {
+else if (workerData?.handle !== undefined) {
+  const heap = await attachHeap(workerData.handle)
+  const arrays = Array.from({ length: 5 }, () => heap.alloc(Float64Array, (4 * MIB) / 8).fill(2))
+  if (workerData.isPinning) await heap.pin(arrays[0].subarray(0, 1000))
+  parentPort?.postMessage(arrays)
+  // Some end by themselves.
+  if (workerData.isPinning) await pause(60_000)
+} else {
   const heap = await openHeap({ mode: argument('mode') as 'live', size: '1 MiB' })
   const x = heap.alloc(Int32Array, 4096).fill(1)
   const threads = await Promise.all([0, 1, 2].map(() => startThread(x, '(x) => x.reduce((a, b) => a + b)')))

@@ -225,6 +225,23 @@ await runCase({
     return x[PAGE_WORDS * 3]
   },
 
+  /** Arrays are freed while their pages are written to swap, and their views go on being read. */
+  async freedOnTheWay() {
+    const heap = await open({ memory: '16 MiB', swap: '64 MiB', device: [] })
+    let wrong = 0
+    for (let round = 1; round <= 24; round++) {
+      const x = heap.alloc(Int32Array, (24 * MIB) / 4)
+      write(x, round, () => {})
+      heap.free(x)
+      // What is there or not: what was stored, or nothing any more.
+      for (let i = 0; i < x.length; i += PAGE_WORDS) if (x[i] !== 0 && x[i] !== wordOf(i, round)) wrong++
+      await heap.stats()
+    }
+    const { memory } = await heap.stats()
+    await heap.close()
+    return { wrong, memory }
+  },
+
   /** The same where touches of what is lost are to go on: calls say so, until it is given up. */
   async damageFilled() {
     const swap = { size: '1 GiB', onLost: 'fill' } as const

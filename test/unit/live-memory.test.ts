@@ -127,9 +127,14 @@ describe.each(MODES)('$name', (mode) => {
       expect([how, output]).toEqual([1, expect.stringContaining('Error: of the program')])
     })
 
-    test('by a signal, while its main thread waits', async (test) => {
+    test.for(['SIGTERM', 'SIGINT', 'SIGKILL', 'SIGHUP'])('by %s, while its main thread waits', async (signal, test) => {
       setUp(test)
-      expect((await ending('sigterm')).how).toBe('SIGTERM')
+      expect((await ending('signal', '--signal', signal)).how).toBe(signal)
+    })
+
+    test('with process.exit(), also where the engine answers nobody any more', async (test) => {
+      setUp(test)
+      expect(await ending('exitWithStuckEngine')).toEqual({ how: 0, output: '"exiting"\n' })
     })
 
     test('not by signals that it handles: they make the same fault come again', async (test) => {
@@ -180,6 +185,19 @@ describe.each(MODES)('$name', (mode) => {
       setUp(test)
       const { how, output } = await ending('engineStops')
       expect([how, output]).toEqual(['SIGABRT', expect.stringContaining('as its engine has not moved for 1 s')])
+    })
+
+    test('comes with that of the thread that has opened the heap: those who have attached it notice', async (test) => {
+      setUp(test)
+      const { how, output } = await ending('openerIsTerminated')
+      const message = 'hetmem: a live heap cannot go on, as the thread that had opened it ended'
+      expect([how, output]).toEqual(['SIGABRT', expect.stringContaining(message)])
+      expect(await outcome('endings', 'openerIsTerminatedGoOn')).toEqual({
+        code: 'ENGINE_DIED',
+        read: 7,
+        other: 'CLOSED',
+        later: 'number',
+      })
     })
 
     test('also where it runs out of memory', async (test) => {
@@ -234,6 +252,10 @@ describe.each(MODES)('$name', (mode) => {
       ['pipe', ({ name }) => ({ written: name === 'live' ? 4 : 'EFAULT', value: 1 })],
       ['pool', ({ name }) => ({ results: Array(12).fill(name === 'live' ? 8 : 'EFAULT'), value: 1 })],
       ['atomicsWait', () => ({ seen: 1, result: 'ok', added: 1, value: 5 })],
+      ['userLock', () => [1, 1, 1]],
+      ['nativeCode', () => [1, 1, 1, 1]],
+      ['argumentsOfCalls', () => ({ bytes: 16_384, value: 1 })],
+      ['onePageForAll', () => ({ sums: [60, 60, 60], value: 181 })],
       ['threadBegins', () => ({ mine: 1, others: 1 })],
       ['childProcess', () => ({ status: 0, value: 3 })],
       ['otherThreads', ({ name }) => ({ mode: name, sums: [4096, 4096, 4096] })],
@@ -244,11 +266,31 @@ describe.each(MODES)('$name', (mode) => {
     })
   })
 
+  test('Atomics.wait on a word whose page never comes ends the process, with what waits or what stands still', async (test) => {
+    setUp(test)
+    const { signal, stderr } = await run(mode, 'hazards', ['--case', 'atomicsWaitForNever'])
+    expect([signal, stderr]).toEqual([
+      'SIGABRT',
+      expect.stringMatching(/the CPU loads "x"\[0\] .*: waits for a launch|its engine has not moved for 1 s/),
+    ])
+  })
+
   test('system calls take the faults of their arguments, in user mode within withResident()', async (test) => {
     setUp(test)
     const [into, from] = mode.name === 'live' ? [28, 10] : ['EFAULT', 'EFAULT']
     const text = 'a page brought by the kernel'
     expect(await outcome('hazards', 'systemCalls')).toEqual({ into, from, resident: [28, 10], text, letter: 0x61 })
+  })
+
+  test('the room of threads that have ended without closing their heap is used again', async (test) => {
+    setUp(test)
+    expect(await outcome('hazards', 'roomOfThoseGone')).toEqual(Array(4).fill(['OUT_OF_SPACE', 10, true]))
+  })
+
+  test('stores to a new array are kept while others read what lay there before', async (test) => {
+    setUp(test)
+    const kept = { lost: 0, isSamePlace: true, ends: ['number', 'number'] }
+    expect(await outcome('hazards', 'staleReaders')).toEqual(kept)
   })
 
   test('touches of memory that nobody has find zeroes, and leave nothing to those who get it', async (test) => {

@@ -145,6 +145,12 @@ describe.each(MODES)('$name', { timeout: 120_000 }, (mode) => {
       expect(stderr).toMatch(/the CPU loads "x"\[3072\] .*: the page is lost: what the swap file has of it/)
     })
 
+    test('may be written with pages whose arrays are freed, and read by who kept their views', async (test) => {
+      const { wrong, memory } = await outcome<{ wrong: number; memory: MemoryStats }>(test, 'swap', 'freedOnTheWay')
+      expect([wrong, memory.swap?.readErrors]).toEqual([0, 0])
+      expect(memory.swap?.pagesOut).toBeGreaterThan(1000)
+    })
+
     test('fills what is lost, where that is wanted: a touch finds NaN, and calls are refused until it is given up', async (test) => {
       once(test)
       const refusal =

@@ -1,7 +1,7 @@
 // Who joins an engine, and in which order the calls of several heaps begin.
 
 import { beforeEach, describe, expect, it } from 'vitest'
-import { ClientHub, clientChannelName, FIRST_CLIENT } from './client-hub.ts'
+import { ClientHub, clientChannelName, type Executor, FIRST_CLIENT } from './client-hub.ts'
 import type { EnginePort, NewArray } from './protocol.ts'
 import type { Channel, EngineNews } from './remote-port.ts'
 import { MAPS_SENT, makeWords } from './words.ts'
@@ -48,12 +48,22 @@ let begun: string[]
 let news: EngineNews[]
 let here: EnginePort
 
-/** Answers at once. `unmapAt` frees array 1. */
+/** Answers at once. `unmapAt` frees the array of its argument, or array 1. */
 const engine: EnginePort = {
   call(call, args, reply) {
     begun.push(call === 'map' ? `map ${(args as NewArray).id}` : call)
-    reply({ ok: true, answer: (call === 'unmapAt' ? { id: 1 } : null) as never })
+    const answers: Record<string, unknown> = { unmapAt: { id: 1, ...args }, hold: { hold: 5 } }
+    reply({ ok: true, answer: (answers[call] ?? null) as never })
   },
+}
+
+/** Threads that have ended, and what the hub says of what they leave. */
+let gone: Set<string>
+let left: string[]
+const executor: Executor = {
+  isGone: (thread) => gone.has(thread),
+  left: (client, arrays) => void left.push(`${client}: ${arrays.map(({ id }) => id).join(' ')}`),
+  freed: ({ id }) => void left.push(`freed ${id}`),
 }
 
 /** A heap on another thread sends a call, and says so where it maps. */
@@ -67,10 +77,12 @@ beforeEach(() => {
   words = makeWords(true)
   begun = []
   news = []
-  hub = new ClientHub(engine, HEAP, words, network.open)
+  gone = new Set()
+  left = []
+  hub = new ClientHub(engine, HEAP, words, network.open, executor)
   here = hub.addHere(FIRST_CLIENT, (each) => news.push(each))
   hub.listen()
-  for (const join of [2, 3]) network.post(HEAP, { join })
+  for (const join of [2, 3]) network.post(HEAP, { join, thread: null })
   network.deliver(HEAP)
 })
 
@@ -104,7 +116,7 @@ describe('ClientHub', () => {
   })
 
   it('takeCalls() begins what has come, also of somebody who has just joined', () => {
-    network.post(HEAP, { join: 4 })
+    network.post(HEAP, { join: 4, thread: null })
     send(4, 'map', { id: 8 })
     send(2, 'map', { id: 9 })
     hub.takeCalls()
@@ -121,6 +133,27 @@ describe('ClientHub', () => {
     send(3, 'unmapAt')
     network.deliver(clientChannelName(HEAP, 3))
     expect(news).toHaveLength(1)
+  })
+
+  it('looks after what those who go leave: what they hold, and their arrays', () => {
+    network.post(HEAP, { join: 4, thread: 'T4' })
+    network.deliver(HEAP)
+    send(4, 'map', { id: 8, addr: 4096 })
+    send(4, 'map', { id: 9, addr: 8192 })
+    send(4, 'hold')
+    network.deliver(clientChannelName(HEAP, 4))
+    hub.sweep()
+    expect(left).toEqual([])
+    send(4, 'unmap', { id: 9 })
+    gone.add('T4')
+    // What it said before it went is heard.
+    hub.sweep()
+    hub.sweep()
+    expect(begun).toEqual(['map 8', 'map 9', 'hold', 'unmap', 'release'])
+    expect([left, network.isOpen(clientChannelName(HEAP, 4))]).toEqual([['4: 8'], false])
+    send(2, 'unmapAt', { id: 8 })
+    network.deliver(clientChannelName(HEAP, 2))
+    expect(left).toEqual(['4: 8', 'freed 8', '4: '])
   })
 
   it('forgets those who go', () => {

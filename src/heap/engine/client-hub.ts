@@ -7,15 +7,28 @@
 // What comes through one channel is in order, what comes through two is not. A call may be about an array of another thread, and
 // overtake the one that maps it: so it waits until every map that was sent before it came has begun. Maps wait for nobody.
 //
-// When a heap frees an array of another one, that one is told: the room is his.
+// When a heap frees an array of another one, that one is told: the room is his. Of those who are gone, closed or not, somebody else has to
+// give the room back.
 
-import type { EnginePort } from './protocol.ts'
+import type { EnginePort, NewArray } from './protocol.ts'
 import { type Channel, type EngineNews, serveCalls } from './remote-port.ts'
 import { MAPS_SENT } from './words.ts'
 
 /** Announces a client. */
 export interface JoinMessage {
   readonly join: number
+  /** Where the system shows the thread; null where it does not. */
+  readonly thread: string | null
+}
+
+/** Looks after the room of heaps that are gone. */
+export interface Executor {
+  /** Whether a thread has ended, as `JoinMessage` names it. */
+  isGone(thread: string): boolean
+  /** A client is gone, or one of his arrays is: these are left. */
+  left(client: number, arrays: readonly NewArray[]): void
+  /** Somebody has freed an array of a client who is gone. */
+  freed(array: NewArray): void
 }
 
 /** Name of the channel of a client. */
@@ -29,6 +42,9 @@ export const FIRST_CLIENT = 1
 interface Client {
   /** Null for one on this thread. */
   readonly channel: Channel | null
+  readonly thread: string | null
+  /** What it holds. */
+  readonly holds: Set<number>
   tell(news: EngineNews): void
   /** Begins the calls that have come and were not looked at. */
   takeCalls(): void
@@ -45,8 +61,9 @@ export class ClientHub {
   readonly #name: string
   readonly #open: (name: string) => Channel
   readonly #clients = new Map<number, Client>()
-  /** Who has allocated an array. */
-  readonly #owners = new Map<number, number>()
+  /** Arrays, and who has allocated them, by number of the array. */
+  readonly #arrays = new Map<number, { readonly client: number; readonly array: NewArray }>()
+  readonly #executor: Executor | null
   readonly #words: Int32Array
   /** Maps that have begun. */
   #nmaps = 0
@@ -55,7 +72,14 @@ export class ClientHub {
   #door: Channel | null = null
 
   /** `open` opens channels by their names; that of the heap is `name`. `words` are those of words.ts. */
-  constructor(calls: EnginePort, name: string, words: Int32Array, open: (name: string) => Channel) {
+  constructor(
+    calls: EnginePort,
+    name: string,
+    words: Int32Array,
+    open: (name: string) => Channel,
+    executor: Executor | null = null,
+  ) {
+    this.#executor = executor
     this.#calls = calls
     this.#words = words
     this.#name = name
@@ -71,14 +95,20 @@ export class ClientHub {
 
   /** Adds a heap on this thread. Returns its way to the engine. */
   addHere(client: number, onNews: (news: EngineNews) => void): EnginePort {
-    this.#clients.set(client, { channel: null, tell: onNews, takeCalls: () => {} })
+    this.#clients.set(client, { channel: null, thread: null, holds: new Set(), tell: onNews, takeCalls: () => {} })
     return this.#callsOf(client)
   }
 
   /** Adds one on another thread. */
-  add(client: number, channel: Channel): void {
+  add(client: number, channel: Channel, thread: string | null = null): void {
     const take = serveCalls(this.#callsOf(client), channel)
-    this.#clients.set(client, { channel, tell: (news) => channel.send(news), takeCalls: () => takeAll(channel, take) })
+    const tell = (news: EngineNews): void => channel.send(news)
+    this.#clients.set(client, { channel, thread, holds: new Set(), tell, takeCalls: () => takeAll(channel, take) })
+  }
+
+  /** Looks whether threads have ended without closing their heaps. */
+  sweep(): void {
+    for (const client of [...this.#clients.keys()]) this.#find(client)
   }
 
   /** Begins the calls that have come and were not looked at. */
@@ -95,9 +125,9 @@ export class ClientHub {
   }
 
   #letIn(message: unknown): void {
-    const { join } = message as JoinMessage
+    const { join, thread } = message as JoinMessage
     const channel = this.#open(clientChannelName(this.#name, join))
-    this.add(join, channel)
+    this.add(join, channel, thread)
     channel.send({ joined: true } satisfies EngineNews)
   }
 
@@ -108,13 +138,16 @@ export class ClientHub {
           this.#calls.call(call, args, (answer) => {
             reply(answer)
             if (!answer.ok) return
-            if (call === 'unmap') this.#owners.delete((args as { id: number }).id)
-            else if (call === 'unmapAt') this.#tellOwner((answer.answer as { id: number }).id)
+            if (call === 'unmap') this.#unmapped((args as { id: number }).id)
+            else if (call === 'unmapAt') this.#freedByOthers((answer.answer as { id: number }).id)
+            else if (call === 'hold') this.#held(client, (answer.answer as { hold: number }).hold)
+            else if (call === 'release') this.#clients.get(client)?.holds.delete((args as { hold: number }).hold)
             else if (call === 'detach') this.#remove(client)
           })
         }
         if (call === 'map') {
-          this.#owners.set((args as { id: number }).id, client)
+          const array = args as NewArray
+          this.#arrays.set(array.id, { client, array })
           begin()
           this.#nmaps++
           this.#beginWaiting()
@@ -139,15 +172,54 @@ export class ClientHub {
     }
   }
 
-  #tellOwner(id: number): void {
-    const owner = this.#owners.get(id)
-    this.#owners.delete(id)
-    if (owner !== undefined) this.#clients.get(owner)?.tell({ freed: { id } })
+  #freedByOthers(id: number): void {
+    const found = this.#arrays.get(id)
+    if (found === undefined) return
+    const owner = this.#find(found.client)
+    if (owner !== undefined) owner.tell({ freed: { id } })
+    else this.#executor?.freed(found.array)
+    this.#unmapped(id)
   }
 
+  #unmapped(id: number): void {
+    const found = this.#arrays.get(id)
+    this.#arrays.delete(id)
+    if (found !== undefined && !this.#clients.has(found.client)) this.#leave(found.client)
+  }
+
+  /** A client, unless its thread has ended. */
+  #find(client: number): Client | undefined {
+    const found = this.#clients.get(client)
+    const thread = found?.thread ?? null
+    if (found === undefined || thread === null || this.#executor?.isGone(thread) !== true) return found
+    // What it said before.
+    found.takeCalls()
+    this.#remove(client)
+    return undefined
+  }
+
+  #held(client: number, hold: number): void {
+    const holder = this.#clients.get(client)
+    if (holder !== undefined) holder.holds.add(hold)
+    else this.#calls.call('release', { hold }, () => {})
+  }
+
+  /** Its heap was closed, or its thread has ended. */
   #remove(client: number): void {
-    this.#clients.get(client)?.channel?.close()
+    const gone = this.#clients.get(client)
+    if (gone === undefined) return
+    gone.channel?.close()
     this.#clients.delete(client)
+    for (const hold of gone.holds) this.#calls.call('release', { hold }, () => {})
+    this.#leave(client)
+  }
+
+  #leave(client: number): void {
+    const left = [...this.#arrays.values()].filter((each) => each.client === client)
+    this.#executor?.left(
+      client,
+      left.map(({ array }) => array),
+    )
   }
 }
 

@@ -7,15 +7,20 @@ import type { Channel } from '../engine/remote-port.ts'
 export function groupChannel(name: string): Channel {
   // Ports in all but its type.
   const group = new BroadcastChannel(name) as unknown as Group
+  let isOpen = true
   return {
     send: (message) => group.postMessage(message),
     listen(take) {
       group.onmessage = ({ data }) => take(data)
       group.unref()
     },
-    receive: () => receiveMessageOnPort(group),
+    // What has come may have closed it, and to ask a closed one is an error.
+    receive: () => (isOpen ? receiveMessageOnPort(group) : undefined),
     keepAlive: (wanted) => (wanted ? group.ref() : group.unref()),
-    close: () => group.close(),
+    close() {
+      isOpen = false
+      group.close()
+    },
   }
 }
 

@@ -20,6 +20,9 @@ export interface EngineSettings {
   readonly trace: TraceFileSettings
   /** The program wants to have the events. */
   readonly isTraced: boolean
+  /** Who allocates where: see extents.ts. */
+  readonly owners: Int32Array<SharedArrayBuffer>
+  readonly extentPages: number
   readonly patienceMs: number
   /** The end of the engine is that of the process. */
   readonly endsProcess: boolean

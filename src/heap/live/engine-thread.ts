@@ -1,17 +1,17 @@
 // The thread of an engine, as the program sees it: how it begins, that it does not keep the process alive, and what its end
 // means. When it ends although nobody closed the heap, nobody can answer a touch any more (life.ts).
 
-import { existsSync } from 'node:fs'
 import { isMainThread, MessageChannel, Worker } from 'node:worker_threads'
 import { onExit, releaseOnExit } from '../../mmu/userfaultfd/exit-hook.ts'
 import type { Kernel } from '../../mmu/userfaultfd/ffi.ts'
 import type { WriteTracking } from '../../mmu/userfaultfd/userfaultfd-mmu.ts'
 import { LivingPort } from '../engine/living-port.ts'
 import type { EngineNews } from '../engine/remote-port.ts'
-import { ENGINE_CLOSED, ENGINE_DIED, ENGINE_LIVES, HEARTBEAT, STATE } from '../engine/words.ts'
+import { ENGINE_CLOSED, ENGINE_DIED, HEARTBEAT, STATE } from '../engine/words.ts'
 import { parkOnExit } from '../parking.ts'
 import { portChannel } from './channels.ts'
 import type { EngineReady, EngineSettings, EngineStart } from './engine-settings.ts'
+import { isGone } from './engine-watch.ts'
 import { endProcess } from './life.ts'
 
 /** How engines run. Tests have other wishes than programs. */
@@ -124,8 +124,7 @@ export class EngineThread {
   #watch({ fd, ranges, thread }: EngineReady): void {
     const stopReleasing = releaseOnExit(this.#kernel, fd, ranges)
     const stopLooking = onExit(() => {
-      if (Atomics.load(this.port.words, STATE) !== ENGINE_LIVES || existsSync(`/proc/${thread}`)) return
-      this.#end('is gone')
+      if (isGone(thread, this.port.words)) this.#end('is gone')
     })
     this.#stopWatching = () => {
       stopReleasing()

@@ -1,6 +1,5 @@
 // The thread of a live heap's engine. It lives until the heap is closed, and if it ends before, so does the process (life.ts).
 
-import { readlinkSync } from 'node:fs'
 import { parentPort, workerData } from 'node:worker_threads'
 import { assert } from '../../base/assert.ts'
 import { loadKernel } from '../../mmu/userfaultfd/ffi.ts'
@@ -9,10 +8,13 @@ import { ClientHub, FIRST_CLIENT } from '../engine/client-hub.ts'
 import type { EnginePort } from '../engine/protocol.ts'
 import type { EngineNews } from '../engine/remote-port.ts'
 import { ENGINE_CLOSED, ENGINE_DIED, HEARTBEAT, STATE, STRAYS } from '../engine/words.ts'
+import { Extents } from '../extents.ts'
 import { parkOnRequest } from '../parking.ts'
 import { closeTraceFiles, openTraceFiles } from '../trace-files.ts'
 import { groupChannel, portChannel } from './channels.ts'
 import type { EngineReady, EngineStart } from './engine-settings.ts'
+import { thisThread } from './engine-watch.ts'
+import { LeftRoom } from './left-room.ts'
 import { endProcess, heartbeatMs } from './life.ts'
 import { LiveEngine } from './live-engine.ts'
 
@@ -52,7 +54,9 @@ const calls: EnginePort = {
     })
   },
 }
-const clients = new ClientHub(calls, settings.channel, words, groupChannel)
+const { owners, extentPages, memory } = settings
+const left = new LeftRoom(kernel, new Extents(owners, extentPages, FIRST_CLIENT), words, memory.swapFd)
+const clients = new ClientHub(calls, settings.channel, words, groupChannel, left)
 clients.add(FIRST_CLIENT, channel)
 clients.listen()
 channel.keepAlive(true)
@@ -64,11 +68,13 @@ process.on('exit', (code) => {
   if (Atomics.load(words, STATE) !== ENGINE_CLOSED) die(`its engine ended with code ${code}`)
 })
 
-setInterval(() => void Atomics.add(words, HEARTBEAT, 1), heartbeatMs(settings.patienceMs)).unref()
+setInterval(() => {
+  Atomics.add(words, HEARTBEAT, 1)
+  clients.sweep()
+}, heartbeatMs(settings.patienceMs)).unref()
 
-const thread = readlinkSync('/proc/thread-self')
 const { ranges, buffers } = live.mmu
-program.postMessage({ fd: live.events.fd, ranges, buffers, thread } satisfies EngineReady)
+program.postMessage({ fd: live.events.fd, ranges, buffers, thread: thisThread() } satisfies EngineReady)
 
 async function end(): Promise<void> {
   await live.close()

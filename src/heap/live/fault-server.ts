@@ -26,7 +26,7 @@ import type { Tracer } from '../../trace/tracer.ts'
 import type { ArrayTable } from '../engine/array-table.ts'
 import { entryFlags } from '../engine/hand-over.ts'
 import type { WaitingTouch } from '../engine/protocol.ts'
-import { isSwapCached, isSwapped } from '../engine/swapped.ts'
+import { isSwapCached, isSwapped, whenSwapIdle } from '../engine/swapped.ts'
 import { FaultWindows } from './fault-windows.ts'
 
 /** Faults on one page that may end without the access being possible. Hardware would go on forever. */
@@ -146,12 +146,13 @@ export class FaultServer {
     const { mm, mmu, giveUp } = this.#site
     const { addr, write } = touch
     if (mm.vmaLookup(addr) === null) this.#site.takeCalls()
-    const vma = mm.vmaLookup(addr)
-    if (vma === null) {
-      this.#nstrays++
-      mmu.mapStray(addr)
-      return null
+    if (mm.vmaLookup(addr) === null) {
+      const until = whenSwapIdle(mm.sys, addr, addr + PAGE_SIZE)
+      if (until !== null) return { until, reason: 'a page that was freed on its way to swap' }
+      if (this.#mapStray(addr)) return null
     }
+    const vma = mm.vmaLookup(addr)
+    assert(vma !== null, () => `page ${formatAddr(addr)} is mapped or a stray`)
     if (write && (vma.flags & VM_WRITE) === 0) giveUp(this.#describe(touch, 'which is for reading only'))
     const claim = runningWriter(mm, { start: addr, end: addr + PAGE_SIZE })
     if (claim !== undefined) return { until: claim.whenEnded(), reason: 'a launch that writes it' }
@@ -168,6 +169,21 @@ export class FaultServer {
     if (until === null) return null
     if (isSwapped(mm, addr)) return { until, reason: 'a page that is in swap' }
     return { until, reason: entryFlags(mm, addr) === 0 ? 'room in memory' : 'a page that is with a device' }
+  }
+
+  /**
+   * Lets a touch of a page that is nobody's go on. Somebody may be allocating it at this moment: he sends the call that maps it, looks
+   * whether there are strays, and stores to the page. Here it is counted, then calls are looked for. So one sees the other, and
+   * nothing is stored to a page that is about to be dropped. Returns false if it is somebody's now.
+   */
+  #mapStray(addr: Addr): boolean {
+    const { mm, mmu } = this.#site
+    mmu.addStray(addr)
+    this.#site.takeCalls()
+    if (mm.vmaLookup(addr) !== null) return false
+    this.#nstrays++
+    mmu.mapStray(addr)
+    return true
   }
 
   /** Makes the access possible, and those to the pages around it. Returns VM_FAULT_* bits. */

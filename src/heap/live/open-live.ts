@@ -39,6 +39,7 @@ export async function openLive(settings: HeapSettings): Promise<Heap | string> {
   const nframes = (Math.ceil(size / GRANULE) * GRANULE) / PAGE_SIZE
   const channel = `hetmem ${process.pid} ${threadId} ${++nheaps}`
   const sinks = new SinkList(trace.sinks)
+  const { owners, npages: extentPages } = Extents.make(nframes, FIRST_CLIENT)
   const engine = new EngineThread(
     kernel,
     words,
@@ -51,6 +52,8 @@ export async function openLive(settings: HeapSettings): Promise<Heap | string> {
       verbose: trace.verbose,
       trace: { files: trace.files, allocations: trace.allocations, header: traceHeader(support.mode) },
       isTraced: trace.sinks.length > 0,
+      owners,
+      extentPages,
       patienceMs: settings.patience,
       endsProcess: settings.onEngineDeath === 'abort',
       extensions: ENGINE_PROGRAM.extensions?.href ?? null,
@@ -62,7 +65,6 @@ export async function openLive(settings: HeapSettings): Promise<Heap | string> {
     room.close()
     return `its engine does not start: ${ready.message}`
   }
-  const { owners, npages: extentPages } = Extents.make(nframes, FIRST_CLIENT)
   const handle: LiveHandle = {
     kind: 'hetmem heap',
     mode: support.mode,
@@ -73,6 +75,8 @@ export async function openLive(settings: HeapSettings): Promise<Heap | string> {
     words,
     memory: settings.memory,
     swapFd: room.forEngine.swapFd,
+    thread: ready.thread,
+    endsProcess: settings.onEngineDeath === 'abort',
   }
   const heap = new Heap({
     mode: support.mode,

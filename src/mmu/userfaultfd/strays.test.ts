@@ -20,10 +20,15 @@ describe.skipIf(machine === null)('strays', () => {
   const thread = new ProgramThread()
   let live: LiveFixture
 
+  const mapStray = (addr: number): void => {
+    live.mmu.addStray(addr)
+    live.mmu.mapStray(addr)
+  }
+
   beforeEach(() => {
     live = new LiveFixture(machine as LiveMachine, machine!.support.tracking, NFRAMES, thread)
     live.mmu.attach()
-    live.onFault = ({ addr }) => live.mmu.mapStray(addr)
+    live.onFault = ({ addr }) => mapStray(addr)
   })
   afterEach(() => live.close())
   afterAll(() => thread.end())
@@ -51,7 +56,7 @@ describe.skipIf(machine === null)('strays', () => {
   })
 
   test('are few: the oldest go, and their memory with them', () => {
-    for (let vpn = 0; vpn < STRAYS_MAX + 1024; vpn++) live.mmu.mapStray(page(vpn))
+    for (let vpn = 0; vpn < STRAYS_MAX + 1024; vpn++) mapStray(page(vpn))
     live.mmu.frames.trim()
     expect(live.mmu.frames.nbacked).toBe(STRAYS_MAX)
     live.store(page(2000), 9)
@@ -64,8 +69,8 @@ describe.skipIf(machine === null)('strays', () => {
     live.close()
     live = new LiveFixture({ kernel, support }, support.tracking, NFRAMES, thread, (count) => counts.push(count))
     live.mmu.attach()
-    live.mmu.mapStray(page(1))
-    live.mmu.mapStray(page(2))
+    mapStray(page(1))
+    mapStray(page(2))
     live.mmu.dropStrays(page(0), 2)
     live.mmu.dropStrays(page(2), 1)
     expect(counts).toEqual([1, 2, 1, 0])

@@ -254,23 +254,28 @@ export class UserfaultfdMmu implements Mmu {
     return true
   }
 
+  /** Nobody has a page that is touched: it is counted among the strays, before `mapStray` lets the touch go on. */
+  addStray(addr: Addr): void {
+    const pfn = addrToVpn(addr)
+    if (this.#strays.has(pfn)) return
+    for (const oldest of this.#strays) {
+      if (this.#strays.size < STRAYS_MAX) break
+      this.#dropStray(oldest)
+    }
+    this.frames.prepareStray(pfn)
+    this.#strays.add(pfn)
+    this.#onStrays(this.#strays.size)
+  }
+
   /**
-   * Answers a touch of a page that nobody has: memory that was freed, or was never given to anybody. The program finds zeroes
-   * there, and what it stores is gone one day.
+   * Answers a touch of a stray: memory that was freed, or was never given to anybody. The program finds zeroes there, and what it
+   * stores is gone one day.
    */
   mapStray(addr: Addr): void {
     this.#flush()
     const pfn = addrToVpn(addr)
     assert((this.#state[pfn] & READ) === 0, () => `page ${pfn} is that of a mapping`)
-    if (!this.#strays.has(pfn)) {
-      for (const oldest of this.#strays) {
-        if (this.#strays.size < STRAYS_MAX) break
-        this.#dropStray(oldest)
-      }
-      this.frames.prepareStray(pfn)
-      this.#strays.add(pfn)
-      this.#onStrays(this.#strays.size)
-    }
+    assert(this.#strays.has(pfn), () => `page ${pfn} is a stray`)
     const start = this.frames.userAddr(pfn)
     const done = this.#uffd.mapPages(start, PAGE_SIZE, false)
     if (done < 0 && done !== -EEXIST && done !== -EAGAIN) throw systemError(done, 'UFFDIO_CONTINUE', start)
