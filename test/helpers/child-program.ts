@@ -12,6 +12,8 @@ const OUT = join(ROOT, '.cache/programs')
 
 export interface ProgramOptions {
   readonly args?: readonly string[]
+  /** For Node itself. */
+  readonly nodeArgs?: readonly string[]
   /** Default 20,000 ms. When it is over the process is killed. */
   readonly timeoutMs?: number
   /** User and group to run as; only root can choose. */
@@ -40,11 +42,15 @@ export function runProgram(files: readonly string[], options: ProgramOptions = {
   const { uid } = options
   const user = uid === undefined ? {} : { uid, gid: uid }
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [outputOf(join(ROOT, files[0])), ...(options.args ?? [])], {
-      cwd: '/',
-      stdio: ['ignore', 'pipe', 'pipe'],
-      ...user,
-    })
+    const child = spawn(
+      process.execPath,
+      [...(options.nodeArgs ?? []), outputOf(join(ROOT, files[0])), ...(options.args ?? [])],
+      {
+        cwd: '/',
+        stdio: ['ignore', 'pipe', 'pipe'],
+        ...user,
+      },
+    )
     const output = { stdout: '', stderr: '' }
     for (const name of ['stdout', 'stderr'] as const) {
       child[name].setEncoding('utf8').on('data', (text: string) => {

@@ -1,6 +1,8 @@
 // What tests do with an engine that is on a thread of its own: launches whose kernels are functions, each by its name, and the
 // invariants of the machine. Plain data comes in and goes out. In explicit mode the same functions run on the test's thread.
 
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { PAGE_SIZE } from '../../src/base/addr.ts'
 import { assert } from '../../src/base/assert.ts'
 import { deviceTranslations, validateDevice } from '../../src/devices/driver/index.ts'
@@ -184,6 +186,23 @@ export function fail(_: Engine, how: 'throw' | 'reject' | 'exit' | 'stop' | 'mem
       for (;;) all.push(new Array(100_000).fill(0.5), all.length)
     }
   }
+}
+
+let collecting: NodeJS.Timeout | undefined
+let ncollections = 0
+
+/** Collects the garbage of the engine's thread all the time, or no longer. Returns how often that has been. */
+export function collect(_: Engine, isWanted: boolean): number {
+  setFlagsFromString('--expose-gc')
+  const collectNow = runInNewContext('gc') as () => void
+  clearInterval(collecting)
+  if (isWanted) {
+    collecting = setInterval(() => {
+      collectNow()
+      ncollections++
+    }, 5)
+  }
+  return ncollections
 }
 
 /** How stores are tracked in a live heap, and how many pages its files hold. */

@@ -3,10 +3,18 @@
 
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type Heap, openHeap } from '../../src/index.ts'
+import { resultOf, runProgram } from '../helpers/child-program.ts'
 import { whyNoGpu } from '../helpers/gpu.ts'
 import { findTestModes } from '../helpers/mode-fixture.ts'
 import { LENGTHS, LONG, runLength } from '../workloads/lengths.ts'
 import { MATRIX, MATRIX_DEVICES, runCase } from '../workloads/matrix.ts'
+
+/** What test/live/collections.ts prints. */
+interface Collections {
+  readonly outcomes: readonly string[]
+  readonly ncollections: number
+  readonly inEngine: number
+}
 
 const missing = await whyNoGpu()
 // Modes of live heaps differ in system calls, which no workload makes.
@@ -33,5 +41,13 @@ describe.each(modes)('workloads in $name mode', (mode) => {
 
   it.each([...LENGTHS, LONG])('exactly %d invocations', { timeout: 180_000 }, async (n) => {
     expect(await runLength(n, { mode: mode.name })).toBe('right')
+  })
+
+  it('are right while all threads collect garbage', { timeout: 120_000 }, async () => {
+    const files = ['test/live/collections.ts', 'test/helpers/engine-extensions.ts', 'src/heap/live/engine-worker.ts']
+    const options = { nodeArgs: ['--expose-gc'], args: ['--mode', mode.name], timeoutMs: 100_000 }
+    const { outcomes, ncollections, inEngine } = resultOf<Collections>(await runProgram(files, options))
+    expect(outcomes).toEqual(Array.from({ length: 3 }, () => 'right'))
+    expect(Math.min(ncollections, inEngine)).toBeGreaterThan(20)
   })
 })

@@ -233,7 +233,7 @@ describe('algorithms through a page table', () => {
       uniforms: { sizes: ['Sizes', 0, 0] },
       extent: [1],
     }
-    for (const fraction of [1, 0.5]) {
+    for (const options of [{ fraction: 1 }, { fraction: 0.5 }, { fraction: 0.5, faultCapacity: 16 }]) {
       let frontier = Uint32Array.of(0)
       let levels = new Uint32Array(512).fill(0xffffffff)
       levels[0] = 0
@@ -251,7 +251,7 @@ describe('algorithms through a page table', () => {
           found: zeros(512),
           total: zeros(4),
         }
-        const result = await runPaged(device, step, contents, { fraction, pageBits: 5 })
+        const result = await runPaged(device, step, contents, { ...options, pageBits: 5 })
         levels = result.contents['levels'] as Uint32Array<ArrayBuffer>
         frontier = result.contents['found'].slice(0, result.contents['total'][0]) as Uint32Array<ArrayBuffer>
       }
