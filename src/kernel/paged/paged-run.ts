@@ -87,8 +87,10 @@ export class PagedRun {
   private journalWords = 8
   /** Places of the journal: the transactions of the slice, times their invocations. */
   private slots = 0
-  /** The next slice may find all it needs. */
+  /** Most transactions of the next slice may find all they need. */
   private isHopeful: boolean
+  /** Transactions of the last slice that did not. */
+  private stopped = 0
 
   constructor(parts: {
     device: GPUDevice
@@ -134,17 +136,23 @@ export class PagedRun {
     const left = isHopeful ? await this.hope(fresh) : fresh
     if (left !== null) await this.finish(left)
     if (splits === this.counts.splits) this.size.grow()
-    this.isHopeful = faults === this.counts.faults
-    // Some were stopped, and nothing was missing.
-    if (isHopeful && left !== null && this.isHopeful && this.program.logEntryWords > 0) this.pipeline.storesMuch = true
+    // Who is stopped is run again by the thorough form, which costs twice as much.
+    this.isHopeful = 2 * this.stopped < count
+    const isForNothing = left !== null && faults === this.counts.faults
+    if (isHopeful && isForNothing && this.program.logEntryWords > 0) this.pipeline.storesMuch = true
   }
 
-  /** Runs a batch in the optimistic form. Those that were stopped, null if nobody was. */
+  /** Runs a fresh batch in the optimistic form. Those that were stopped, null if nobody was. */
   private async hope(batch: Batch): Promise<Batch | null> {
     const stopped = await optimisticRound(this.prepare(batch))
+    this.stopped = stopped.length
     if (stopped.length === 0) return null
     this.counts.replays += stopped.length
-    const entries = Uint32Array.from(stopped.flatMap((place) => [batch.base + place, place]))
+    const entries = new Uint32Array(2 * stopped.length)
+    stopped.forEach((place, i) => {
+      entries[2 * i] = batch.base + place
+      entries[2 * i + 1] = place
+    })
     this.device.queue.writeBuffer(this.buffers.queue, 0, entries)
     return { mode: MODE_REPLAY, base: 0, count: stopped.length, half: 0 }
   }
@@ -157,6 +165,7 @@ export class PagedRun {
     const evicted = new Set<number>()
     for (;;) {
       const round = await this.round(batch)
+      if (batch.mode === MODE_FRESH) this.stopped = round.replay
       if (round.replay === 0) return
       this.counts.replays += round.replay
       const half = (1 - batch.half) as 0 | 1
