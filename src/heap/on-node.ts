@@ -1,7 +1,8 @@
 // Heaps under Node, and under runtimes that are like it.
 
 import { isMainThread, type Worker } from 'node:worker_threads'
-import { findAdapter, isNode } from '../devices/webgpu/adapter.ts'
+import { isNode } from '../base/runtime.ts'
+import { findAdapter } from '../devices/webgpu/adapter.ts'
 import { openFile } from './files-node.ts'
 import type { Heap } from './heap.ts'
 import { HeapError } from './heap-error.ts'

@@ -189,6 +189,22 @@ describe('a heap with a GPU', () => {
     await heap.close()
   })
 
+  it('lends a device that takes heap arrays, which lie in shared memory', async () => {
+    await open()
+    const { x, y } = arrays()
+    expect(x.buffer).toBeInstanceOf(SharedArrayBuffer)
+    await heap.withBuffer(y, 'readWrite', ({ device: { queue }, buffer, offset }) => {
+      queue.writeBuffer(buffer, offset, x)
+      queue.writeBuffer(buffer, offset, x, 900, 2)
+      queue.writeBuffer(buffer, offset + 8, x.buffer, x.byteOffset + 4 * 700, 4)
+      queue.writeBuffer(buffer, offset + 12, new DataView(x.buffer, x.byteOffset + 4 * 500), 4, 4)
+      expect(() => queue.writeBuffer(buffer, offset, x, N - 1, 2)).toThrow('2 elements from 10239 on of data that has')
+    })
+    await heap.sync(y)
+    expect([...y.subarray(0, 6)]).toEqual([900, 901, 700, 501, 4, 5])
+    await heap.close()
+  })
+
   it('names what a lost GPU took along, until that is discarded', async () => {
     await open()
     const { x, y } = arrays()

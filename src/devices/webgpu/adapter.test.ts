@@ -1,18 +1,15 @@
 import { execFile } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import ts from 'typescript'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { compiledProgram } from '../../../test/helpers/child-program.ts'
 import { CAPABILITY_ADAPTER, findAdapter } from './adapter.ts'
 
 /** Where the software driver runs, there is always an adapter. */
 const hasSoftwareDriver = process.platform === 'linux' && process.arch === 'x64'
 const NO_SOFTWARE_DRIVER = 'software-driver: it is for linux x64'
-
-const HERE = import.meta.dirname
-const ROOT = join(HERE, '../../..')
 
 let cache: string
 
@@ -58,10 +55,10 @@ describe('findAdapter()', () => {
 
   it('works in a worker, and in processes that unpack at the same time', async (test) => {
     if (!hasSoftwareDriver) test.skip(NO_SOFTWARE_DRIVER)
-    const folder = compileForNode()
+    const folder = makePrograms()
     try {
       const env = { ...process.env, XDG_CACHE_HOME: cache }
-      const programs = ['main.js', 'main.js', 'worker.js'].map((name) => join(folder, name))
+      const programs = ['main.mjs', 'main.mjs', 'worker.mjs'].map((name) => join(folder, name))
       const runs = programs.map((program) => promisify(execFile)(process.execPath, [program], { env }))
       for (const { stdout, stderr } of await Promise.all(runs)) {
         expect([stdout, stderr]).toEqual([expect.stringMatching(/ \(dawn(-software)?\)\n$/), ''])
@@ -75,25 +72,16 @@ describe('findAdapter()', () => {
   })
 })
 
-/** A folder with the adapter files as JavaScript, and programs that print what they find. */
-function compileForNode(): string {
-  mkdirSync(join(ROOT, '.cache'), { recursive: true })
-  const folder = mkdtempSync(join(ROOT, '.cache/adapter-'))
-  for (const name of ['adapter', 'own-adapter', 'dawn', 'software-driver']) {
-    const source = readFileSync(join(HERE, `${name}.ts`), 'utf8')
-    const compilerOptions = {
-      target: ts.ScriptTarget.ES2023,
-      module: ts.ModuleKind.ESNext,
-      rewriteRelativeImportExtensions: true,
-    }
-    writeFileSync(join(folder, `${name}.js`), ts.transpileModule(source, { compilerOptions }).outputText)
-  }
-  const print = `import { findAdapter } from './adapter.js'
+/** A folder with programs that print which adapter they find, the second one in a worker. */
+function makePrograms(): string {
+  const adapter = compiledProgram('src/devices/webgpu/adapter.ts')
+  const folder = mkdtempSync(join(tmpdir(), 'hetmem-adapter-'))
+  const print = `import { findAdapter } from '${adapter}'
     const found = await findAdapter()
     console.log(found.description ?? found.reason)`
-  writeFileSync(join(folder, 'main.js'), print)
+  writeFileSync(join(folder, 'main.mjs'), print)
   const start = `import { Worker } from 'node:worker_threads'
-    new Worker(new URL('./main.js', import.meta.url))`
-  writeFileSync(join(folder, 'worker.js'), start)
+    new Worker(new URL('./main.mjs', import.meta.url))`
+  writeFileSync(join(folder, 'worker.mjs'), start)
   return folder
 }

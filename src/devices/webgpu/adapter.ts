@@ -6,6 +6,7 @@
 // The native packages are optional and are loaded in Node alone: Bun, Deno and Electron use the WebGPU of the runtime or
 // get a reason. A machine without an adapter is no error here: the answer is the capability that is missing, and why.
 
+import { isNode } from '../../base/runtime.ts'
 import { type AdapterFinder, findOwnAdapter, foundAdapter, missingAdapter } from './own-adapter.ts'
 
 export {
@@ -32,10 +33,3 @@ export const findAdapter: AdapterFinder = async (options = {}) => {
 
 /** The software driver of the last two is for linux on x86-64; elsewhere the first is enough. */
 const HELP = 'This brings one along: npm install webgpu koffi @sparticuz/chromium'
-
-/** Node itself, not a runtime that says it is Node. */
-export function isNode(): boolean {
-  const versions: Record<string, string | undefined> | undefined = globalThis.process?.versions
-  if (versions?.['node'] === undefined || 'Deno' in globalThis) return false
-  return versions['bun'] === undefined && versions['electron'] === undefined
-}

@@ -2,6 +2,9 @@
 // given to a new owner as soon as the old one's translations are gone; no dispatch that still runs can see what comes after.
 // A lost device does not throw by itself (`submit` does nothing, a fence resolves), so whoever awaited asks `lostBecause`.
 
+import { isNode } from '../../base/runtime.ts'
+import { copySharedViews } from './shared-views.ts'
+
 /** The device refused what it was given. What it was to do did not happen. */
 export class GpuError extends Error {
   override readonly name = 'GpuError'
@@ -20,6 +23,7 @@ export class GpuContext {
   /** `onLost` is called once, with a phrase. */
   constructor(device: GPUDevice, onLost: (reason: string) => void) {
     this.device = device
+    if (isNode()) copySharedViews(device.queue)
     void device.lost.then((info) => {
       this.lostBecause ??= info.message || info.reason || 'no reason given'
       onLost(this.lostBecause)

@@ -9,6 +9,7 @@
 // The self-test is what counts: sandboxes and emulators say yes to calls that do nothing.
 
 import { EACCES, EINVAL, ENOENT, ENOSYS, EPERM } from '../../base/errno.ts'
+import { isNode } from '../../base/runtime.ts'
 import {
   UFFD_FEATURE_MINOR_SHMEM,
   UFFD_FEATURE_MISSING_SHMEM,
@@ -19,7 +20,7 @@ import {
   UFFD_FEATURE_WP_ASYNC,
   UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
 } from '../../uapi/userfaultfd.ts'
-import { ARCHITECTURES, isNode, type Kernel, loadKernel, systemError, systemErrorName } from './ffi.ts'
+import { ARCHITECTURES, type Kernel, loadKernel, systemError, systemErrorName } from './ffi.ts'
 import { Pagemap } from './pagemap.ts'
 import { selfTest } from './self-test.ts'
 import { enableUffd, openUffd, UFFD_DEVICE, UFFD_SOURCES, type UffdSource } from './uffd.ts'

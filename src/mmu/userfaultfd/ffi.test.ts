@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process'
-import { afterEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { AssertionError } from '../../base/assert.ts'
 import { MmError } from '../../base/errno.ts'
 import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../../uapi/mman.ts'
-import { ControlBlock, isNode, loadKernel, O_CLOEXEC, systemError, systemErrorName, VIEW_MAX } from './ffi.ts'
+import { ControlBlock, loadKernel, O_CLOEXEC, systemError, systemErrorName, VIEW_MAX } from './ffi.ts'
 
 describe('ControlBlock', () => {
   it('holds addresses and what the kernel writes back', () => {
@@ -27,21 +27,6 @@ describe('systemError()', () => {
     expect(systemError(-95, 'memfd_create').message).toContain('memfd_create')
     expect(systemError(-77, 'dup3')).toMatchObject({ code: 'EIO', message: expect.stringContaining('error number 77') })
     expect([systemErrorName(-1), systemErrorName(-77)]).toEqual(['EPERM', 'error 77'])
-  })
-})
-
-describe('isNode()', () => {
-  afterEach(() => vi.unstubAllGlobals())
-
-  it('is not fooled by runtimes that call themselves Node', () => {
-    expect(isNode()).toBe(true)
-    vi.stubGlobal('Deno', {})
-    expect(isNode()).toBe(false)
-    vi.unstubAllGlobals()
-    vi.stubGlobal('process', { versions: { node: '20.0.0', bun: '1.2.0' } })
-    expect(isNode()).toBe(false)
-    vi.stubGlobal('process', undefined)
-    expect(isNode()).toBe(false)
   })
 })
 

@@ -8,6 +8,7 @@
 import type { Addr } from '../../base/addr.ts'
 import { assert } from '../../base/assert.ts'
 import { EINTR, EIO, ENODEV, ENOSYS, errnoName, hasErrnoName, MmError } from '../../base/errno.ts'
+import { isNode } from '../../base/runtime.ts'
 import { SYS_USERFAULTFD_ARM64, SYS_USERFAULTFD_X86_64 } from '../../uapi/userfaultfd.ts'
 
 export const MFD_CLOEXEC = 1
@@ -245,11 +246,4 @@ async function load(): Promise<Kernel> {
   }
   const { default: koffi } = await import('koffi')
   return new Kernel(koffi)
-}
-
-/** Node itself, not a runtime that says it is Node: those forbid buffers over foreign memory, or lack the package. */
-export function isNode(): boolean {
-  const versions: Record<string, string | undefined> | undefined = globalThis.process?.versions
-  if (versions?.['node'] === undefined || 'Deno' in globalThis) return false
-  return versions['bun'] === undefined && versions['electron'] === undefined
 }
