@@ -38,7 +38,10 @@ export interface WebGpuDeviceSpec extends AnyDeviceSpec {
   readonly memory?: Size
   /** Default: what the platform prefers; software where there is nothing else. */
   readonly adapter?: AdapterOption
-  /** A device that the program has made, and that it goes on using. It is not destroyed with the heap. For explicit mode. */
+  /**
+   * A device that the program has made, and that it goes on using. It is not destroyed with the heap. For explicit mode. In Node it lives
+   * only as long as somebody has what `create()` of the package webgpu returned; `findAdapter` of hetmem/webgpu keeps that for ever.
+   */
   readonly gpuDevice?: GPUDevice
 }
 
