@@ -72,21 +72,36 @@ export class DeviceSpace {
 
   /**
    * Fills in `frames`, one per page from `start` on, what the device may use; entries that are there already stay. Calls
-   * `found` for each new one. With `first` only pages that lie in the run of frames which begins there count.
+   * `found` for each run of new ones. With `first` only pages that lie in the run of frames which begins there count.
    */
-  translate(start: Addr, write: boolean, frames: Int32Array, found: (frame: number) => void, first = -1): void {
+  translate(
+    start: Addr,
+    write: boolean,
+    frames: Int32Array,
+    found: (frame: number, npages: number) => void,
+    first = -1,
+  ): void {
     const end = start + frames.length * PAGE_SIZE
     const iter = new HmmPtIter(this.mirror.pt)
     for (let i = iter.walk(start, end); i >= 0; i = iter.walk(iter.next, end)) {
       const { words, npages } = iter
       const at = (iter.addr - start) / PAGE_SIZE
+      const vpn = addrToVpn(iter.addr)
+      let runAt = -1
+      let runLength = 0
       for (let k = 0; k < npages; k++) {
         if (frames[at + k] >= 0) continue
-        const frame = this.frameOf(words, i + k, iter.addr + k * PAGE_SIZE, write)
+        const frame = this.frameOf(words, i + k, vpn + k, write)
         if (frame < 0 || (first >= 0 && frame !== first + at + k)) continue
         frames[at + k] = frame
-        found(frame)
+        if (frame === runAt + runLength) runLength++
+        else {
+          if (runLength > 0) found(runAt, runLength)
+          runAt = frame
+          runLength = 1
+        }
       }
+      if (runLength > 0) found(runAt, runLength)
     }
     iter.fini()
   }
@@ -133,13 +148,13 @@ export class DeviceSpace {
     this.dropDuplicates(start, end, cause)
   }
 
-  private frameOf(words: Uint32Array, index: number, addr: Addr, write: boolean): number {
+  private frameOf(words: Uint32Array, index: number, vpn: number, write: boolean): number {
     const flags = words[2 * index]
     if ((flags & HMM_PTE_VALID_DEV) !== 0) {
       return write && (flags & HMM_PTE_WRITE) === 0 ? -1 : this.parts.pool.frameOf(hmmPteFrame(words, index))
     }
     if ((flags & HMM_PTE_VALID_PFN) === 0 || write) return -1
-    return this.duplicates.find(addrToVpn(addr))
+    return this.duplicates.find(vpn)
   }
 
   /** Sets DIRTY where the device wrote since it was last asked; the core hands that on to the pages. */

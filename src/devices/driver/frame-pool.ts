@@ -273,24 +273,28 @@ export class FramePool {
     this.sys.pages.clearDirty(this.pfnOf(frame))
   }
 
-  /** Keeps the bytes of a frame for an operation, whatever happens to the page. Returns false if it was captured before. */
-  capture(frame: number, bits: number): boolean {
-    const isNew = this.captured[frame] === 0
-    this.captured[frame] |= bits
-    if (!isNew) return false
-    const block = this.blockAt(frame)
-    block.ncaptured++
-    block.lastUse = this.uses
-    return true
+  /** Keeps the bytes of frames for an operation, whatever happens to the pages. */
+  capture(first: number, npages: number, bits: number): void {
+    for (let frame = first; frame < first + npages; frame++) {
+      const isNew = this.captured[frame] === 0
+      this.captured[frame] |= bits
+      if (!isNew) continue
+      const block = this.blockAt(frame)
+      block.ncaptured++
+      block.lastUse = this.uses
+    }
   }
 
-  /** The operation is over. The caller wakes `released` when all are let go. */
-  release(frame: number): void {
-    const block = this.blockAt(frame)
-    this.captured[frame] = 0
-    block.ncaptured--
-    if (this.state[frame] === FRAME_RETIRED) this.giveBack(frame)
-    if (!block.open && block.live === 0 && block.ncaptured === 0) this.blocks.delete(block.id)
+  /** The operation is over: those of the frames that are captured no longer are. The caller wakes `released` when all are let go. */
+  release(first: number, npages: number): void {
+    for (let frame = first; frame < first + npages; frame++) {
+      if (this.captured[frame] === 0) continue
+      const block = this.blockAt(frame)
+      this.captured[frame] = 0
+      block.ncaptured--
+      if (this.state[frame] === FRAME_RETIRED) this.giveBack(frame)
+      if (!block.open && block.live === 0 && block.ncaptured === 0) this.blocks.delete(block.id)
+    }
   }
 
   /** Returns 0, or -EBUSY while pages are in use. */

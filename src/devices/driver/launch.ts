@@ -119,9 +119,8 @@ async function bringIn(
 ): Promise<readonly DeclaredRange[]> {
   for (let attempt = 1; ; attempt++) {
     const declared = declare(op, slice, inOnePiece)
-    // What this slice has in common with the one before is not in its way; the rest of that one is.
+    // What this slice has in common with the one before is not in its way (Operation.warmReads); the rest of that one is.
     op.parts.pool.uses++
-    for (const use of op.uses) if (use.access === 'read') op.warm(use)
     try {
       // Those that are written come first: a page that is both is one page.
       for (const use of op.uses) if (use.access === 'write') await site.toDevice.bringIn(op, use)

@@ -39,7 +39,9 @@ export class Operation<Memory extends ProgramMemory = ProgramMemory> {
   readonly transient: number[] = []
   private readonly signal: AbortSignal | undefined
   private readonly holdsPages: boolean
-  private captured: number[] = []
+  /** Runs of captured frames: the first, and how many. A frame may be in several. */
+  private captured: [first: number, npages: number][] = []
+  private hasWarmed = false
 
   constructor(options: OperationOptions<Memory>) {
     const { parts, space, purpose, holdsPages, signal, hint } = options
@@ -77,8 +79,9 @@ export class Operation<Memory extends ProgramMemory = ProgramMemory> {
     const { pool } = this.parts
     const isWrite = use.access === 'write'
     const bits = isWrite && this.holdsPages ? CAPTURED | CAPTURED_FOR_WRITING : CAPTURED
-    const capture = (frame: number): void => {
-      if (pool.capture(frame, bits)) this.captured.push(frame)
+    const capture = (frame: number, npages: number): void => {
+      pool.capture(frame, npages, bits)
+      this.captured.push([frame, npages])
     }
     const from = Math.max(start, use.start)
     const first = addrToVpn(from - use.start)
@@ -93,17 +96,26 @@ export class Operation<Memory extends ProgramMemory = ProgramMemory> {
     return found
   }
 
-  /** Makes the blocks of a range the last ones to be evicted, without keeping them. */
-  warm(use: RangeUse): void {
+  /**
+   * Makes the blocks of what is read the last ones to be evicted, without keeping them. To be called before something is evicted for
+   * a range: the others of the operation are not there yet, and what they find need not come again.
+   */
+  warmReads(): void {
+    if (this.hasWarmed) return
+    this.hasWarmed = true
     const { pool } = this.parts
-    for (const frame of this.peek(use)) if (frame >= 0) pool.blockAt(frame).lastUse = pool.uses
+    for (const use of this.uses) {
+      if (use.access !== 'read') continue
+      for (const frame of this.peek(use)) if (frame >= 0) pool.blockAt(frame).lastUse = pool.uses
+    }
   }
 
   /** Ends the use of all ranges, and lets their frames go. */
   release(): void {
     const { pool } = this.parts
-    for (const frame of this.captured) pool.release(frame)
+    for (const [first, npages] of this.captured) pool.release(first, npages)
     this.captured = []
+    this.hasWarmed = false
     this.uses = []
     for (const vpn of this.transient.splice(0)) {
       this.space.discardDuplicates(vpnToAddr(vpn), vpnToAddr(vpn + 1), 'coherence')

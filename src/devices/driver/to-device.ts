@@ -58,7 +58,8 @@ export class ToDevice {
     note(op, use, missing)
     for (const { vpn, npages } of missing) {
       const beside = reserveBeside(op, use, vpn, npages)
-      await this.fillAll(op, use, beside ?? (await this.room.reserve(mm, vpn, npages, false, op.purpose)))
+      if (beside === null) op.warmReads()
+      await this.fillAll(op, use, beside ?? (await this.room.reserve(mm, vpn, npages, false, op.purpose)), false)
     }
   }
 
@@ -68,33 +69,38 @@ export class ToDevice {
     const missing = missingRuns(use, found)
     note(op, use, missing)
     use.firstFrame = firstFrameOf(found, op.parts.pool.bankPages)
-    let blocks = use.firstFrame < 0 ? null : reserveHoles(op, use, missing)
-    // Captured before anybody else gets a turn; what has to move lies elsewhere and is not captured yet.
-    if (blocks !== null) op.look(use)
-    else {
-      blocks = await this.room.reserve(op.space.mm, addrToVpn(use.start), use.frames.length, true, op.purpose)
-      use.firstFrame = blocks[0].first
+    const holes = use.firstFrame < 0 ? null : reserveHoles(op, use, missing)
+    if (holes !== null) {
+      // Captured before anybody else gets a turn.
+      op.look(use)
+      // What the device may read and was not found is hardly on the device; what it may write can be there for reading.
+      await this.fillAll(op, use, holes, use.access === 'write')
+      return
     }
-    await this.fillAll(op, use, blocks)
+    op.warmReads()
+    const blocks = await this.room.reserve(op.space.mm, addrToVpn(use.start), use.frames.length, true, op.purpose)
+    use.firstFrame = blocks[0].first
+    await this.fillAll(op, use, blocks, true)
   }
 
-  private async fillAll(op: Operation, use: RangeUse, blocks: readonly Block[]): Promise<void> {
+  /** `gathers`: some of the pages may lie elsewhere on the device. */
+  private async fillAll(op: Operation, use: RangeUse, blocks: readonly Block[], gathers: boolean): Promise<void> {
     try {
-      for (const block of blocks) await this.fill(op, use, block)
+      for (const block of blocks) await this.fill(op, use, block, gathers)
     } finally {
       for (const block of blocks) op.parts.pool.close(block)
     }
   }
 
   /** Fills one block, in as many rounds as it takes. */
-  private async fill(op: Operation, use: RangeUse, block: Block): Promise<void> {
+  private async fill(op: Operation, use: RangeUse, block: Block, gathers: boolean): Promise<void> {
     const { traffic, name } = op.parts
     const { mm } = op.space
     let placement = place(op, use, block)
     let missing = missingIn(use, block)
     for (let fruitless = 0; missing !== null; ) {
       op.check()
-      const waited = await this.fillOnce(op, use, block, placement)
+      const waited = await this.fillOnce(op, use, block, placement, gathers)
       const left = missingIn(use, block)
       if (left === null) return
       traffic.replayed({ mm, start: left.start, end: left.end }, left.npages, op.purpose)
@@ -103,6 +109,8 @@ export class ToDevice {
         throw new MmError(-EBUSY, name, { addr: left.start, detail: 'the page does not move to the device' })
       }
       missing = left
+      // The device's table may have forgotten a page that it has, after mremap for one.
+      gathers = use.inOnePiece
       // What cannot move, like the page of a file, can still be copied.
       if (use.access === 'read') placement = 'duplicate'
       else if (await deviceFault(op, left.start, left.end, true)) fruitless = 0
@@ -110,19 +118,31 @@ export class ToDevice {
   }
 
   /** One attempt. Returns whether it waited for somebody. */
-  private async fillOnce(op: Operation, use: RangeUse, block: Block, placement: Placement): Promise<boolean> {
+  private async fillOnce(
+    op: Operation,
+    use: RangeUse,
+    block: Block,
+    placement: Placement,
+    gathers: boolean,
+  ): Promise<boolean> {
     const start = vpnToAddr(block.vpn)
     const end = vpnToAddr(block.vpn + block.npages)
     const isWrite = use.access === 'write'
     // Duplicated pages are write-protected: the fault ends that, and with it the duplicate.
     const waited = isWrite ? await faultDuplicates(op, start, end) : false
-    if (use.inOnePiece && !isWrite) gatherDuplicates(op, block)
-    if (use.inOnePiece || placement !== 'duplicate') await this.moveBlock(op, use, block, placement)
+    if (gathers && !isWrite) gatherDuplicates(op, block)
+    if (gathers || placement !== 'duplicate') await this.moveBlock(op, use, block, placement, gathers)
     return placement === 'duplicate' ? await duplicateBlock(op, use, block) : waited
   }
 
   /** Moves the pages of a block into it, those that are on the device as well as, unless they are to be copied, the others. */
-  private async moveBlock(op: Operation, use: RangeUse, block: Block, placement: Placement): Promise<void> {
+  private async moveBlock(
+    op: Operation,
+    use: RangeUse,
+    block: Block,
+    placement: Placement,
+    gathers: boolean,
+  ): Promise<void> {
     const { mm } = op.space
     const end = vpnToAddr(block.vpn + block.npages)
     await mmapReadLock(mm)
@@ -134,7 +154,7 @@ export class ToDevice {
           throw new MmError(-EACCES, op.parts.name, { addr, detail: 'the mapping is read-only' })
         }
         const next = Math.min(end, vma.end)
-        if (use.inOnePiece) gatherPages(this.open, op, use, vma, addr, next, block)
+        if (gathers) gatherPages(this.open, op, use, vma, addr, next, block)
         if (placement !== 'duplicate') {
           await moveToDevice(this.open, op, use, vma, addr, next, block, placement === 'pin')
         }
