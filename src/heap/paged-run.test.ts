@@ -159,6 +159,80 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   })
 })
 
+describe('heap.batch() with launches through a page table', () => {
+  const ADD = kernel({
+    name: 'add',
+    args: { x: readWrite(f32), n: uniform(f32) },
+    code: '@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) { x[id.x] += n; }',
+  })
+
+  async function arrays(own: Heap) {
+    const x = own.alloc(Float32Array, 40_000, { name: 'x' })
+    const at = own.alloc(Uint32Array, 64, { name: 'at' })
+    const y = own.alloc(Float32Array, 64, { name: 'y' })
+    at.forEach((_, i) => {
+      at[i] = i * 600
+    })
+    return { x, at, y }
+  }
+
+  it('runs them in order, between those that are bound directly', async () => {
+    const own = await open('64 KiB')
+    const { x, at, y } = await arrays(own)
+    const receipt = await own.batch((b) => {
+      b.run(ADD, { x, n: 1 }, x.length)
+      b.run(GATHER, { x, at, y, a: 1 }, 64)
+      b.run(ADD, { x, n: 10 }, x.length)
+      b.run(ADD, { x: y, n: 100 }, 64)
+      b.run(GATHER, { x, at, y, a: 1 }, 64)
+    })
+    // Later than the batch, also in parts.
+    const after = own.run(ADD, { x: y, n: 1000 }, 64)
+    expect(receipt).toMatchObject({ name: 'add, gather', mode: 'paged' })
+    expect(receipt.slices).toBeGreaterThan(5)
+    await after
+    await own.sync(x, y)
+    expect([x[0], x[39_999]]).toEqual([11, 11])
+    expect([...y]).toEqual(Array.from({ length: 64 }, () => 1 + 100 + 11 + 1000))
+  }, 60_000)
+
+  it('begins nothing behind a part that fails, and says which launch it was', async () => {
+    const own = await open('64 KiB')
+    const { x, at, y } = await arrays(own)
+    const good = own.alloc(Uint32Array, 64)
+    at[5] = 40_001
+    const batch = own.batch((b) => {
+      b.run(ADD, { x, n: 1 }, x.length)
+      b.run(GATHER, { x, at: good, y, a: 1 }, 64)
+      b.run(GATHER, { x, at, y, a: 1 }, 64)
+      b.run(ADD, { x, n: 10 }, x.length)
+    })
+    await expect(batch).rejects.toMatchObject({
+      code: 'GPU_FAULT',
+      message: expect.stringContaining('kernel "gather" invocation 5,0,0 read "x"[40001]'),
+    })
+    await own.sync(x, y)
+    expect([x[0], y[5]]).toEqual([1, 1])
+  }, 60_000)
+
+  it('can be given up between them', async () => {
+    const own = await open('64 KiB')
+    const { x, at, y } = await arrays(own)
+    const controller = new AbortController()
+    const batch = own.batch(
+      (b) => {
+        b.run(GATHER, { x, at, y, a: 1 }, 64)
+        b.run(ADD, { x, n: 1 }, x.length)
+      },
+      { signal: controller.signal },
+    )
+    controller.abort(new Error('not needed'))
+    await expect(batch).rejects.toThrow('not needed')
+    await own.sync(x)
+    expect(x[39_999]).toBe(0)
+  }, 60_000)
+})
+
 describe('heap.run() of resumable kernels', () => {
   const CHASE = kernel({
     name: 'chase',

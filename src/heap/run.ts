@@ -141,7 +141,7 @@ export class Runner {
     planned: readonly Planned[],
     run: string,
     { device, durable = false, slice, signal }: RunOptions,
-  ): Promise<RunOutcome[]> {
+  ): Promise<readonly RunOutcome[]> {
     const part = planned.filter(({ launch }) => launch.grid.count.every((n) => n > 0))
     if (part.length === 0) return []
     const launches = part.map(({ launch: { program, ...launch } }) => ({
@@ -149,14 +149,14 @@ export class Runner {
       program: this.#idOf(port, program),
     }))
     const args = { run, name: nameOf(part), launches, device: device ?? null, durable, sliceMax: slice ?? null }
-    const outcome = await new Promise<RunOutcome>((resolve, reject) => {
+    const outcomes = await new Promise<readonly RunOutcome[]>((resolve, reject) => {
       port.call('run', args, (reply) => {
         if (reply.ok) resolve(reply.answer)
         else reject(signal?.aborted && reply.failure.code === 'ABORTED' ? signal.reason : runError(reply.failure, part))
       })
     })
-    if (outcome.strays !== null) throw strayError(part[outcome.strays.launch], outcome.strays)
-    return [outcome]
+    for (const { strays } of outcomes) if (strays !== null) throw strayError(part[strays.launch], strays)
+    return outcomes
   }
 
   /** What the engine knows a program by; it is told when it is new. */

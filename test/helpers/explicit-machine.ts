@@ -101,7 +101,8 @@ export class ExplicitMachine {
     const { context, banks } = this.device.hardware
     const { handle, pipelines, dispatcher } = this
     const site = { context, banks, handle, pipelines, dispatcher }
-    return await runKernels(site, [launch], { name: kernel.name, ...options })
+    const [receipt] = await runKernels(site, [launch], { name: kernel.name, ...options })
+    return receipt
   }
 
   /** `y[i] = a * x[i] + y[i]` on `count` floats at each address. */

@@ -203,6 +203,8 @@ async function runPlan(plan: LaunchPlan, model: Model, { machine }: Real, signal
     ...(isSliced && { slices: () => slicesOf(plan, model) }),
     read: plan.reads.map((part) => rangeOf(model, part)),
     write: plan.writes.map((part) => rangeOf(model, part)),
+    // Some of these go while the launch runs.
+    around: model.arrays.map((array, a) => rangeOf(model, { a, from: 0, to: array.pages.length })),
   }
   /** Pages that an earlier slice has done. */
   const done = new Set<number>()

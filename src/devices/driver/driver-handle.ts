@@ -69,7 +69,7 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
   ): Promise<LaunchReceipt> {
     const { mm } = this
     const { parts } = this.host
-    const { name = 'kernel', read = [], write = [], signal, placement } = request
+    const { name = 'kernel', read = [], write = [], signal, placement, after } = request
     checkRanges(mm, [...read, ...write], name)
     this.checkAlive()
     signal?.throwIfAborted()
@@ -81,7 +81,7 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
     const { site } = parts.traffic
     const claim = claimRanges(mm, { reads: pagesAround(read), writes: pagesAround(write) })
     try {
-      return await this.whenGranted(claim, signal, async () => {
+      return await this.whenGranted(claim, { signal, after }, async () => {
         claim.isRunning = true
         const purpose = makePurpose('fault', site)
         const op = new Operation({ parts, space: this.space, purpose, holdsPages: true, signal, hint: placement })
@@ -108,13 +108,13 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
    * Rejects as `run`.
    */
   async runOnDemand(
-    request: Pick<LaunchRequest, 'name' | 'read' | 'write' | 'signal' | 'durable'>,
+    request: Pick<LaunchRequest, 'name' | 'read' | 'write' | 'signal' | 'durable' | 'after'>,
     why: string,
     program: (pages: DemandPages) => Promise<{ nslices: number; nreplays: number }>,
   ): Promise<LaunchReceipt> {
     const { mm } = this
     const { parts, toDevice, toSystem, migrations } = this.host
-    const { name = 'kernel', read = [], write = [], signal, durable = false } = request
+    const { name = 'kernel', read = [], write = [], signal, durable = false, after } = request
     checkRanges(mm, [...read, ...write], name)
     this.checkAlive()
     signal?.throwIfAborted()
@@ -123,7 +123,7 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
     const { site } = parts.traffic
     const claim = claimRanges(mm, { reads: pagesAround(read), writes: pagesAround(write) })
     try {
-      return await this.whenGranted(claim, signal, async () => {
+      return await this.whenGranted(claim, { signal, after }, async () => {
         claim.isRunning = true
         const purpose = makePurpose('fault', site)
         const op = new Operation({ parts, space: this.space, purpose, holdsPages: true, signal, hint: undefined })
@@ -176,7 +176,7 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
     this.checkAlive()
     const { site } = parts.traffic
     const claim = claimRanges(this.mm, { reads: pagesAround([range]), writes: [] })
-    const prefetched = this.whenGranted(claim, undefined, async () => {
+    const prefetched = this.whenGranted(claim, {}, async () => {
       const purpose = makePurpose('prefetch', site)
       const options = { holdsPages: false, signal: undefined, hint: undefined }
       const op = new Operation({ parts, space: this.space, purpose, ...options })
@@ -230,10 +230,15 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
   }
 
   /** Runs work when its turn and its claim have come. If the program gives up before that, nothing is left behind. */
-  private whenGranted<T>(claim: Claim, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+  private whenGranted<T>(
+    claim: Claim,
+    { signal, after }: { signal?: AbortSignal | undefined; after?: Promise<unknown> | undefined },
+    work: () => Promise<T>,
+  ): Promise<T> {
     let hasBegun = false
     const result = this.inTurn(async () => {
       await claim.granted()
+      await after
       signal?.throwIfAborted()
       this.checkAlive()
       hasBegun = true

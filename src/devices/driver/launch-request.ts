@@ -46,6 +46,10 @@ export interface LaunchRequest<Slice extends LaunchSlice = LaunchSlice> extends 
   readonly durable?: boolean
   /** How pages should come to the device; the policy knows better where it is left out. */
   readonly placement?: Placement
+  /** Arrays that the ranges are parts of: what lies around missing pages may come along. Only where a touch brings pages back. */
+  readonly around?: readonly AddrRange[]
+  /** Has to end first, and well: what it rejects with, this launch rejects with, and has not begun. It was handed in before. */
+  readonly after?: Promise<unknown>
   /** Gives the launch up: before the next slice, or as soon as the program returns. */
   readonly signal?: AbortSignal
 }

@@ -20,6 +20,7 @@ import { type DeclaredRange, LaunchRanges } from './launch-ranges.ts'
 import type { LaunchRequest, LaunchSlice, Program } from './launch-request.ts'
 import type { OpenMigrations } from './open-migrations.ts'
 import type { Operation } from './operation.ts'
+import { prefetchAround } from './prefetch-around.ts'
 import type { LaunchMode, LaunchReceipt, PageCounts } from './receipt.ts'
 import type { ToDevice } from './to-device.ts'
 import type { ToSystem } from './to-system.ts'
@@ -55,7 +56,7 @@ export async function runLaunch<Memory extends ProgramMemory, Slice extends Laun
   program: Program<Memory, Slice>,
   queuedAt: number,
 ): Promise<LaunchReceipt> {
-  const { name = 'kernel', durable = false, inOnePiece = false } = request
+  const { name = 'kernel', durable = false, inOnePiece = false, around = [] } = request
   const { clock, hardware, pool, watch } = op.parts
   const begunAt = clock.now()
   const times = { queued: begunAt - queuedAt, service: 0, transfer: 0, kernel: 0, flush: 0 }
@@ -66,6 +67,7 @@ export async function runLaunch<Memory extends ProgramMemory, Slice extends Laun
   for (const [index, slice] of slices.entries()) {
     op.check()
     const sliceAt = clock.now()
+    const { deviceFaults } = op.purpose.counters.total
     const declared = await bringIn(site, op, slice, inOnePiece)
     const broughtAt = clock.now()
     await hardware.uploaded()
@@ -79,11 +81,16 @@ export async function runLaunch<Memory extends ProgramMemory, Slice extends Laun
       const running = program(memory, slice, index)
       if (running !== undefined) await site.unlessLost(watch.wait(name, running))
       inFlight.push(hardware.fence())
+      // Of several slices the next one wants the room.
+      const hasMissed = op.purpose.counters.total.deviceFaults > deviceFaults && slices.length === 1
+      const others = hasMissed ? prefetchAround(op, site.toDevice, around) : Promise.resolve()
+      others.catch(() => {})
       const isAlone = durable || index === slices.length - 1
       while (inFlight.length >= (isAlone ? 1 : SLICES_IN_FLIGHT_MAX)) {
         const fence = inFlight.shift() ?? null
         if (fence !== null) await site.unlessLost(watch.wait(name, fence))
       }
+      await site.unlessLost(others)
     } finally {
       memory.revoke()
       // What is still under way without its pages being kept is a mistake of the program, and nobody waits for it.

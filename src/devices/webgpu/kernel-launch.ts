@@ -4,7 +4,7 @@
 import { PAGE_SIZE } from '../../base/addr.ts'
 import { MmError } from '../../base/errno.ts'
 import { type Dispatch, dispatchesOf } from '../../kernel/dispatches.ts'
-import { isEmpty } from '../../kernel/grid.ts'
+import { GpuFaultError } from '../../kernel/paged/gpu-fault-error.ts'
 import type { KernelLaunch } from '../../kernel/program.ts'
 import { countPages, type LaunchSlice, planSlices } from '../../kernel/slices.ts'
 import type { AddrRange } from '../claims.ts'
@@ -14,7 +14,7 @@ import type { KernelPipelines } from './kernel-pipelines.ts'
 import { type PagedSite, runPagedKernel, whyNotPaged } from './paged-kernel.ts'
 
 /** How a kernel is to be run. */
-export interface KernelOptions extends Pick<LaunchRequest, 'durable' | 'signal'> {
+export interface KernelOptions extends Pick<LaunchRequest, 'durable' | 'signal' | 'around'> {
   /** In receipts and errors. */
   readonly name: string
   /** Workgroups of one slice along the dimension that is cut, at most. Default: as many as fit. */
@@ -51,21 +51,62 @@ interface StepPart {
 }
 
 /**
- * Runs launches one after the other, as one launch of the device.
+ * Runs launches one after the other: those that are bound directly together, as one launch of the device, and each that goes through
+ * a page table alone. Whoever uses the same data comes before all of them or after. Returns a receipt for each part.
  *
  * Rejects with a CompileError or RangeError for a kernel that the device does not take, with an MmError ENOMEM if one workgroup
- * needs more than the device has, and as `DriverHandle.run`.
+ * needs more than the device has, with a GpuFaultError, and as `DriverHandle.run`. Parts behind one that fails do not begin.
  */
 export async function runKernels(
   site: KernelSite,
   launches: readonly KernelLaunch[],
   options: KernelOptions,
+): Promise<KernelReceipt[]> {
+  const all: Promise<KernelReceipt>[] = []
+  for (const part of partsOf(site, launches, options.sliceMax)) {
+    const after = all.at(-1)
+    const running = part.steps === null ? runPaged(site, part, options, after) : runDirect(site, part, options, after)
+    running.catch(() => {})
+    all.push(running)
+  }
+  const ended = await Promise.allSettled(all)
+  const failed = ended.find(({ status }) => status === 'rejected')
+  if (failed?.status === 'rejected') throw failed.reason
+  return await Promise.all(all)
+}
+
+/** Launches that are one launch of the device. */
+interface Part {
+  /** Index of the first one. */
+  readonly first: number
+  readonly launches: readonly KernelLaunch[]
+  /** Null for one that goes through a page table. */
+  readonly steps: readonly Step[] | null
+  /** Why it does. */
+  readonly why: string
+}
+
+async function runPaged(
+  site: KernelSite,
+  { launches: [launch], first, why }: Part,
+  { sliceMax: _, ...options }: KernelOptions,
+  after: Promise<unknown> | undefined,
 ): Promise<KernelReceipt> {
-  const { pipelines, dispatcher, handle } = site
-  const { sliceMax, ...rest } = options
-  const tooLarge = tooLargeToBind(site, launches, sliceMax)
-  if (tooLarge !== null)
-    return { ...(await runPagedKernel(site, launches[0], rest, tooLarge)), ndirect: 0, strays: null }
+  try {
+    const request = after === undefined ? options : { ...options, after }
+    return { ...(await runPagedKernel(site, launch, request, why)), ndirect: 0, strays: null }
+  } catch (error) {
+    if (error instanceof GpuFaultError && error.launch === null) error.launch = first
+    throw error
+  }
+}
+
+async function runDirect(
+  { pipelines, dispatcher, handle }: KernelSite,
+  { launches, first, steps }: Part,
+  { sliceMax: _, ...options }: KernelOptions,
+  after: Promise<unknown> | undefined,
+): Promise<KernelReceipt> {
   const ranges = launches.flatMap(({ program, ranges }) =>
     ranges.map((range, k) => ({ ...range, write: program.bindings[k].write })),
   )
@@ -74,17 +115,17 @@ export async function runKernels(
   // Compiled while pages move. A mistake in a kernel is told when it would run.
   const compiled = new Map<StepPart, Promise<SliceCommand['pipelines']>>()
   const request: LaunchRequest<Step> = {
-    ...rest,
+    ...options,
     ...byAccess(ranges),
+    ...(after !== undefined && { after }),
     inOnePiece: true,
-    slices: (limits) => {
-      const steps = planSteps(launches, limits, dispatcher.workgroupsMax, sliceMax)
-      for (const part of steps.flatMap(({ parts }) => parts)) {
+    slices: () => {
+      for (const part of steps!.flatMap(({ parts }) => parts)) {
         const compiling = compileForms(pipelines, part)
         compiling.catch(() => {})
         compiled.set(part, compiling)
       }
-      return steps
+      return steps!
     },
   }
   const receipt = await handle.run(request, async (memory, { parts }) => {
@@ -100,41 +141,61 @@ export async function runKernels(
     dispatcher.submit(commands)
     if (!isStrict || strays !== null) return
     const found = await dispatcher.readStrays()
-    if (found !== null) strays = { ...found, launch: parts[0].index }
+    if (found !== null) strays = { ...found, launch: first + parts[0].index }
   })
   return { ...receipt, ndirect, strays }
 }
 
-/**
- * Why a launch is too large for direct bindings, where it can go through a page table instead; null for every other one. Of several
- * launches at once each has to fit.
- */
-function tooLargeToBind(
-  site: KernelSite,
-  launches: readonly KernelLaunch[],
-  sliceMax: number | undefined,
-): string | null {
-  const [launch] = launches
-  const always = launches.find(
-    ({ program: { paged } }) => paged !== null && (paged.pointers !== null || paged.scope === 'step'),
-  )
-  if (always !== undefined) {
-    const { name, whyNotIndexed } = always.program
-    const whyNot = launches.length > 1 ? 'it runs alone, not in a batch' : whyNotPaged(site, launch)
-    if (whyNot === null) return whyNotIndexed ?? 'it is to go through a page table'
-    throw new RangeError(`${name}: ${whyNotIndexed}, and ${whyNot}`)
+/** Which launches run together. Throws for one that cannot run at all, before anything has happened. */
+function partsOf(site: KernelSite, launches: readonly KernelLaunch[], sliceMax: number | undefined): Part[] {
+  const { limits } = site.handle
+  const plan = (some: readonly KernelLaunch[]): readonly Step[] =>
+    planSteps(some, limits, site.dispatcher.workgroupsMax, sliceMax)
+  const whole = planOrWhyNot(plan, launches)
+  if ('steps' in whole) return [{ first: 0, launches, steps: whole.steps, why: '' }]
+  const parts: { first: number; launches: KernelLaunch[]; why: string | null }[] = []
+  launches.forEach((launch, first) => {
+    const planned = planOrWhyNot(plan, [launch])
+    const last = parts.at(-1)
+    if ('why' in planned) parts.push({ first, launches: [launch], why: whyPaged(site, launch, planned) })
+    else if (last !== undefined && last.why === null) last.launches.push(launch)
+    else parts.push({ first, launches: [launch], why: null })
+  })
+  return parts.map(({ first, launches: some, why }) => ({
+    ...{ first, launches: some, why: why ?? '' },
+    steps: why === null ? plan(some) : null,
+  }))
+}
+
+type Plan = { readonly steps: readonly Step[] } | WhyNot
+
+/** Why launches cannot be bound directly; the error that says so, if the reason is their size. */
+interface WhyNot {
+  readonly why: string
+  readonly error: MmError | null
+}
+
+function planOrWhyNot(plan: (some: readonly KernelLaunch[]) => readonly Step[], some: readonly KernelLaunch[]): Plan {
+  for (const { program } of some) {
+    const { paged, whyNotIndexed } = program
+    const isAlways = paged !== null && (paged.pointers !== null || paged.scope === 'step')
+    if (isAlways) return { why: whyNotIndexed ?? 'it is to go through a page table', error: null }
   }
-  if (launches.length !== 1 || isEmpty(launch.grid)) return null
   try {
-    planSteps(launches, site.handle.limits, site.dispatcher.workgroupsMax, sliceMax)
-    return null
+    return { steps: plan(some) }
   } catch (error) {
     if (!(error instanceof MmError) || error.code !== 'ENOMEM') throw error
-    const whyNot = whyNotPaged(site, launch)
-    if (whyNot === null) return error.detail ?? error.message
-    const detail = `${error.detail ?? error.message}, and cannot go through a page table: ${whyNot}`
-    throw new MmError(error.errno, launch.program.name, { detail })
+    return { why: error.detail ?? error.message, error }
   }
+}
+
+/** Why a launch goes through a page table. Throws a RangeError or MmError if it has to and cannot. */
+function whyPaged(site: KernelSite, launch: KernelLaunch, { why, error }: WhyNot): string {
+  const whyNot = whyNotPaged(site, launch)
+  if (whyNot === null) return why
+  const { name } = launch.program
+  if (error === null) throw new RangeError(`${name}: ${why}, and ${whyNot}`)
+  throw new MmError(error.errno, name, { detail: `${why}, and cannot go through a page table: ${whyNot}` })
 }
 
 /** The pipelines of all forms that the dispatches of a slice have. */

@@ -51,7 +51,7 @@ export function whyNotPaged({ banks }: PagedSite, launch: KernelLaunch): string 
 export async function runPagedKernel(
   site: PagedSite,
   launch: KernelLaunch,
-  options: Pick<LaunchRequest, 'name' | 'durable' | 'signal'>,
+  options: Pick<LaunchRequest, 'name' | 'durable' | 'signal' | 'after'>,
   why: string,
 ): Promise<LaunchReceipt> {
   const { context, banks, handle } = site

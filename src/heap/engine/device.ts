@@ -32,10 +32,10 @@ export interface EngineDevice {
   /** If the device is lost and the newest contents of something in the range went with it: a sentence that says so. */
   lostIn(range: ByteRange): string | null
   /**
-   * Runs kernels, one after the other, as one launch. Missing where kernels are functions. Rejects with a CompileError for code that the
+   * Runs kernels, one after the other. Missing where kernels are functions. Rejects with a CompileError for code that the
    * device does not take, with an MmError ENOMEM if one workgroup needs more than the device has, or if the device is lost.
    */
-  run?(launches: readonly KernelLaunch[], options: KernelOptions): Promise<RunOutcome>
+  run?(launches: readonly KernelLaunch[], options: KernelOptions): Promise<readonly RunOutcome[]>
   /** Ends what must not be under way when its thread ends with the process. Nothing can be asked of it afterwards. */
   abandon?(): Promise<void>
   /** Ends its use of the heap, after everything that it has to do. Its pages come back; those of a lost device cannot. */

@@ -6,6 +6,7 @@ import { CompileError } from '../../kernel/compile-error.ts'
 import { GpuFaultError } from '../../kernel/paged/gpu-fault-error.ts'
 import { type KernelLaunch, type KernelProgram, PROGRAM_FORMS } from '../../kernel/program.ts'
 import type { ArrayTable } from './array-table.ts'
+import type { HeapBackend } from './backend.ts'
 import type { EngineDevice } from './device.ts'
 import { Refusal } from './failure.ts'
 import { describeFault } from './gpu-fault.ts'
@@ -15,6 +16,7 @@ import type { ByteRange, EngineCalls, RunLaunch, RunOutcome } from './protocol.t
 export interface LaunchHost {
   readonly devices: readonly EngineDevice[]
   readonly arrays: ArrayTable
+  readonly backend: HeapBackend
   /** Makes the ranges ready and calls `begin`, or throws a Refusal. */
   launch<T>(
     uses: { readonly read: readonly ByteRange[]; readonly write: readonly ByteRange[] },
@@ -49,7 +51,7 @@ export class KernelRuns {
   }
 
   /** The launch is claimed before this returns. Throws a Refusal: NO_DEVICE, LOST, and as `Engine.launch`. */
-  run(args: EngineCalls['run']['args']): Promise<RunOutcome> {
+  run(args: EngineCalls['run']['args']): Promise<readonly RunOutcome[]> {
     const { run, name, durable, sliceMax } = args
     const device = this.#deviceOf(args.device)
     const launches = args.launches.map((launch) => this.#launchOf(launch))
@@ -68,7 +70,8 @@ export class KernelRuns {
       })
     }
     const controller = new AbortController()
-    const options = { name, durable, signal: controller.signal, ...(sliceMax !== null && { sliceMax }) }
+    const around = this.#arraysAround([...read, ...write])
+    const options = { name, durable, around, signal: controller.signal, ...(sliceMax !== null && { sliceMax }) }
     this.#open.set(run, controller)
     return this.#engine
       .launch({ read, write }, () => device.run(launches, options))
@@ -76,6 +79,13 @@ export class KernelRuns {
         throw refusalOf(error, launches, this.#engine.arrays, controller.signal)
       })
       .finally(() => this.#open.delete(run))
+  }
+
+  /** Arrays of which more may come along. Where nobody traps the CPU, it would not find out that a page has gone. */
+  #arraysAround(ranges: readonly ByteRange[]): ByteRange[] {
+    const { arrays, backend } = this.#engine
+    if (!backend.mmu.capabilities.traps) return []
+    return ranges.flatMap(({ start }) => arrays.at(start) ?? [])
   }
 
   #launchOf({ program: id, ...launch }: RunLaunch): KernelLaunch {
@@ -122,8 +132,9 @@ function refusalOf(
       compile: { launch, wgsl, text: message, line, column },
     })
   }
-  // Only launches that run alone go through a page table.
-  if (error instanceof GpuFaultError) return new Refusal('GPU_FAULT', describeFault(error, launches[0], arrays))
+  if (error instanceof GpuFaultError) {
+    return new Refusal('GPU_FAULT', describeFault(error, launches[error.launch ?? 0], arrays))
+  }
   if (error instanceof DeviceLostError) return new Refusal('LOST', error.message)
   if (error instanceof MmError && error.code === 'ENOMEM') return new Refusal('TOO_LARGE', error.message)
   if (error instanceof RangeError) return new Refusal('BAD_VALUE', error.message)

@@ -158,7 +158,7 @@ export interface RunLaunch extends Omit<KernelLaunch, 'program'> {
   readonly program: string
 }
 
-/** What a run came to. */
+/** What a run, or a part of one, came to. */
 export type RunOutcome = KernelReceipt
 
 /** Calls: what each is given, and what it answers. */
@@ -192,7 +192,7 @@ export interface EngineCalls {
       durable: boolean
       sliceMax: number | null
     }
-    answer: RunOutcome
+    answer: readonly RunOutcome[]
   }
   /** Gives a run up, if it has not ended. */
   abort: { args: { run: string }; answer: null }

@@ -75,7 +75,7 @@ export class WebGpuEngineDevice extends DriverEngineDevice<GpuLaunch> {
     this.note = notes.length === 0 ? null : notes.join('; ')
   }
 
-  run(launches: readonly KernelLaunch[], options: KernelOptions): Promise<RunOutcome> {
+  run(launches: readonly KernelLaunch[], options: KernelOptions): Promise<readonly RunOutcome[]> {
     const { context, banks } = this.device.hardware
     const site = { context, banks, pipelines: this.#pipelines, dispatcher: this.#dispatcher, handle: this.handle }
     return runKernels(site, launches, options)

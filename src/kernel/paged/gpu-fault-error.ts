@@ -29,6 +29,8 @@ export class GpuFaultError extends Error {
   readonly site: PagedSite | null
   /** Index or word address; null where there is none. */
   readonly value: number | null
+  /** Which of several launches it was; null until whoever ran them says so. */
+  launch: number | null = null
 
   constructor(
     what: {

@@ -1,0 +1,82 @@
+// What comes along with the pages of a launch that declared its ranges: those around them, where their arrays go on (density-tree.ts).
+// They come while the hardware works on the launch, into free memory, and nobody waits for them or for the launch because of them.
+
+import { type Addr, addrToVpn, HPAGE_PMD_NR, pageAlignDown, vpnToAddr } from '../../base/addr.ts'
+import { MmError } from '../../base/errno.ts'
+import { type AddrRange, isClaimed } from '../claims.ts'
+import { partsAround } from './density-tree.ts'
+import type { VpnRun } from './device-space.ts'
+import { Operation } from './operation.ts'
+import { endOf, type RangeUse } from './range-use.ts'
+import type { ToDevice } from './to-device.ts'
+
+/**
+ * Brings pages of `arrays` around what an operation uses. Whoever calls it knows that something was missing.
+ *
+ * Rejects when the device is lost; what cannot be had stays where it is.
+ */
+export async function prefetchAround(op: Operation, toDevice: ToDevice, arrays: readonly AddrRange[]): Promise<void> {
+  const { parts, space, purpose } = op
+  const options = { holdsPages: false, signal: undefined, hint: op.hint }
+  const ahead = new Operation({ parts, space, purpose: { ...purpose, cause: 'prefetch' }, ...options })
+  try {
+    for (const use of op.uses) {
+      const array = arrays.find(({ start, end }) => start <= use.start && use.start < end)
+      if (array === undefined) continue
+      for (const run of runsAround(ahead, use, array)) {
+        const npages = Math.min(run.npages, parts.pool.nfree)
+        if (npages === 0 || isClaimed(space.mm, rangeOf(run))) continue
+        const range = withNeighbour({ vpn: run.vpn, npages }, use)
+        await toDevice.bringIn(ahead, ahead.use(range, use.access)).catch(unlessRefused)
+      }
+    }
+    await parts.hardware.uploaded()
+  } finally {
+    ahead.release()
+  }
+}
+
+/** Pages of an array that come along with a use and are not there, as runs. */
+function runsAround(op: Operation, use: RangeUse, array: AddrRange): VpnRun[] {
+  const first = addrToVpn(use.start)
+  const last = addrToVpn(endOf(use)) - 1
+  const vpn = addrToVpn(pageAlignDown(array.start))
+  const within = { vpn, npages: addrToVpn(array.end - 1) + 1 - vpn }
+  const missed = first === last ? [first] : [first, last]
+  const present = new Set(missed.flatMap((page) => presentAround(op, page, use)))
+  const isPresent = (page: number): boolean => present.has(page)
+  const density = { missed, nmissed: use.frames.length, within, isPresent, isThrashing: false }
+  const runs: { vpn: number; npages: number }[] = []
+  for (const part of partsAround(op.parts.policy, density)) {
+    for (let page = part.vpn; page < part.vpn + part.npages; page++) {
+      if (isPresent(page)) continue
+      const open = runs.at(-1)
+      if (open !== undefined && open.vpn + open.npages === page) open.npages++
+      else runs.push({ vpn: page, npages: 1 })
+    }
+  }
+  return runs
+}
+
+/** Pages of the 2 MiB around a page that are on the device. */
+function presentAround(op: Operation, page: number, { access }: RangeUse): number[] {
+  const vpn = page - (page % HPAGE_PMD_NR)
+  const start: Addr = vpnToAddr(vpn)
+  const frames = new Int32Array(HPAGE_PMD_NR).fill(-1)
+  const found = op.peek({ access, start, frames, inOnePiece: false, firstFrame: -1 })
+  return [...found.keys()].filter((i) => found[i] >= 0).map((i) => vpn + i)
+}
+
+/** A run, and the page of the use beside it: so it comes to the frames beside that page's, if those are free. */
+function withNeighbour({ vpn, npages }: VpnRun, use: RangeUse): AddrRange {
+  const [first, end] = [addrToVpn(use.start), addrToVpn(endOf(use))]
+  const from = vpn === end ? vpn - 1 : vpn
+  const to = vpn + npages === first ? first + 1 : vpn + npages
+  return { start: vpnToAddr(from), end: vpnToAddr(to) }
+}
+
+const rangeOf = ({ vpn, npages }: VpnRun): AddrRange => ({ start: vpnToAddr(vpn), end: vpnToAddr(vpn + npages) })
+
+function unlessRefused(error: unknown): void {
+  if (!(error instanceof MmError)) throw error
+}
