@@ -10,9 +10,10 @@ import { formatAddr } from '../../base/assert.ts'
 import { MmError } from '../../base/errno.ts'
 import type { DemandCounters } from '../../hmm/policy.ts'
 import type { AddrRange } from '../claims.ts'
+import { aheadOf, bringAhead, type PageRun, runsOf } from './ahead.ts'
 import { partsAround } from './density-tree.ts'
 import type { VpnRun } from './device-space.ts'
-import { Operation } from './operation.ts'
+import type { Operation } from './operation.ts'
 import type { RangeUse } from './range-use.ts'
 import type { ThrashedArray } from './receipt.ts'
 import type { ToDevice } from './to-device.ts'
@@ -46,12 +47,10 @@ export class DemandPages {
 
   /** `name` is that of the kernel, `ranges` are all that it may use. */
   constructor(op: Operation, toDevice: ToDevice, name: string, ranges: readonly AddrRange[]) {
-    const { parts, space, purpose } = op
-    const options = { holdsPages: true, signal: undefined, hint: undefined }
     this.op = op
     this.toDevice = toDevice
     this.name = name
-    this.ahead = new Operation({ parts, space, purpose: { ...purpose, cause: 'prefetch' }, ...options })
+    this.ahead = aheadOf(op, true)
     this.ranges = ranges.map(({ start, end }) => {
       const vpn = addrToVpn(pageAlignDown(start))
       return { vpn, npages: addrToVpn(end - 1) + 1 - vpn, nfaults: 0, nrefaults: 0 }
@@ -201,7 +200,7 @@ export class DemandPages {
       // With the page before it, it comes to the frames behind that one if they are free.
       const hasNeighbour = this.kept.get(run.vpn - 1) === isWrite
       const use = this.use(this.ahead, hasNeighbour ? { ...run, vpn: run.vpn - 1, npages: run.npages + 1 } : run)
-      await this.toDevice.bringIn(this.ahead, use).catch(unlessRefused)
+      await bringAhead(this.toDevice, this.ahead, use)
       this.enter(use)
       use.frames.forEach((frame, i) => {
         if (frame >= 0 && !this.kept.has(addrToVpn(use.start) + i)) this.keep(addrToVpn(use.start) + i, isWrite)
@@ -223,27 +222,6 @@ export class DemandPages {
   }
 }
 
-interface PageRun extends VpnRun {
-  readonly isWrite: boolean
-}
-
-/** Neighbouring pages with the same access. */
-function runsOf(pages: ReadonlyMap<number, boolean>): PageRun[] {
-  const runs: { vpn: number; npages: number; isWrite: boolean }[] = []
-  for (const vpn of [...pages.keys()].sort((a, b) => a - b)) {
-    const isWrite = pages.get(vpn) === true
-    const last = runs.at(-1)
-    if (last !== undefined && last.vpn + last.npages === vpn && last.isWrite === isWrite) last.npages++
-    else runs.push({ vpn, npages: 1, isWrite })
-  }
-  return runs
-}
-
 function isIn({ vpn, npages }: VpnRun, page: number): boolean {
   return page >= vpn && page < vpn + npages
-}
-
-/** What comes along need not come; only the loss of the device ends the launch. */
-function unlessRefused(error: unknown): void {
-  if (!(error instanceof MmError)) throw error
 }

@@ -2,11 +2,11 @@
 // They come while the hardware works on the launch, into free memory, and nobody waits for them or for the launch because of them.
 
 import { type Addr, addrToVpn, HPAGE_PMD_NR, pageAlignDown, vpnToAddr } from '../../base/addr.ts'
-import { MmError } from '../../base/errno.ts'
 import { type AddrRange, isClaimed } from '../claims.ts'
+import { aheadOf, bringAhead, runsOf } from './ahead.ts'
 import { partsAround } from './density-tree.ts'
 import type { VpnRun } from './device-space.ts'
-import { Operation } from './operation.ts'
+import type { Operation } from './operation.ts'
 import { endOf, type RangeUse } from './range-use.ts'
 import type { ToDevice } from './to-device.ts'
 
@@ -16,9 +16,8 @@ import type { ToDevice } from './to-device.ts'
  * Rejects when the device is lost; what cannot be had stays where it is.
  */
 export async function prefetchAround(op: Operation, toDevice: ToDevice, arrays: readonly AddrRange[]): Promise<void> {
-  const { parts, space, purpose } = op
-  const options = { holdsPages: false, signal: undefined, hint: op.hint }
-  const ahead = new Operation({ parts, space, purpose: { ...purpose, cause: 'prefetch' }, ...options })
+  const { parts, space } = op
+  const ahead = aheadOf(op, false)
   try {
     for (const use of op.uses) {
       const array = arrays.find(({ start, end }) => start <= use.start && use.start < end)
@@ -27,7 +26,7 @@ export async function prefetchAround(op: Operation, toDevice: ToDevice, arrays: 
         const npages = Math.min(run.npages, parts.pool.nfree)
         if (npages === 0 || isClaimed(space.mm, rangeOf(run))) continue
         const range = withNeighbour({ vpn: run.vpn, npages }, use)
-        await toDevice.bringIn(ahead, ahead.use(range, use.access)).catch(unlessRefused)
+        await bringAhead(toDevice, ahead, ahead.use(range, use.access))
       }
     }
     await parts.hardware.uploaded()
@@ -46,16 +45,11 @@ function runsAround(op: Operation, use: RangeUse, array: AddrRange): VpnRun[] {
   const present = new Set(missed.flatMap((page) => presentAround(op, page, use)))
   const isPresent = (page: number): boolean => present.has(page)
   const density = { missed, nmissed: use.frames.length, within, isPresent, isThrashing: false }
-  const runs: { vpn: number; npages: number }[] = []
+  const missing = new Map<number, boolean>()
   for (const part of partsAround(op.parts.policy, density)) {
-    for (let page = part.vpn; page < part.vpn + part.npages; page++) {
-      if (isPresent(page)) continue
-      const open = runs.at(-1)
-      if (open !== undefined && open.vpn + open.npages === page) open.npages++
-      else runs.push({ vpn: page, npages: 1 })
-    }
+    for (let page = part.vpn; page < part.vpn + part.npages; page++) if (!isPresent(page)) missing.set(page, false)
   }
-  return runs
+  return runsOf(missing)
 }
 
 /** Pages of the 2 MiB around a page that are on the device. */
@@ -76,7 +70,3 @@ function withNeighbour({ vpn, npages }: VpnRun, use: RangeUse): AddrRange {
 }
 
 const rangeOf = ({ vpn, npages }: VpnRun): AddrRange => ({ start: vpnToAddr(vpn), end: vpnToAddr(vpn + npages) })
-
-function unlessRefused(error: unknown): void {
-  if (!(error instanceof MmError)) throw error
-}
