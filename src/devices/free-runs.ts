@@ -12,6 +12,9 @@ export class FreeRuns {
   /** Frames of each run. */
   private readonly lengths: number[] = []
   private readonly bank: number
+  /** The run that frames were given back to last, if it is still that run, and the end of its bank: they mostly come in order. */
+  private recent = 0
+  private recentLimit = -1
 
   /** Frames 0 to `nframes` - 1, all free, in banks of `bank` frames. */
   constructor(nframes: number, bank: number = Number.POSITIVE_INFINITY) {
@@ -35,6 +38,7 @@ export class FreeRuns {
   alloc(npages: number, align = 1, phase = 0): number {
     assert(Number.isSafeInteger(npages) && npages > 0, () => `a run of ${npages} frames, wanted at least one`)
     const { starts, lengths } = this
+    this.recentLimit = -1
     for (let at = 0; at < starts.length; at++) {
       const before = alignGap(starts[at], align, phase)
       const after = lengths[at] - before - npages
@@ -62,6 +66,7 @@ export class FreeRuns {
   /** Takes certain neighbouring frames of one bank. Returns false, with nothing taken, if they are not all free. */
   take(first: number, npages: number): boolean {
     const { starts, lengths } = this
+    this.recentLimit = -1
     const at = this.firstAfter(first) - 1
     if (at < 0 || starts[at] + lengths[at] < first + npages) return false
     const before = first - starts[at]
@@ -77,6 +82,16 @@ export class FreeRuns {
 
   /** Gives frames back, all of them taken. */
   free(first: number, npages: number): void {
+    const { starts, lengths, recent } = this
+    if (first + npages <= this.recentLimit && starts[recent] + lengths[recent] === first) {
+      lengths[recent] += npages
+      this.nfree += npages
+      return
+    }
+    this.freeElsewhere(first, npages)
+  }
+
+  private freeElsewhere(first: number, npages: number): void {
     const { starts, lengths } = this
     const at = this.firstAfter(first)
     const endsBefore = at > 0 && starts[at - 1] + lengths[at - 1] <= first
@@ -98,6 +113,10 @@ export class FreeRuns {
       lengths.splice(at, 0, npages)
     }
     this.nfree += npages
+    this.recent = joinsPrevious ? at - 1 : at
+    // Up to where it can grow and touch nothing.
+    const next = this.recent + 1 < starts.length ? starts[this.recent + 1] - 1 : Number.POSITIVE_INFINITY
+    this.recentLimit = Math.min(next, (Math.floor(first / this.bank) + 1) * this.bank)
   }
 
   /** Index of the first run that begins after `frame`. */

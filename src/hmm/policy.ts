@@ -73,6 +73,8 @@ export interface TouchCounters {
 export interface TouchDecision {
   /** Pages to bring back at most, the touched one among them; a power of two. */
   readonly npages: number
+  /** Pages to bring back beyond those, before anybody touches them. Default 0. */
+  readonly nahead?: number
   /** The pages go back and forth more often than they should. */
   readonly isThrashing: boolean
   /** Microseconds that the touch has to wait first, so that the device gets something done. */

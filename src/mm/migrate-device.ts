@@ -35,7 +35,7 @@ import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
 } from './mmu-notifier.ts'
-import { GUP_PIN_COUNTING_BIAS, PG_ANON, PG_LRU, PG_UPTODATE } from './page.ts'
+import { GUP_PIN_COUNTING_BIAS, PG_ANON, PG_LRU, PG_SWAPCACHE, PG_UPTODATE } from './page.ts'
 import { allocEvictionPage, allocKernelPage, getPage, putPage, unlockPage, waitForPage } from './page-alloc.ts'
 import type { PmdTable, PteTable } from './pgtable.ts'
 import {
@@ -53,7 +53,7 @@ import {
   pteKind,
 } from './pte.ts'
 import { pageAddNewAnonRmap, pageRemoveRmap, pageTryShareAnonRmap } from './rmap.ts'
-import { removeMigrationPtes, rmapWalk, tryToMigrate } from './rmap-walk.ts'
+import { RmapCursor, removeMigrationPtes, rmapWalk, tryToMigrate } from './rmap-walk.ts'
 import { freeSwapOfPage } from './swap.ts'
 import type { System } from './system.ts'
 import { tlbInstall, tlbUnmap } from './tlb.ts'
@@ -216,11 +216,12 @@ export function migrateDevicePages(sys: System, src: BigUint64Array, dst: BigUin
 export function migrateDeviceFinalize(sys: System, src: BigUint64Array, dst: BigUint64Array, npages: number): void {
   const srcWords = migratePfnWords(src)
   const dstWords = migratePfnWords(dst)
+  const cursor = new RmapCursor()
   for (let i = 0; i < npages; i++) {
     const page = migratePfnAt(srcWords, i)
     const newPage = migratePfnAt(dstWords, i)
     if (page >= 0 && newPage >= 0 && (srcWords[2 * i] & MIGRATE_PFN_MIGRATE) !== 0) {
-      finishMigrated(sys, page, newPage, srcWords[2 * i], dstWords[2 * i])
+      finishMigrated(sys, page, newPage, srcWords[2 * i], dstWords[2 * i], cursor)
       continue
     }
     if (newPage >= 0) {
@@ -247,12 +248,19 @@ function putBack(sys: System, page: Pfn): void {
   putPage(sys, page)
 }
 
-function finishMigrated(sys: System, page: Pfn, newPage: Pfn, srcFlags: number, dstFlags: number): void {
+function finishMigrated(
+  sys: System,
+  page: Pfn,
+  newPage: Pfn,
+  srcFlags: number,
+  dstFlags: number,
+  cursor: RmapCursor,
+): void {
   const { pages } = sys
   const isDevice = isZoneDevicePage(sys, newPage)
   if (unpins(sys, newPage, dstFlags)) pages.refcount[newPage] -= GUP_PIN_COUNTING_BIAS
   if (!isDevice && (pages.flags[newPage] & PG_LRU) === 0) sys.lru.add(newPage)
-  removeMigrationPtes(sys, page, newPage)
+  removeMigrationPtes(sys, page, newPage, cursor)
   unlockPage(sys, page)
   // A pinned source belongs to the driver now, with the reference of its isolation and the pin.
   if ((srcFlags & MIGRATE_PFN_PIN) === 0) putPage(sys, page)
@@ -335,6 +343,9 @@ function unmapSelected(args: MigrateVma, vma: Vma): void {
   const { mm } = vma
   const { sys, pageTable } = mm
   if (sys.mmu.capabilities.walksPageTable) return
+  // The CPU has no translation of private memory.
+  if ((args.flags & (MIGRATE_VMA_SELECT_SYSTEM | MIGRATE_VMA_SELECT_DEVICE_COHERENT)) === 0 && !pageTable.hasHuge)
+    return
   for (let addr = args.start; addr < args.end; ) {
     const end = pmdAddrEnd(addr, args.end)
     const table = pageTable.findPte(addr)
@@ -608,6 +619,13 @@ function declineEntry(sys: System, srcWords: Uint32Array, i: number, page: Pfn):
 
 /** Moves what makes `page` what it is to `newPage`; its contents are the driver's task. Returns 0 or -EAGAIN (MG-52, MG-53). */
 function movePage(sys: System, page: Pfn, newPage: Pfn, extraRefs: number, pin: boolean): number {
+  const { pages } = sys
+  if ((pages.flags[page] & (PG_ANON | PG_SWAPCACHE)) === PG_ANON && pages.pagemap[newPage] === 0) {
+    // The most frequent case: anonymous memory that no cache has, on its way back from a device.
+    if (!pin && pages.refcount[page] !== 1 + extraRefs) return -EAGAIN
+    moveIdentity(sys, page, newPage)
+    return 0
+  }
   const toDevice = isZoneDevicePage(sys, newPage)
   // Clean pages stay in the cache of a slow swap device after they were read, and must not be kept from devices by it.
   // Later kernels do the same.

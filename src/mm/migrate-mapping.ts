@@ -34,10 +34,11 @@ export function idleReferences(sys: System, page: Pfn): number {
 /** Makes `newPage` what `page` was, in its cache too. Both are locked, and `page` is mapped nowhere. Copies no contents. */
 export function moveIdentity(sys: System, page: Pfn, newPage: Pfn): void {
   const { pages, swap } = sys
-  const file = fileOf(sys, page)
   pages.index[newPage] = pages.index[page]
   pages.mapping[newPage] = pages.mapping[page]
   pages.flags[newPage] |= pages.flags[page] & MOVED
+  if ((pages.flags[page] & (PG_ANON | PG_SWAPCACHE)) === PG_ANON) return
+  const file = fileOf(sys, page)
   if (isSwapCached(sys, page)) {
     assert(swap !== null, 'a page in the swap cache implies a swap area')
     const slot = pages.swap[page]

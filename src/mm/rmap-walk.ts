@@ -16,7 +16,7 @@ import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
 } from './mmu-notifier.ts'
-import { PG_ANON, PG_DIRTY, PG_HEAD, PG_HUGETLB, PG_HWPOISON, PG_SWAPBACKED, PG_SWAPCACHE } from './page.ts'
+import { PG_ANON, PG_DIRTY, PG_HEAD, PG_HUGETLB, PG_HWPOISON, PG_SWAPBACKED, PG_SWAPCACHE, PG_TAIL } from './page.ts'
 import { getPage, putPage } from './page-alloc.ts'
 import type { PteTable } from './pgtable.ts'
 import {
@@ -253,11 +253,21 @@ export function setMigrationEntry(sys: System, table: PteTable, i: number): bool
   return true
 }
 
-/** Turns all migration entries of `from` into mappings of `to`, which may be the same page (MG-70 to MG-72). */
-export function removeMigrationPtes(sys: System, from: Pfn, to: Pfn): void {
+/** Where the page before was mapped. Who goes from page to page keeps one as long as no mapping changes. */
+export class RmapCursor {
+  /** `Pages.mapping` of pages that only `vma` may map. */
+  mapping = 0
+  vma: Vma | null = null
+}
+
+/**
+ * Turns all migration entries of `from` into mappings of `to`, which may be the same page (MG-70 to MG-72). With a cursor
+ * neighbours are found without a search.
+ */
+export function removeMigrationPtes(sys: System, from: Pfn, to: Pfn, cursor: RmapCursor | null = null): void {
   const { pages } = sys
-  if (!pages.isCompound(from) && !pages.isCompound(to)) {
-    removeSmallMigrationPtes(sys, from, to)
+  if (((pages.flags[from] | pages.flags[to]) & (PG_HEAD | PG_TAIL)) === 0) {
+    removeSmallMigrationPtes(sys, from, to, cursor)
     return
   }
   const npages = pageFrames(sys, pages.head(from))
@@ -276,44 +286,52 @@ export function removeMigrationPtes(sys: System, from: Pfn, to: Pfn): void {
       const flags = table.words[2 * i + 1]
       const low = table.words[2 * i]
       if (pteKind(flags) !== PTE_KIND_MIGRATION || low < from || low >= from + npages) continue
-      restoreMigrationEntry(vma, at, table, i, to + (low - from))
+      restoreMigrationEntry(sys, vma, at, table.words, i, to + (low - from))
     }
     return true
   })
 }
 
 /** The same for pages of one frame, without a visitor: it runs for each page of each migration. */
-function removeSmallMigrationPtes(sys: System, from: Pfn, to: Pfn): void {
+function removeSmallMigrationPtes(sys: System, from: Pfn, to: Pfn, cursor: RmapCursor | null): void {
+  const { pages } = sys
+  const mapping = pages.mapping[to]
+  const pgoff = pages.index[to]
+  if (cursor !== null && cursor.vma !== null && cursor.mapping === mapping) {
+    removeSmallMigrationPte(sys, cursor.vma, pgoff, from, to)
+    return
+  }
   const tree = rmapTree(sys, to)
   if (tree === null) return
-  const pgoff = sys.pages.index[to]
   for (let node = tree.first(pgoff, pgoff); node !== undefined; node = tree.next(node, pgoff, pgoff)) {
-    const vma = node.value
-    const addr = vmaAddress(vma, pgoff)
-    const table = vma.mm.pageTable.findPte(addr)
-    if (table === null) continue
-    const { words } = table
-    const i = pteIndex(addr)
-    if (words[2 * i] === from && pteKind(words[2 * i + 1]) === PTE_KIND_MIGRATION) {
-      restoreMigrationEntry(vma, addr, table, i, to)
-    }
+    removeSmallMigrationPte(sys, node.value, pgoff, from, to)
+    if (cursor === null || tree.size > 1) continue
+    cursor.mapping = mapping
+    cursor.vma = node.value
   }
 }
 
-function restoreMigrationEntry(vma: Vma, addr: Addr, table: PteTable, i: number, target: Pfn): void {
-  const { sys } = vma.mm
+function removeSmallMigrationPte(sys: System, vma: Vma, pgoff: number, from: Pfn, to: Pfn): void {
+  const addr = vmaAddress(vma, pgoff)
+  const table = addr < 0 ? null : vma.mm.pageTable.findPte(addr)
+  if (table === null) return
+  const { words } = table
+  const i = pteIndex(addr)
+  if (words[2 * i] === from && pteKind(words[2 * i + 1]) === PTE_KIND_MIGRATION) {
+    restoreMigrationEntry(sys, vma, addr, words, i, to)
+  }
+}
+
+function restoreMigrationEntry(sys: System, vma: Vma, addr: Addr, words: Uint32Array, i: number, target: Pfn): void {
   const { pages } = sys
-  const words = table.words
   const old = words[2 * i + 1]
   getPage(sys, target)
-  let flags = (vmaProtection(vma) & ~PTE_WRITE) | (old & PTE_SOFT_DIRTY)
-  if ((old & PTE_YOUNG) !== 0) flags |= PTE_YOUNG
-  if ((old & PTE_DIRTY) !== 0 && (pages.flags[pages.head(target)] & PG_DIRTY) !== 0) flags |= PTE_MKDIRTY
-  if ((old & PTE_WRITE) !== 0) {
-    if ((vma.flags & VM_WRITE) !== 0) flags |= PTE_WRITE
-  }
-  if (isDevicePrivatePage(sys, target)) {
-    flags = PTE_KIND_DEVICE_PRIVATE | (flags & PTE_WRITE) | (old & PTE_SOFT_DIRTY)
+  let flags = old & PTE_SOFT_DIRTY
+  if ((old & PTE_WRITE) !== 0 && (vma.flags & VM_WRITE) !== 0) flags |= PTE_WRITE
+  if (isDevicePrivatePage(sys, target)) flags |= PTE_KIND_DEVICE_PRIVATE
+  else {
+    flags |= (vmaProtection(vma) & ~PTE_WRITE) | (old & PTE_YOUNG)
+    if ((old & PTE_DIRTY) !== 0 && (pages.flags[pages.head(target)] & PG_DIRTY) !== 0) flags |= PTE_MKDIRTY
   }
   const readable = (old & (PTE_WRITE | PTE_EXCLUSIVE)) === 0
   if (pages.isAnon(target)) pageAddAnonRmap(vma, target, addr, !readable)

@@ -56,6 +56,8 @@ export interface Mmu {
   bytes(pfn: Pfn): Uint8Array
   /** The same for frames `pfn`, `pfn + 1`, ...: as many of `npages` as lie in one piece of memory, at least the first. */
   bytesOfRun(pfn: Pfn, npages: number): Uint8Array
+  /** Fills system frames from `pfn` on with `contents`, whole pages. Only where that costs less than doing it through `bytes`. */
+  fillFrames?(pfn: Pfn, contents: Uint8Array): void
   copyFrame(dst: Pfn, src: Pfn): void
   clearFrame(pfn: Pfn): void
 

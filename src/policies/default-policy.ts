@@ -4,7 +4,7 @@
 
 import type { DevicePolicy } from '../hmm/policy.ts'
 import { isDense } from './density.ts'
-import { nextWindow } from './fault-around.ts'
+import { LARGEST_WINDOW, nextWindow } from './fault-around.ts'
 import { evictColdest } from './lru-evict.ts'
 import { placeByRoom } from './placement.ts'
 import { isThrashing, MOVE_WINDOW, thrashes, throttle } from './thrashing.ts'
@@ -20,6 +20,8 @@ export const DEFAULT_POLICY: DevicePolicy = {
     // A walk over the pages wants them all, however often it is done; a jump wants one.
     const isAlone = thrashes && !counters.isSequential
     const npages = isAlone ? 1 : nextWindow(counters.window, counters.isSequential)
-    return { npages, isThrashing: thrashes, delay: throttle(counters) }
+    // By now the walk has seen a few MiB, and will want the next ones.
+    const nahead = counters.isSequential && npages === LARGEST_WINDOW ? 4 * LARGEST_WINDOW : 0
+    return { npages, nahead, isThrashing: thrashes, delay: throttle(counters) }
   },
 }

@@ -122,9 +122,22 @@ describe('thrashing', () => {
 describe('DEFAULT_POLICY', () => {
   it('brings back the window, but a single page where it thrashes and touches jump', () => {
     const jump = { ...QUIET, isSequential: false }
-    expect(DEFAULT_POLICY.touch(QUIET)).toEqual({ npages: 32, isThrashing: false, delay: 0 })
-    expect(DEFAULT_POLICY.touch(jump)).toEqual({ npages: 8, isThrashing: false, delay: 0 })
-    expect(DEFAULT_POLICY.touch({ ...jump, nmoves: 5 })).toEqual({ npages: 1, isThrashing: true, delay: 0 })
-    expect(DEFAULT_POLICY.touch({ ...QUIET, nmoves: 11 })).toEqual({ npages: 32, isThrashing: true, delay: 100 })
+    const quiet = { nahead: 0, isThrashing: false, delay: 0 }
+    expect(DEFAULT_POLICY.touch(QUIET)).toEqual({ ...quiet, npages: 32 })
+    expect(DEFAULT_POLICY.touch(jump)).toEqual({ ...quiet, npages: 8 })
+    expect(DEFAULT_POLICY.touch({ ...jump, nmoves: 5 })).toEqual({ ...quiet, npages: 1, isThrashing: true })
+    expect(DEFAULT_POLICY.touch({ ...QUIET, nmoves: 11 })).toEqual({
+      ...quiet,
+      npages: 32,
+      isThrashing: true,
+      delay: 100,
+    })
+  })
+
+  it('reads ahead when a walk has reached the largest window', () => {
+    const walk = { ...QUIET, window: LARGEST_WINDOW }
+    expect(DEFAULT_POLICY.touch(walk)).toMatchObject({ npages: LARGEST_WINDOW, nahead: 2 * LARGEST_WINDOW })
+    expect(DEFAULT_POLICY.touch({ ...walk, isSequential: false }).nahead).toBe(0)
+    expect(DEFAULT_POLICY.touch({ ...walk, window: LARGEST_WINDOW / 4 }).nahead).toBe(0)
   })
 })

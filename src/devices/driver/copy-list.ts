@@ -56,3 +56,14 @@ export function forEachPiece(
     }
   }
 }
+
+/** Fills system frames `[from, to)` of a list with `contents`, in as few pieces as they lie in. */
+export function fillFrames(mmu: Mmu, pfns: readonly Pfn[], from: number, to: number, contents: Uint8Array): void {
+  const part = (at: number, npages: number): Uint8Array =>
+    contents.subarray((at - from) * PAGE_SIZE, (at - from + npages) * PAGE_SIZE)
+  if (mmu.fillFrames === undefined) {
+    forEachPiece(mmu, pfns, from, to, (bytes, at) => bytes.set(part(at, bytes.length / PAGE_SIZE)))
+    return
+  }
+  forEachRun(pfns, from, to, (pfn, npages, at) => mmu.fillFrames?.(pfn, part(at, npages)))
+}

@@ -17,6 +17,7 @@ import { isDeviceFault, withUser } from '../edge.ts'
 import type { DeviceParts } from './device-parts.ts'
 import type { DeviceSpace } from './device-space.ts'
 import { CAPTURED_FOR_WRITING, FRAME_PAGE } from './frame-pool.ts'
+import { readAhead } from './read-ahead.ts'
 import type { ToSystem } from './to-system.ts'
 import { makePurpose } from './traffic.ts'
 
@@ -55,8 +56,11 @@ export function answerTouch(
   const [start, end] = windowAround(parts, space, vmf, decision.npages, isForward)
   const { err, done } = toSystem.bringBack(vma, start, end, page, makePurpose('fault'))
   if (space !== null) {
-    space.touches.answered(addrToVpn(end), decision.npages)
+    const next = space.touches.answered(addrToVpn(address), addrToVpn(end), decision.npages)
     space.touches.moved(addrToVpn(start), addrToVpn(end), 'host', clock.now())
+    const { nahead = 0 } = decision
+    // When this touch has been answered: the program need not wait for what it has not asked for.
+    if (err === 0 && nahead > 0) queueMicrotask(() => readAhead(parts, toSystem, space, next, nahead))
   }
   if (err !== 0) {
     // The others of the window are on their way all the same.

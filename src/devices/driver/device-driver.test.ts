@@ -11,6 +11,7 @@ import {
 } from '../../../test/helpers/driver-machine.ts'
 import { PAGE_SIZE } from '../../base/addr.ts'
 import { MmError } from '../../base/errno.ts'
+import type { TouchCounters } from '../../hmm/policy.ts'
 import { mmMadvise } from '../../mm/madvise.ts'
 import { DEFAULT_POLICY } from '../../policies/index.ts'
 import { sumByCause } from '../../trace/index.ts'
@@ -249,6 +250,64 @@ describe.each(SETUPS)('the driver of a $hardware device on the $backend backend'
     const { fault, prefetch } = device.counters.pagesMigrated
     // 16 pages and then the 32 behind them: two touches for 48 pages.
     expect([fault, prefetch]).toEqual([48 + 2, 46])
+  })
+
+  describe('reading ahead', () => {
+    /** The first touch brings two pages, every further one of a walk brings four ahead. */
+    const touch = ({ isSequential }: TouchCounters) => ({
+      npages: 2,
+      nahead: isSequential ? 4 : 0,
+      isThrashing: false,
+      delay: 0,
+    })
+
+    async function walked(npages: number, options: DriverMachineOptions = {}) {
+      const { handle, device } = await start(setup, { devices: [{ policy: { ...DEFAULT_POLICY, touch } }], ...options })
+      const y = await machine.alloc(0, npages, (i) => i)
+      await handle.run({ write: [pages(y, npages)], placement: 'migrate' }, add(1, at(y, 5)))
+      const walk = async (from: number, to: number): Promise<string> => {
+        for (let i = from; i < to; i++) expect(await machine.load(at(y, i))).toBe(i === 5 ? 6 : i)
+        await machine.settle()
+        machine.check()
+        return machine.pages(y, npages).toLowerCase()
+      }
+      return { y, handle, device, walk }
+    }
+
+    it('brings pages that a walk has not reached, and leaves the first of them behind', async () => {
+      const { device, walk } = await walked(16)
+      expect(await walk(0, 2)).toBe('wwdddddddddddddd')
+      expect(await walk(2, 4)).toBe('wwwwdwwwdddddddd')
+      expect(await walk(4, 5)).toBe('wwwwwwwwdwwwdddd')
+      const before = device.counters.pagesMigrated.fault
+      expect(await walk(5, 8)).toBe('wwwwwwwwdwwwdddd')
+      expect(device.counters.pagesMigrated.fault).toBe(before)
+      expect(await walk(8, 16)).toBe('w'.repeat(16))
+      expect(device.counters.pagesMigrated).toMatchObject({ fault: 16 + 5 })
+    })
+
+    it('stops where a touch jumps', async () => {
+      const { walk } = await walked(16)
+      await walk(0, 3)
+      expect(await walk(12, 13)).toBe('wwwwdwwwddddwwdd')
+      expect(await walk(4, 5)).toBe('wwwwwwwwddddwwdd')
+    })
+
+    it('takes nothing that a launch has claimed', async () => {
+      const { y, handle, walk } = await walked(16)
+      const { kernel, goOn } = pausing(add(1, at(y, 10)), () => {})
+      const launch = handle.run({ write: [pages(at(y, 6), 6)] }, kernel)
+      await machine.settle()
+      expect(await walk(0, 4)).toBe('wwwwdddddddddddd')
+      goOn()
+      await launch
+    })
+
+    it('leaves the last frames of memory to others', async () => {
+      const { walk } = await walked(16, { memoryPages: 32, reservePages: 8 })
+      await machine.alloc(100, machine.sys.nfree - 8, (i) => i)
+      expect(await walk(0, 4)).toBe('wwwwdddddddddddd')
+    })
   })
 
   it('a kernel that fails ends the launch; what it wrote is written, and the pages are free', async () => {

@@ -45,9 +45,10 @@ export interface DeviceHardware<Memory extends ProgramMemory = ProgramMemory> {
   uploaded(): Promise<void> | null
   /**
    * Copies to system memory. Returns null if that is done, or a promise of the moment at which it is, until when both sides stay what
-   * they are. Rejects, with nothing that could be relied on copied, if the device fails.
+   * they are. Rejects, with nothing that could be relied on copied, if the device fails. With `ahead` nobody waits for it yet, so it
+   * need not be this thread that copies.
    */
-  download(list: CopyList): Promise<void> | null
+  download(list: CopyList, ahead?: boolean): Promise<void> | null
   /** Makes frames zero. */
   clear(frames: readonly number[]): void
   /** Copies frame `from[i]` to frame `to[i]`; no frame is both. */

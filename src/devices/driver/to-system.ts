@@ -35,7 +35,7 @@ import { allocEvictionPage, putPage, unlockPage } from '../../mm/page-alloc.ts'
 import type { Vma } from '../../mm/vma.ts'
 import { CopyList } from './copy-list.ts'
 import { type DeviceParts, LOST_BYTE } from './device-parts.ts'
-import { NO_COPY, ZEROES } from './frame-pool.ts'
+import { CAPTURED_FOR_WRITING, NO_COPY, ZEROES } from './frame-pool.ts'
 import type { OpenMigrations } from './open-migrations.ts'
 import type { Purpose } from './traffic.ts'
 
@@ -55,6 +55,8 @@ interface Return {
   readonly purpose: Purpose
   /** The page that was touched; the others only come along. -1 for none. */
   readonly touched: Pfn
+  /** Nobody has asked for any of it yet. */
+  readonly isAhead: boolean
 }
 
 /** How a migration back has begun. */
@@ -78,15 +80,16 @@ export class ToSystem {
    * Begins to move the device's pages in `[start, end)` of one mapping back.
    *
    * Preconditions: mmapLock is held for reading until `done` has settled. `touched` is the page of a migrateToRam that returns
-   * before that, -1 for none.
+   * before that, -1 for none. With `isAhead` nobody has asked for any of it yet.
    */
-  bringBack(vma: Vma, start: Addr, end: Addr, touched: Pfn, purpose: Purpose): Homecoming {
+  bringBack(vma: Vma, start: Addr, end: Addr, touched: Pfn, purpose: Purpose, isAhead = false): Homecoming {
     const args = makeMigrateVma(vma, start, end, this.parts.owner, MIGRATE_VMA_SELECT_DEVICE_PRIVATE)
     args.faultPage = touched
     const err = migrateVmaSetup(args)
     if (err !== 0) return { err, done: null }
     const { src, dst, npages } = args
-    return this.begin({ mm: vma.mm, args, src, dst, npages, start, copies: new CopyList(), purpose, touched })
+    const copies = new CopyList()
+    return this.begin({ mm: vma.mm, args, src, dst, npages, start, copies, purpose, touched, isAhead })
   }
 
   /** Moves the pages in `npages` frames from `first` on to system memory. The caller holds mmapLock of `mm` for reading. */
@@ -95,8 +98,8 @@ export class ToSystem {
     const src = new BigUint64Array(npages)
     const dst = new BigUint64Array(npages)
     migrateDeviceRange(sys, src, pool.pfnOf(first), npages)
-    const back = { mm, args: null, src, dst, npages, start, copies: new CopyList(), purpose, touched: -1 }
-    await this.begin(back).done
+    const copies = new CopyList()
+    await this.begin({ mm, args: null, src, dst, npages, start, copies, purpose, touched: -1, isAhead: false }).done
   }
 
   private begin(back: Return): Homecoming {
@@ -104,7 +107,7 @@ export class ToSystem {
     this.open.add(back)
     const err = this.chooseHomes(back)
     const begunAt = clock.now()
-    const copied = back.copies.length === 0 ? null : hardware.download(back.copies)
+    const copied = back.copies.length === 0 ? null : hardware.download(back.copies, back.isAhead)
     if (copied === null) {
       this.end(back)
       return { err, done: null }
@@ -128,12 +131,15 @@ export class ToSystem {
     const { mm, npages, copies, touched } = back
     const src = migratePfnWords(back.src)
     const dst = migratePfnWords(back.dst)
+    const isUsed = (frame: number): boolean => (pool.captured[frame] & CAPTURED_FOR_WRITING) !== 0
     let err = 0
     for (let i = 0; i < npages; i++) {
       const page = migratePfnAt(src, i)
       if (page < 0 || (src[2 * i] & MIGRATE_PFN_MIGRATE) === 0) continue
       const frame = pool.frameOf(page)
       const backing = pool.backingOf(frame)
+      // What nobody has asked for takes nothing from others.
+      if (back.isAhead && (isUsed(frame) || (backing < 0 && sys.nfree <= sys.reservePages))) continue
       const isDirty = pool.mustBeCopied(frame)
       const isLost = isDirty && failure !== null
       const home = isLost && onLost === 'sigbus' ? -1 : backing >= 0 ? backing : this.allocHome(mm, page)

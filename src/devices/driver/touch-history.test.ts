@@ -5,8 +5,22 @@ describe('TouchHistory', () => {
   it('a touch is sequential if it is on the page after the last answer', () => {
     const history = new TouchHistory()
     expect([history.window, history.isSequential(0)]).toEqual([0, false])
-    history.answered(24, 16)
+    history.answered(8, 24, 16)
     expect([history.window, history.isSequential(24), history.isSequential(23)]).toEqual([16, true, false])
+  })
+
+  it('a touch goes on behind what was read ahead of it, and one anywhere else forgets that', () => {
+    const history = new TouchHistory()
+    expect(history.answered(0, 8, 8)).toBe(8)
+    history.readAhead(24) // 8 was left behind
+    expect([history.isSequential(8), history.isSequential(24)]).toEqual([true, false])
+    expect(history.answered(8, 9, 8)).toBe(24)
+    history.readAhead(40)
+    expect([history.answered(100, 116, 16), history.isSequential(116), history.isSequential(40)]).toEqual([
+      116,
+      true,
+      false,
+    ])
   })
 
   it('counts changes of side per 2 MiB, and only those of the last while', () => {

@@ -23,8 +23,10 @@ interface Region {
 export class TouchHistory {
   /** Pages of the last answer, 0 before the first. */
   window = 0
-  /** The page after the last answer. */
+  /** The page whose touch goes on where the last answer ended. */
   private next = -1
+  /** Where what was read ahead of that touch ends; not beyond it if nothing was. */
+  private aheadEnd = -1
   /** By number of the 2 MiB; the last one that moved is the last. */
   private readonly regions = new Map<number, Region>()
 
@@ -33,10 +35,20 @@ export class TouchHistory {
     return vpn === this.next
   }
 
-  /** A touch was answered with pages up to `end`, from a window of `window` pages. */
-  answered(end: number, window: number): void {
-    this.next = end
+  /**
+   * A touch of the page `vpn` was answered with pages up to `end`, from a window of `window` pages. Returns the first page behind
+   * those that have come by now.
+   */
+  answered(vpn: number, end: number, window: number): number {
+    this.next = this.isSequential(vpn) ? Math.max(end, this.aheadEnd) : end
+    this.aheadEnd = -1
     this.window = window
+    return this.next
+  }
+
+  /** Pages up to `end` come without having been asked for. The first one was left behind: its touch says that the walk goes on. */
+  readAhead(end: number): void {
+    this.aheadEnd = end
   }
 
   /** Pages of `[vpn, end)` went to one side. */

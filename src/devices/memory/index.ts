@@ -15,3 +15,4 @@ export {
 } from '../driver/index.ts'
 export type { LaunchMemory, Piece } from './launch-memory.ts'
 export * from './memory-device.ts'
+export type { Copier, CopierMaker } from './memory-hardware.ts'

@@ -14,7 +14,7 @@ import {
   SYSTEM_CLOCK,
 } from '../driver/index.ts'
 import type { LaunchMemory } from './launch-memory.ts'
-import { MemoryHardware } from './memory-hardware.ts'
+import { type CopierMaker, MemoryHardware } from './memory-hardware.ts'
 
 export interface MemoryDeviceOptions extends DriverOptions {
   /** In events, receipts and errors. Default `memory`. */
@@ -27,6 +27,8 @@ export interface MemoryDeviceOptions extends DriverOptions {
   readonly bandwidth?: Size
   /** Default: that of the machine. Copies that take no time need none. */
   readonly clock?: DeviceClock
+  /** Copies what is read ahead beside this thread. Default: nobody does. */
+  readonly copier?: CopierMaker | undefined
 }
 
 /** Works on the ranges of a launch, or of a slice of one. It has done its work when it returns, or when its promise resolves. */
@@ -49,7 +51,7 @@ export class MemoryDevice extends DeviceDriver<LaunchMemory> {
     if (!(latency >= 0) || bandwidth === 0) {
       throw new RangeError(`latency of ${latency} us at ${bandwidth} bytes/s, wanted at least 0 us and 1 byte/s`)
     }
-    const hardware = new MemoryHardware(sys.mmu, nbytes / PAGE_SIZE, clock, { latency, bandwidth })
+    const hardware = new MemoryHardware(sys.mmu, nbytes / PAGE_SIZE, clock, { latency, bandwidth }, options.copier)
     super(sys, hardware, { ...options, name, clock })
     this.hardware = hardware
   }

@@ -2,10 +2,10 @@ import { describe, expect, it } from 'vitest'
 import { PAGE_SIZE } from '../../base/addr.ts'
 import { ExplicitMmu } from '../../mmu/explicit/explicit-mmu.ts'
 import { CopyList, VirtualClock } from '../driver/index.ts'
-import { type LinkOptions, MemoryHardware } from './memory-hardware.ts'
+import { type CopierMaker, type LinkOptions, MemoryHardware } from './memory-hardware.ts'
 
 /** Four system frames with their number in every byte, and four empty frames of a device. */
-function make(link: Partial<LinkOptions> = {}) {
+function make(link: Partial<LinkOptions> = {}, copier?: CopierMaker) {
   const mmu = new ExplicitMmu(new ArrayBuffer(4 * PAGE_SIZE))
   const space = mmu.attach()
   for (let pfn = 0; pfn < 4; pfn++) {
@@ -13,7 +13,13 @@ function make(link: Partial<LinkOptions> = {}) {
     mmu.bytes(pfn).fill(pfn + 1)
   }
   const clock = new VirtualClock()
-  const hardware = new MemoryHardware(mmu, 4, clock, { latency: 0, bandwidth: Number.POSITIVE_INFINITY, ...link })
+  const hardware = new MemoryHardware(
+    mmu,
+    4,
+    clock,
+    { latency: 0, bandwidth: Number.POSITIVE_INFINITY, ...link },
+    copier,
+  )
   const memory = hardware.bytes
   const frames = () => [0, 1, 2, 3].map((frame) => memory[frame * PAGE_SIZE])
   const system = () => [0, 1, 2, 3].map((pfn) => mmu.bytes(pfn)[PAGE_SIZE - 1])
@@ -104,5 +110,47 @@ describe('MemoryHardware', () => {
       ['gone', 'gone', 'gone'],
     ])
     expect(system()).toEqual([1, 2, 3, 4])
+  })
+
+  describe('with a copier', () => {
+    /** One that has to be told when it is done. */
+    function makeCopied() {
+      const copies: { list: CopyList; end: () => void }[] = []
+      let isThere = true
+      const copyOut = (list: CopyList) => (isThere ? new Promise<void>((end) => copies.push({ list, end })) : null)
+      const machine = make({}, () => ({ copyOut, close: () => {} }))
+      machine.hardware.upload(list([0, 3], [2, 1]))
+      const leave = (): void => {
+        isThere = false
+      }
+      return { ...machine, copies, leave }
+    }
+
+    it('has copied for it what nobody waits for, and nothing else', async () => {
+      const { hardware, clock, copies, system, memory, leave } = makeCopied()
+      expect(memory.buffer).toBeInstanceOf(SharedArrayBuffer)
+      memory.fill(9)
+      expect([hardware.download(list([1, 0])), system()]).toEqual([null, [1, 9, 3, 4]])
+      const ahead = list([3, 2])
+      const times = timesOf(clock, [hardware.download(ahead, true)])
+      await runOut(clock)
+      expect([times, copies.length, copies[0].list, system()]).toEqual([[null], 1, ahead, [1, 9, 3, 4]])
+      copies[0].end()
+      await runOut(clock)
+      expect(times).toEqual([0])
+      leave()
+      expect([hardware.download(list([0, 0]), true), system()]).toEqual([null, [9, 9, 3, 4]])
+    })
+
+    it('keeps both sides for it when the device fails, and then says so', async () => {
+      const { hardware, clock, copies } = makeCopied()
+      const times = timesOf(clock, [hardware.download(list([3, 2]), true)])
+      hardware.fail(new Error('gone'))
+      await runOut(clock)
+      expect(times).toEqual([null])
+      copies[0].end()
+      await runOut(clock)
+      expect(times).toEqual(['gone'])
+    })
   })
 })

@@ -14,6 +14,7 @@ import {
   type CopyList,
   type DeviceClock,
   type DeviceHardware,
+  fillFrames,
   forEachPiece,
   forEachRun,
   type LaunchRanges,
@@ -26,6 +27,20 @@ export interface LinkOptions {
   /** Bytes per second, in each direction; Infinity for no time at all. */
   readonly bandwidth: number
 }
+
+/** Copies beside this thread, as a DMA engine does. */
+export interface Copier {
+  /**
+   * Copies frames of the device to system memory. Resolves when that is done; nothing else writes either side until then. Null if
+   * it cannot be had at the moment.
+   */
+  copyOut(list: CopyList): Promise<void> | null
+  /** Nothing is under way, and nothing will be. */
+  close(): void
+}
+
+/** Makes one for a device with this memory, which other threads can reach. */
+export type CopierMaker = (memory: Uint8Array<SharedArrayBuffer>) => Copier
 
 const US_PER_SECOND = 1e6
 
@@ -49,11 +64,17 @@ export class MemoryHardware implements DeviceHardware<LaunchMemory> {
   /** Ends of the copies in flight, for the case that they never arrive. */
   private readonly failing = new Set<(reason: Error) => void>()
   private failure: Error | null = null
+  private readonly copier: Copier | null = null
 
-  constructor(mmu: Mmu, npages: number, clock: DeviceClock, link: LinkOptions) {
+  constructor(mmu: Mmu, npages: number, clock: DeviceClock, link: LinkOptions, makeCopier?: CopierMaker) {
     this.npages = npages
     this.bankPages = npages
-    this.bytes = new Uint8Array(npages * PAGE_SIZE)
+    if (makeCopier === undefined) this.bytes = new Uint8Array(npages * PAGE_SIZE)
+    else {
+      const memory = new Uint8Array(new SharedArrayBuffer(npages * PAGE_SIZE))
+      this.bytes = memory
+      this.copier = makeCopier(memory)
+    }
     this.mmu = mmu
     this.clock = clock
     this.latency = link.latency
@@ -72,7 +93,11 @@ export class MemoryHardware implements DeviceHardware<LaunchMemory> {
   upload(list: CopyList): Promise<void> | null {
     if (this.failure !== null) return handled(Promise.reject(this.failure))
     if (list.length === 0) return null
-    this.forEachRun(list, (pages, frames) => frames.set(pages))
+    forEachRun(list.frames, 0, list.length, (first, npages, from) => {
+      forEachPiece(this.mmu, list.pfns, from, from + npages, (pages, at) => {
+        this.bytes.set(pages, (first + at - from) * PAGE_SIZE)
+      })
+    })
     this.uploadsUntil = this.book(this.uploadsUntil, list.length)
     const arrival = this.arriveAt(this.uploadsUntil + this.latency)
     if (arrival === null) return null
@@ -87,14 +112,23 @@ export class MemoryHardware implements DeviceHardware<LaunchMemory> {
     return this.failure === null ? this.arriving : Promise.reject(this.failure)
   }
 
-  download(list: CopyList): Promise<void> | null {
+  download(list: CopyList, ahead = false): Promise<void> | null {
     if (this.failure !== null) return Promise.reject(this.failure)
     if (list.length === 0) return null
-    const copy = (): void => this.forEachRun(list, (pages, frames) => pages.set(frames))
+    const copy = (): void => this.copyOut(list)
     this.downloadsUntil = this.book(this.downloadsUntil, list.length)
     const arrival = this.arriveAt(this.downloadsUntil + this.latency, copy)
-    if (arrival === null) copy()
-    return arrival
+    if (arrival !== null) return arrival
+    const copying = ahead && this.copier !== null ? this.copier.copyOut(list) : null
+    if (copying !== null) return this.copied(copying)
+    copy()
+    return null
+  }
+
+  /** A device that fails meanwhile took its memory along: what was copied does not count. */
+  private async copied(copying: Promise<void>): Promise<void> {
+    await copying
+    if (this.failure !== null) throw this.failure
   }
 
   /** Takes no time, as it does not use the link. */
@@ -122,15 +156,14 @@ export class MemoryHardware implements DeviceHardware<LaunchMemory> {
     this.failing.clear()
   }
 
-  destroy(): void {}
+  destroy(): void {
+    this.copier?.close()
+  }
 
-  /** Visits pages that lie next to each other on both sides. */
-  private forEachRun({ pfns, frames }: CopyList, visit: (pages: Uint8Array, frames: Uint8Array) => void): void {
+  private copyOut({ pfns, frames }: CopyList): void {
     forEachRun(frames, 0, frames.length, (first, npages, from) => {
-      forEachPiece(this.mmu, pfns, from, from + npages, (pages, at) => {
-        const start = (first + at - from) * PAGE_SIZE
-        visit(pages, this.bytes.subarray(start, start + pages.length))
-      })
+      const contents = this.bytes.subarray(first * PAGE_SIZE, (first + npages) * PAGE_SIZE)
+      fillFrames(this.mmu, pfns, from, from + npages, contents)
     })
   }
 

@@ -12,6 +12,7 @@ import type { Mmu } from '../../mmu/mmu.ts'
 import {
   type CopyList,
   type DeviceHardware,
+  fillFrames,
   forEachPiece,
   forEachRun,
   type LaunchRanges,
@@ -209,10 +210,7 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
     }
     if (this.failure !== null) throw this.failure
     const bytes = new Uint8Array(staging.getMappedRange(0, nbytes))
-    forEachPiece(this.mmu, pfns, from, to, (piece, first) => {
-      const at = (first - from) * PAGE_SIZE
-      piece.set(bytes.subarray(at, at + piece.length))
-    })
+    fillFrames(this.mmu, pfns, from, to, bytes)
     staging.unmap()
     this.staging.giveBack(staging)
   }

@@ -1,6 +1,6 @@
 // A memory device as the engine sees it.
 
-import { type LaunchMemory, MemoryDevice } from '../../devices/memory/index.ts'
+import { type CopierMaker, type LaunchMemory, MemoryDevice } from '../../devices/memory/index.ts'
 import type { MemoryDeviceSettings } from '../device-options.ts'
 import { DriverEngineDevice } from './driver-device.ts'
 import type { DeviceSite } from './engine.ts'
@@ -10,12 +10,14 @@ export class MemoryEngineDevice extends DriverEngineDevice<LaunchMemory> {
   readonly note = null
   readonly device: MemoryDevice
 
-  constructor({ sys, mm, policy, tracer, nameAt, onFilled }: DeviceSite, settings: MemoryDeviceSettings) {
+  constructor(site: DeviceSite, settings: MemoryDeviceSettings, copier?: CopierMaker) {
+    const { sys, mm, policy, tracer, nameAt, onFilled } = site
     const { name, memory, latency, bandwidth, onLost, deadline } = settings
     const device = new MemoryDevice(sys, {
       name,
       memory,
       latency,
+      copier,
       onLost,
       deadline,
       tracer,

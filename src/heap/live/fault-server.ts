@@ -212,7 +212,7 @@ export class FaultServer {
    */
   #faultAround(vma: Vma, start: Addr, end: Addr): void {
     const { mm, mmu } = this.#site
-    const limit = Math.min(vma.end, start + LARGEST_WINDOW * PAGE_SIZE)
+    const limit = Math.min(vma.end, start + 2 * LARGEST_WINDOW * PAGE_SIZE)
     if (isClaimed(mm, { start, end: limit })) return
     for (let addr = start; addr < limit; addr += PAGE_SIZE) {
       const isInstalled = mmu.isInstalled(addr)

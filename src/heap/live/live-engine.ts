@@ -9,6 +9,7 @@
 
 import { type Addr, PAGE_SIZE, vpnToAddr } from '../../base/addr.ts'
 import { MmError } from '../../base/errno.ts'
+import type { CopierMaker } from '../../devices/memory/index.ts'
 import { findAdapter } from '../../devices/webgpu/adapter.ts'
 import { FaultEvents } from '../../mmu/userfaultfd/fault-events.ts'
 import { openDetected } from '../../mmu/userfaultfd/features.ts'
@@ -25,6 +26,7 @@ import type { EngineSettings } from './engine-settings.ts'
 import { FaultServer } from './fault-server.ts'
 import { LiveBackend } from './live-backend.ts'
 import { MemoryLimit } from './memory-limit.ts'
+import { PageCopier } from './page-copier.ts'
 
 export interface LiveEngineOptions {
   readonly kernel: Kernel
@@ -67,12 +69,14 @@ export class LiveEngine {
   readonly faults: FaultServer
   readonly memory: MemoryLimit
   readonly #backend: LiveBackend
+  readonly #copier: CopierMaker
 
   constructor({ kernel, settings, sinks, takeCalls, giveUp, onStrays }: LiveEngineOptions) {
     const { support, nframes, devices, verbose, patienceMs } = settings
     this.events = new FaultEvents(kernel, openDetected(kernel, support), (faults) => this.faults.serve(faults))
     this.mmu = new UserfaultfdMmu({ kernel, fd: this.events.fd, tracking: support.tracking, nframes, onStrays })
     this.memory = new MemoryLimit(settings.memory, this.mmu.frames, giveUp)
+    this.#copier = (memory) => new PageCopier(this.mmu.frames, memory, giveUp)
     this.#backend = new LiveBackend(this.mmu, this.memory.swap)
     const arrays = new ArrayTable()
     const progress = new Progress()
@@ -106,7 +110,8 @@ export class LiveEngine {
   /** Adds devices and extensions. */
   async open({ devices, extensions }: EngineSettings): Promise<void> {
     if (extensions !== null) this.engine.extensions = await import(extensions)
-    for (const device of devices) await this.engine.addDevice((site) => makeDevice(site, device, findAdapter))
+    for (const device of devices)
+      await this.engine.addDevice((site) => makeDevice(site, device, findAdapter, this.#copier))
   }
 
   /** Gives all memory back; programs that still have arrays find zeroes. The engine has been closed. */

@@ -7,8 +7,8 @@ import { loadKernel } from '../../mmu/userfaultfd/ffi.ts'
 import type { PageIoRequest, PageIoStart } from './page-io.ts'
 import { type PageErrors, PageStore } from './page-store.ts'
 
-const { port, segments, swapFd } = workerData as PageIoStart
-const store = new PageStore(await loadKernel(), segments, swapFd)
+const { port, segments, swapFd, deviceMemory } = workerData as PageIoStart
+const store = new PageStore(await loadKernel(), segments, swapFd, deviceMemory)
 
 /** Somebody waits for what is read, and nobody for what is written. */
 const urgent: PageIoRequest[] = []
@@ -40,5 +40,7 @@ function run(request: PageIoRequest): PageErrors {
       return store.read(request.pfns)
     case 'load':
       return store.load(request.source, request.pfns)
+    case 'copy':
+      return store.copy(request.source, request.pfns)
   }
 }

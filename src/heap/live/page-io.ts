@@ -4,7 +4,7 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 import { assert } from '../../base/assert.ts'
 import type { SegmentMemory } from '../../mmu/userfaultfd/segment.ts'
-import type { FileSource, PageErrors } from './page-store.ts'
+import type { DeviceSource, FileSource, PageErrors } from './page-store.ts'
 
 /** `workerData` of the thread. */
 export interface PageIoStart {
@@ -12,12 +12,15 @@ export interface PageIoStart {
   readonly segments: readonly SegmentMemory[]
   /** The swap file, -1 for none. */
   readonly swapFd: number
+  /** Of the device whose pages it copies, null for none. */
+  readonly deviceMemory: Uint8Array<SharedArrayBuffer> | null
 }
 
 /** Pages in ascending order. */
 export type PageIoRequest =
   | { readonly id: number; readonly op: 'write' | 'read'; readonly pfns: Uint32Array }
   | { readonly id: number; readonly op: 'load'; readonly pfns: Uint32Array; readonly source: FileSource }
+  | { readonly id: number; readonly op: 'copy'; readonly pfns: Uint32Array; readonly source: DeviceSource }
 
 interface PageIoAnswer {
   readonly id: number
@@ -25,7 +28,10 @@ interface PageIoAnswer {
 }
 
 /** What is done with pages. */
-export type PageIoWork = { readonly op: 'write' | 'read' } | { readonly op: 'load'; readonly source: FileSource }
+export type PageIoWork =
+  | { readonly op: 'write' | 'read' }
+  | { readonly op: 'load'; readonly source: FileSource }
+  | { readonly op: 'copy'; readonly source: DeviceSource }
 
 /** The program of the thread. It is a source file where this one is. */
 const PROGRAM = new URL(
@@ -43,13 +49,18 @@ export class PageIo {
   #isClosing = false
 
   /** `onDeath` is called if the thread ends before `close`. */
-  constructor(segments: readonly SegmentMemory[], swapFd: number, onDeath: (message: string) => void) {
+  constructor(
+    segments: readonly SegmentMemory[],
+    swapFd: number,
+    onDeath: (message: string) => void,
+    deviceMemory: Uint8Array<SharedArrayBuffer> | null = null,
+  ) {
     const { port1, port2 } = new MessageChannel()
     this.#port = port1
     this.#port.on('message', ({ id, errors }: PageIoAnswer) => this.#take(id, errors))
     this.#worker = new Worker(PROGRAM, {
       name: 'hetmem page I/O',
-      workerData: { port: port2, segments, swapFd } satisfies PageIoStart,
+      workerData: { port: port2, segments, swapFd, deviceMemory } satisfies PageIoStart,
       transferList: [port2],
       execArgv: [],
     })

@@ -111,6 +111,18 @@ describe.skipIf(typeof machine === 'string')('PageStore', () => {
     expect(nothing.read(pfns)).toEqual(new Int32Array(3).fill(-EIO))
   })
 
+  it('copies pages from the memory of a device, whether the file has them or not', () => {
+    const memory = Uint8Array.from({ length: 64 * PAGE_SIZE }, (_, i) => Math.floor(i / PAGE_SIZE))
+    const copying = new PageStore(kernel, frames.memory, -1, memory)
+    const pfns = pages([110, 3], [120, 2])
+    fill(pfns, () => 99)
+    expect(copying.copy({ shift: -100, isFresh: false }, pfns)).toBe(null)
+    expect([...pfns].map((pfn) => frames.bytes(pfn)[4095])).toEqual([10, 11, 12, 20, 21])
+    drop(pfns)
+    expect(copying.copy({ shift: -90, isFresh: true }, pfns)).toBe(null)
+    expect([...pfns].map((pfn) => frames.bytes(pfn)[4095])).toEqual([20, 21, 22, 30, 31])
+  })
+
   describe('load()', () => {
     const path = join(directory, 'data')
 

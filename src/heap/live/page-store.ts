@@ -4,6 +4,7 @@
 //   write    alias of the heap ──> swap file         the checksum of each page is kept
 //   read     swap file ──> buffer ──> memory         if it has that checksum
 //   load     file ──> buffer ──> memory
+//   copy     memory of a device ──> memory
 //
 // Neighbours go in one piece. What is read goes through a buffer that stays in the processor's cache: a page that is written to
 // the file behind the heap costs neither a page fault nor clearing, which is quicker than reading straight into the alias.
@@ -29,6 +30,14 @@ export interface FileSource {
   readonly version: FileVersion
 }
 
+/** Where pages are in the memory of a device. */
+export interface DeviceSource {
+  /** Page n of the heap is frame n + shift. */
+  readonly shift: number
+  /** The file behind the heap may lack some of the pages. */
+  readonly isFresh: boolean
+}
+
 export interface FileVersion {
   readonly nbytes: number
   readonly mtimeMs: number
@@ -52,10 +61,17 @@ export class PageStore {
   readonly #checksums: Uint32Array
   readonly #buffer = new Uint8Array(BUFFER_NBYTES)
   readonly #bufferWords = new Uint32Array(this.#buffer.buffer)
+  readonly #deviceMemory: Uint8Array | null
 
   /** `swapFd` is -1 where nothing is swapped. */
-  constructor(kernel: Kernel, segments: readonly SegmentMemory[], swapFd: number) {
+  constructor(
+    kernel: Kernel,
+    segments: readonly SegmentMemory[],
+    swapFd: number,
+    deviceMemory: Uint8Array | null = null,
+  ) {
     this.#swapFd = swapFd
+    this.#deviceMemory = deviceMemory
     this.#segments = segments.map((segment) => {
       const view = kernel.view(segment.aliasAddr, segment.nbytes)
       return { ...segment, bytes: new Uint8Array(view), words: new Uint32Array(view) }
@@ -78,6 +94,21 @@ export class PageStore {
   load(source: FileSource, pfns: Uint32Array): PageErrors {
     if (!isSameVersion(source)) return new Int32Array(pfns.length).fill(-ESTALE)
     return this.#forEachRun(pfns, (pfn, npages) => this.#loadRun(source, pfn, npages))
+  }
+
+  /** Copies pages, in ascending order, from the device. */
+  copy({ shift, isFresh }: DeviceSource, pfns: Uint32Array): PageErrors {
+    const memory = this.#deviceMemory
+    assert(memory !== null, 'the thread was started for a device')
+    return this.#forEachRun(pfns, (pfn, npages) => {
+      const { bytes, memfd } = this.#segmentOf(pfn)
+      const from = (pfn + shift) * PAGE_SIZE
+      const nbytes = npages * PAGE_SIZE
+      const to = (pfn % SEGMENT_PAGES) * PAGE_SIZE
+      if (isFresh) return transfer(writeSync, memfd, memory, from, nbytes, to)
+      bytes.set(memory.subarray(from, from + nbytes), to)
+      return 0
+    })
   }
 
   #writeRun(pfn: Pfn, npages: number): number {

@@ -143,15 +143,16 @@ export class HomeFrames {
     else this.bytes(dst).set(this.bytes(src))
   }
 
-  /** Fills frames of one segment with `contents`. Where the file has no pages they are made and filled in one step. */
+  /** Fills frames with `contents`. Where the file has no pages they are made and filled in one step. */
   write(pfn: Pfn, contents: Uint8Array): void {
     assert(contents.length % PAGE_SIZE === 0, () => `${contents.length} bytes, wanted whole pages`)
     const npages = contents.length / PAGE_SIZE
-    const segment = this.segmentOf(pfn)
     for (let i = 0; i < npages; ) {
-      const isBacked = this.#isBacked(pfn + i)
+      const isBacked = this.isBacked(pfn + i)
+      const limit = Math.min(npages, this.segmentEnd(pfn + i) - pfn)
       let to = i + 1
-      while (to < npages && this.#isBacked(pfn + to) === isBacked) to++
+      while (to < limit && this.isBacked(pfn + to) === isBacked) to++
+      const segment = this.segmentOf(pfn + i)
       const part = contents.subarray(i * PAGE_SIZE, to * PAGE_SIZE)
       const offset = this.offsetOf(pfn + i)
       if (isBacked) segment.alias.set(part, offset)
@@ -174,6 +175,12 @@ export class HomeFrames {
   repopulate(pfn: Pfn, npages: number): void {
     this.segmentOf(pfn).populate(this.offsetOf(pfn), npages * PAGE_SIZE)
     for (let i = pfn; i < pfn + npages; i++) this.#back(i)
+  }
+
+  /** The file may have a page for a frame. */
+  isBacked(pfn: Pfn): boolean {
+    this.checkTaken(pfn)
+    return (this.#state[pfn] & BACKED) !== 0
   }
 
   /** The segments, for another thread of the process that reads and writes whole pages. */
@@ -227,11 +234,6 @@ export class HomeFrames {
 
   #sameSegment(a: Pfn, b: Pfn): boolean {
     return Math.floor(a / SEGMENT_PAGES) === Math.floor(b / SEGMENT_PAGES)
-  }
-
-  #isBacked(pfn: Pfn): boolean {
-    this.checkTaken(pfn)
-    return (this.#state[pfn] & BACKED) !== 0
   }
 
   #back(pfn: Pfn): void {

@@ -15,7 +15,7 @@
 //
 // Install decides about the protection of a page; marks that earlier translations left behind do not count.
 
-import { type Addr, addrToVpn, PAGE_SIZE, type Pfn, vpnToAddr } from '../../base/addr.ts'
+import { type Addr, addrToVpn, isPageAligned, PAGE_SIZE, type Pfn, vpnToAddr } from '../../base/addr.ts'
 import { AssertionError, assert, formatAddr } from '../../base/assert.ts'
 import { EAGAIN, EEXIST, EFAULT } from '../../base/errno.ts'
 import {
@@ -176,6 +176,10 @@ export class UserfaultfdMmu implements Mmu {
 
   bytesOfRun(pfn: Pfn, npages: number): Uint8Array {
     return this.frames.bytesOfRun(pfn, npages)
+  }
+
+  fillFrames(pfn: Pfn, contents: Uint8Array): void {
+    this.frames.write(pfn, contents)
   }
 
   copyFrame(dst: Pfn, src: Pfn): void {
@@ -486,7 +490,7 @@ export class UserfaultfdMmu implements Mmu {
   }
 
   #checkRange(space: SpaceId, addr: Addr, npages: number): void {
-    const isInside = addr >= 0 && addr % PAGE_SIZE === 0 && addr + npages * PAGE_SIZE <= this.nframes * PAGE_SIZE
+    const isInside = addr >= 0 && isPageAligned(addr) && addr + npages * PAGE_SIZE <= this.nframes * PAGE_SIZE
     if (!this.#attached || space !== SPACE || !isInside) {
       throw new AssertionError(`${npages} pages at ${formatAddr(addr)} of address space ${space} are not in the heap`)
     }
