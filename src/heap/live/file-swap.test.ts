@@ -54,14 +54,15 @@ class Fixture {
 }
 
 describe('FileSwap', () => {
-  it('starts its thread when there is something to do, and hands pages over in ascending order, 2 MiB at a time', () => {
+  it('starts a thread for reads and one for writes when there is something to do, and hands pages over in ascending order, 2 MiB at a time', () => {
     const f = new Fixture()
     expect(f.nstarted).toBe(0)
     const many = Array.from({ length: 1000 }, (_, i) => (i * 7) % 1000)
     f.swap.write(pages(...many), f.end)
+    expect(f.nstarted).toBe(1)
     f.swap.read(pages(9, 3, 4), f.end)
     expect([f.nstarted, f.requests.map(({ work, pfns }) => [work.op, pfns.length])]).toEqual([
-      1,
+      2,
       [
         ['write', 512],
         ['write', 488],

@@ -1,5 +1,5 @@
-// The swap device of a live heap (mm/swap-device.ts): a file with a block for each page of the heap, which the thread of page-io.ts
-// writes and reads. Pages are handed over in ascending order, so neighbours travel together whatever order they got cold in.
+// The swap device of a live heap (mm/swap-device.ts): a file with a block for each page of the heap, which threads of
+// page-io.ts write and read. Pages are handed over in ascending order, so neighbours travel together whatever order they got cold in.
 //
 // Arrays that show files are in swap from the beginning, with their file in the place of the swap file. Clean pages of theirs are
 // dropped like those that have a block already. A page that was written all the same is the program's own copy: it goes to its
@@ -35,12 +35,14 @@ export class FileSwap implements SwapDevice {
   onFilled: ((pfn: Pfn) => void) | null = null
   readonly #startIo: () => PageIo
   readonly #frames: HomeFrames
-  #io: PageIo | null = null
+  /** For what is read, and for what is written: nobody waits for that, so it must not be in the way. */
+  #reader: PageIo | null = null
+  #writer: PageIo | null = null
   readonly #files = new Set<MappedFile>()
   /** Slots of mapped files whose contents are in the swap file by now. */
   readonly #ownCopies = new Set<number>()
 
-  /** `startIo` starts the thread when there is something to do for it. `isWritable`: there is a swap file. */
+  /** `startIo` starts a thread when there is something to do for it. `isWritable`: there is a swap file. */
   constructor(startIo: () => PageIo, frames: HomeFrames, isWritable: boolean) {
     this.#startIo = startIo
     this.#frames = frames
@@ -86,9 +88,9 @@ export class FileSwap implements SwapDevice {
     this.#ownCopies.delete(slot)
   }
 
-  /** Ends the thread when it has done what it was asked for. */
+  /** Ends the threads when they have done what they were asked for. */
   async close(): Promise<void> {
-    await this.#io?.close()
+    await Promise.all([this.#reader?.close(), this.#writer?.close()])
   }
 
   #fileOf(pfn: Pfn): MappedFile | undefined {
@@ -97,12 +99,12 @@ export class FileSwap implements SwapDevice {
   }
 
   #request(work: PageIoWork, pages: readonly SwapPage[], end: SwapIoEnd, file: MappedFile | null = null): void {
-    this.#io ??= this.#startIo()
+    const io = this.#threadFor(work)
     const sorted = isSorted(pages) ? pages : pages.toSorted((a, b) => a.pfn - b.pfn)
     for (let first = 0; first < sorted.length; first += REQUEST_MAX) {
       const part = sorted.slice(first, first + REQUEST_MAX)
       const pfns = Uint32Array.from(part, ({ pfn }) => pfn)
-      this.#io.request(work, pfns, (errors) => {
+      io.request(work, pfns, (errors) => {
         this.#trace(work.op, file, errors === null ? part : part.filter((_, i) => errors[i] === 0))
         part.forEach((page, i) => {
           const err = errors === null || this.#fill(work.op, page.pfn, errors[i]) ? 0 : errors[i]
@@ -111,6 +113,15 @@ export class FileSwap implements SwapDevice {
         })
       })
     }
+  }
+
+  #threadFor({ op }: PageIoWork): PageIo {
+    if (op === 'write') {
+      this.#writer ??= this.#startIo()
+      return this.#writer
+    }
+    this.#reader ??= this.#startIo()
+    return this.#reader
   }
 
   /** Fills a page that is lost, where that is wanted. Returns whether it was. */

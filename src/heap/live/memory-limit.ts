@@ -32,9 +32,11 @@ export class MemoryLimit {
   readonly #onLost: OnLost
   #reclaimer: Reclaimer | null = null
 
-  /** `onDeath` is called if the thread of the page I/O ends. */
+  /** `onDeath` is called if a thread of the page I/O ends. */
   constructor({ limit, swapFd, onLost }: EngineMemory, frames: HomeFrames, onDeath: (message: string) => void) {
-    this.swap = new FileSwap(() => new PageIo(frames.memory, swapFd, onDeath), frames, swapFd >= 0)
+    const checksums = new Uint32Array(new SharedArrayBuffer(swapFd < 0 ? 0 : 4 * frames.nframes))
+    const places = { segments: frames.memory, swapFd, checksums, deviceMemory: null }
+    this.swap = new FileSwap(() => new PageIo(places, onDeath), frames, swapFd >= 0)
     const swapPages = { swapPages: frames.nframes, swapDevice: this.swap }
     const memoryPages = limit === null ? frames.nframes : Math.min(limit, frames.nframes)
     const reservePages = limit === null || swapFd < 0 ? 0 : RESERVE_BYTES / PAGE_SIZE

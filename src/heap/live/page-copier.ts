@@ -8,6 +8,8 @@ import type { Copier } from '../../devices/memory/index.ts'
 import type { HomeFrames } from '../../mmu/userfaultfd/home-frames.ts'
 import { PageIo } from './page-io.ts'
 
+const NOTHING = new Uint32Array(0)
+
 export class PageCopier implements Copier {
   readonly #frames: HomeFrames
   readonly #memory: Uint8Array<SharedArrayBuffer>
@@ -49,9 +51,9 @@ export class PageCopier implements Copier {
   /** Null while it starts. */
   #thread(): PageIo | null {
     if (this.#io === null) {
-      this.#io = new PageIo(this.#frames.memory, -1, this.#onDeath, this.#memory)
-      const nothing = { shift: 0, isFresh: false }
-      this.#io.request({ op: 'copy', source: nothing }, new Uint32Array(0), () => {
+      const places = { segments: this.#frames.memory, swapFd: -1, checksums: NOTHING, deviceMemory: this.#memory }
+      this.#io = new PageIo(places, this.#onDeath)
+      this.#io.request({ op: 'copy', source: { shift: 0, isFresh: false } }, new Uint32Array(0), () => {
         this.#isReady = true
       })
     }

@@ -1,36 +1,18 @@
-// The thread that moves pages between memory and files for the engine of a live heap, so that no disk ever holds a page fault up
-// that has nothing to do with it. It works through its requests one by one, and those first that somebody waits for. It looks
-// into the alias of the heap alone, so it never waits for a page itself.
+// A thread that moves pages between memory, files and a device for the engine of a live heap, so that no disk ever holds a page fault
+// up that has nothing to do with it. It looks into the alias of the heap alone, so it never waits for a page itself.
 
-import { receiveMessageOnPort, workerData } from 'node:worker_threads'
+import { workerData } from 'node:worker_threads'
 import { loadKernel } from '../../mmu/userfaultfd/ffi.ts'
 import type { PageIoRequest, PageIoStart } from './page-io.ts'
 import { type PageErrors, PageStore } from './page-store.ts'
 
-const { port, segments, swapFd, deviceMemory } = workerData as PageIoStart
-const store = new PageStore(await loadKernel(), segments, swapFd, deviceMemory)
+const { port, places } = workerData as PageIoStart
+const store = new PageStore(await loadKernel(), places)
 
-/** Somebody waits for what is read, and nobody for what is written. */
-const urgent: PageIoRequest[] = []
-const others: PageIoRequest[] = []
-let isEnding = false
-
-port.on('message', (message: PageIoRequest | 'end') => {
-  take(message)
-  for (;;) {
-    for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port))
-      take(next.message)
-    const request = urgent.shift() ?? others.shift()
-    if (request === undefined) break
-    port.postMessage({ id: request.id, errors: run(request) })
-  }
-  if (isEnding) port.close()
+port.on('message', (request: PageIoRequest | 'end') => {
+  if (request === 'end') port.close()
+  else port.postMessage({ id: request.id, errors: run(request) })
 })
-
-function take(message: PageIoRequest | 'end'): void {
-  if (message === 'end') isEnding = true
-  else (message.op === 'write' ? others : urgent).push(message)
-}
 
 function run(request: PageIoRequest): PageErrors {
   switch (request.op) {

@@ -1,19 +1,15 @@
-// The engine's way to the thread that does its page I/O (page-io-worker.ts): requests go there as messages, answers come back in
-// any order. Whoever depends on a page that this thread has cannot go on without it, so its end is that of the engine.
+// The engine's way to a thread that does page I/O for it (page-io-worker.ts): requests go there as messages and are done one by one.
+// There are several such threads: what is read has somebody who waits for it, and must not stand behind what is written. Whoever
+// depends on a page that a thread has cannot go on without it, so its end is that of the engine.
 
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 import { assert } from '../../base/assert.ts'
-import type { SegmentMemory } from '../../mmu/userfaultfd/segment.ts'
-import type { DeviceSource, FileSource, PageErrors } from './page-store.ts'
+import type { DeviceSource, FileSource, PageErrors, PagePlaces } from './page-store.ts'
 
 /** `workerData` of the thread. */
 export interface PageIoStart {
   readonly port: MessagePort
-  readonly segments: readonly SegmentMemory[]
-  /** The swap file, -1 for none. */
-  readonly swapFd: number
-  /** Of the device whose pages it copies, null for none. */
-  readonly deviceMemory: Uint8Array<SharedArrayBuffer> | null
+  readonly places: PagePlaces
 }
 
 /** Pages in ascending order. */
@@ -49,18 +45,13 @@ export class PageIo {
   #isClosing = false
 
   /** `onDeath` is called if the thread ends before `close`. */
-  constructor(
-    segments: readonly SegmentMemory[],
-    swapFd: number,
-    onDeath: (message: string) => void,
-    deviceMemory: Uint8Array<SharedArrayBuffer> | null = null,
-  ) {
+  constructor(places: PagePlaces, onDeath: (message: string) => void) {
     const { port1, port2 } = new MessageChannel()
     this.#port = port1
     this.#port.on('message', ({ id, errors }: PageIoAnswer) => this.#take(id, errors))
     this.#worker = new Worker(PROGRAM, {
       name: 'hetmem page I/O',
-      workerData: { port: port2, segments, swapFd, deviceMemory } satisfies PageIoStart,
+      workerData: { port: port2, places } satisfies PageIoStart,
       transferList: [port2],
       execArgv: [],
     })
@@ -75,11 +66,6 @@ export class PageIo {
         resolve()
       })
     })
-  }
-
-  /** Requests that have not been answered. */
-  get npending(): number {
-    return this.#waiting.size
   }
 
   /** Hands pages in ascending order to the thread. `done` gets the errors by place in the list, null if there is none. */

@@ -58,7 +58,7 @@ describe.skipIf(typeof machine === 'string')('PageStore', () => {
     frames = new HomeFrames(kernel, NPAGES)
     for (let pfn = 0; pfn < NPAGES; pfn++) frames.alloc(vpnToAddr(pfn))
     swap = SwapFile.make(kernel, directory)
-    store = new PageStore(kernel, frames.memory, swap.fd)
+    store = makeStore(swap.fd)
   })
 
   afterAll(() => {
@@ -66,6 +66,10 @@ describe.skipIf(typeof machine === 'string')('PageStore', () => {
     swap.close()
     rmSync(directory, { recursive: true })
   })
+
+  function makeStore(swapFd: number, deviceMemory: Uint8Array | null = null): PageStore {
+    return new PageStore(kernel, { segments: frames.memory, swapFd, checksums: new Uint32Array(NPAGES), deviceMemory })
+  }
 
   function pages(...ranges: [first: number, npages: number][]): Uint32Array {
     return Uint32Array.from(ranges.flatMap(([first, npages]) => Array.from({ length: npages }, (_, i) => first + i)))
@@ -103,17 +107,17 @@ describe.skipIf(typeof machine === 'string')('PageStore', () => {
   })
 
   it('says for each page that the file does not take it', () => {
-    const full = new PageStore(kernel, frames.memory, openSync('/dev/full', 'r+'))
+    const full = makeStore(openSync('/dev/full', 'r+'))
     const pfns = pages([40, 3])
     fill(pfns, () => 9)
     expect(full.write(pfns)).toEqual(new Int32Array(3).fill(-ENOSPC))
-    const nothing = new PageStore(kernel, frames.memory, openSync('/dev/null', 'r+'))
+    const nothing = makeStore(openSync('/dev/null', 'r+'))
     expect(nothing.read(pfns)).toEqual(new Int32Array(3).fill(-EIO))
   })
 
   it('copies pages from the memory of a device, whether the file has them or not', () => {
     const memory = Uint8Array.from({ length: 64 * PAGE_SIZE }, (_, i) => Math.floor(i / PAGE_SIZE))
-    const copying = new PageStore(kernel, frames.memory, -1, memory)
+    const copying = makeStore(-1, memory)
     const pfns = pages([110, 3], [120, 2])
     fill(pfns, () => 99)
     expect(copying.copy({ shift: -100, isFresh: false }, pfns)).toBe(null)

@@ -17,6 +17,17 @@ import type { Kernel } from '../../mmu/userfaultfd/ffi.ts'
 import { SEGMENT_MAX, type SegmentMemory } from '../../mmu/userfaultfd/segment.ts'
 import { PAGE_WORDS, pageChecksum } from './page-checksum.ts'
 
+/** Where pages can be. */
+export interface PagePlaces {
+  readonly segments: readonly SegmentMemory[]
+  /** The swap file, -1 for none. */
+  readonly swapFd: number
+  /** Of the pages in the swap file, by number; shared by the threads that write and read it. Empty where there is none. */
+  readonly checksums: Uint32Array
+  /** Of the device whose pages are copied, null for none. */
+  readonly deviceMemory: Uint8Array | null
+}
+
 /** A file that an array shows. */
 export interface FileSource {
   readonly fd: number
@@ -63,21 +74,14 @@ export class PageStore {
   readonly #bufferWords = new Uint32Array(this.#buffer.buffer)
   readonly #deviceMemory: Uint8Array | null
 
-  /** `swapFd` is -1 where nothing is swapped. */
-  constructor(
-    kernel: Kernel,
-    segments: readonly SegmentMemory[],
-    swapFd: number,
-    deviceMemory: Uint8Array | null = null,
-  ) {
+  constructor(kernel: Kernel, { segments, swapFd, checksums, deviceMemory }: PagePlaces) {
     this.#swapFd = swapFd
+    this.#checksums = checksums
     this.#deviceMemory = deviceMemory
     this.#segments = segments.map((segment) => {
       const view = kernel.view(segment.aliasAddr, segment.nbytes)
       return { ...segment, bytes: new Uint8Array(view), words: new Uint32Array(view) }
     })
-    const npages = segments.reduce((sum, { nbytes }) => sum + nbytes / PAGE_SIZE, 0)
-    this.#checksums = new Uint32Array(swapFd < 0 ? 0 : npages)
   }
 
   /** Writes pages, in ascending order, to their blocks of the swap file. */
