@@ -136,7 +136,7 @@ describe('DEFAULT_POLICY', () => {
 
   it('reads ahead when a walk has reached the largest window', () => {
     const walk = { ...QUIET, window: LARGEST_WINDOW }
-    expect(DEFAULT_POLICY.touch(walk)).toMatchObject({ npages: LARGEST_WINDOW, nahead: 2 * LARGEST_WINDOW })
+    expect(DEFAULT_POLICY.touch(walk)).toMatchObject({ npages: LARGEST_WINDOW, nahead: 4 * LARGEST_WINDOW })
     expect(DEFAULT_POLICY.touch({ ...walk, isSequential: false }).nahead).toBe(0)
     expect(DEFAULT_POLICY.touch({ ...walk, window: LARGEST_WINDOW / 4 }).nahead).toBe(0)
   })

@@ -114,6 +114,19 @@ describe.each(MODES)('$name', (mode) => {
     expect(4096 * result.memory.backed).toBeLessThan(limit + 16 * 2 ** 20)
   })
 
+  test.for(['kept', 'freed'])('a walk over what a device has written is read ahead, frames %s', async (name, test) => {
+    setUp(test)
+    const { wrong, ntouches } = (await outcome('walk', name)) as { wrong: number; ntouches: number }
+    expect(wrong).toBe(0)
+    // Windows grow to 2 MiB, and from there on a touch brings 8 MiB: 30 touches if nothing came ahead of them.
+    expect(ntouches).toBeLessThan(20)
+  })
+
+  test('a device that is lost under a walk leaves what has come, and nothing half', async (test) => {
+    setUp(test)
+    expect(await outcome('walk', 'lost')).toEqual({ wrong: 0, wrongBehind: 0, mixed: false })
+  })
+
   describe('a program ends', () => {
     test('by itself, while a heap is open', async (test) => {
       setUp(test)
