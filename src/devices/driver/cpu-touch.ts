@@ -59,8 +59,8 @@ export function answerTouch(
     const next = space.touches.answered(addrToVpn(address), addrToVpn(end), decision.npages)
     space.touches.moved(addrToVpn(start), addrToVpn(end), 'host', clock.now())
     const { nahead = 0 } = decision
-    // When this touch has been answered: the program need not wait for what it has not asked for.
-    if (err === 0 && nahead > 0) queueMicrotask(() => readAhead(parts, toSystem, space, next, nahead))
+    // At once, so that the copies are under way while what has come is mapped.
+    if (err === 0 && nahead > 0) readAhead(parts, toSystem, space, next, nahead)
   }
   if (err !== 0) {
     // The others of the window are on their way all the same.
