@@ -6,6 +6,7 @@ import { type Fault, parseFaults } from '../../src/mmu/userfaultfd/fault-events.
 import { type DetectOptions, detectLive, type LiveSupport, openDetected } from '../../src/mmu/userfaultfd/features.ts'
 import { type Kernel, loadKernel } from '../../src/mmu/userfaultfd/ffi.ts'
 import { SEGMENT_MAX } from '../../src/mmu/userfaultfd/segment.ts'
+import { Uffd } from '../../src/mmu/userfaultfd/uffd.ts'
 import { UserfaultfdMmu, type WriteTracking } from '../../src/mmu/userfaultfd/userfaultfd-mmu.ts'
 import type { ProgramThread } from './program-thread.ts'
 
@@ -79,6 +80,12 @@ export class LiveFixture {
   poke(addr: number, value: number): void {
     const bytes = this.mmu.bytes(Math.floor(addr / PAGE_SIZE))
     new DataView(bytes.buffer, bytes.byteOffset).setInt32(addr % PAGE_SIZE, value, true)
+  }
+
+  /** Maps a page behind the backend's back, as another thread does. */
+  mapElsewhere(vpn: number): void {
+    const { frames, tracking } = this.mmu
+    new Uffd(this.#kernel, this.#fd).mapPages(frames.userAddr(vpn), PAGE_SIZE, tracking !== 'none')
   }
 
   close(): void {

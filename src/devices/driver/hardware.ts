@@ -46,7 +46,7 @@ export interface DeviceHardware<Memory extends ProgramMemory = ProgramMemory> {
   /**
    * Copies to system memory. Returns null if that is done, or a promise of the moment at which it is, until when both sides stay what
    * they are. Rejects, with nothing that could be relied on copied, if the device fails. With `ahead` nobody waits for it yet, so it
-   * need not be this thread that copies.
+   * need not be this thread that copies, and the CPU may be shown the pages as soon as they are copied.
    */
   download(list: CopyList, ahead?: boolean): Promise<void> | null
   /** Makes frames zero. */

@@ -32,6 +32,7 @@ import {
 } from '../../mm/migrate-device.ts'
 import type { Mm } from '../../mm/mm.ts'
 import { allocEvictionPage, putPage, unlockPage } from '../../mm/page-alloc.ts'
+import { tlbUnmap } from '../../mm/tlb.ts'
 import type { Vma } from '../../mm/vma.ts'
 import { CopyList } from './copy-list.ts'
 import { type DeviceParts, LOST_BYTE } from './device-parts.ts'
@@ -221,14 +222,19 @@ export class ToSystem {
 
   private end(back: Return): void {
     const { sys, pool } = this.parts
-    const { args, src, dst, npages } = back
+    const { mm, args, src, dst, npages, start } = back
     if (args !== null) migrateVmaPages(args)
     else migrateDevicePages(sys, src, dst, npages)
     const srcWords = migratePfnWords(src)
     const dstWords = migratePfnWords(dst)
     for (let i = 0; i < npages; i++) {
       const home = migratePfnAt(dstWords, i)
-      if (home < 0 || migratePfnAt(srcWords, i) < 0 || (srcWords[2 * i] & MIGRATE_PFN_MIGRATE) === 0) continue
+      if (home < 0 || migratePfnAt(srcWords, i) < 0) continue
+      if ((srcWords[2 * i] & MIGRATE_PFN_MIGRATE) === 0) {
+        // It stays, and whoever copied it may have shown it to the CPU already.
+        if (back.isAhead) tlbUnmap(mm, start + i * PAGE_SIZE, start + (i + 1) * PAGE_SIZE)
+        continue
+      }
       const frame = pool.frameOf(migratePfnAt(srcWords, i))
       if (pool.dirty[frame] !== 0) sys.pages.setDirty(home)
       // The pin ends with finalize, not when the frame of the device is freed.

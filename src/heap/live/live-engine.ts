@@ -76,7 +76,7 @@ export class LiveEngine {
     this.events = new FaultEvents(kernel, openDetected(kernel, support), (faults) => this.faults.serve(faults))
     this.mmu = new UserfaultfdMmu({ kernel, fd: this.events.fd, tracking: support.tracking, nframes, onStrays })
     this.memory = new MemoryLimit(settings.memory, this.mmu.frames, giveUp)
-    this.#copier = (memory) => new PageCopier(this.mmu.frames, memory, giveUp)
+    this.#copier = (memory) => new PageCopier(this.mmu, this.events.fd, memory, giveUp)
     this.#backend = new LiveBackend(this.mmu, this.memory.swap)
     const arrays = new ArrayTable()
     const progress = new Progress()

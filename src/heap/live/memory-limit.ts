@@ -35,7 +35,7 @@ export class MemoryLimit {
   /** `onDeath` is called if a thread of the page I/O ends. */
   constructor({ limit, swapFd, onLost }: EngineMemory, frames: HomeFrames, onDeath: (message: string) => void) {
     const checksums = new Uint32Array(new SharedArrayBuffer(swapFd < 0 ? 0 : 4 * frames.nframes))
-    const places = { segments: frames.memory, swapFd, checksums, deviceMemory: null }
+    const places = { segments: frames.memory, swapFd, checksums, deviceMemory: null, uffd: -1 }
     this.swap = new FileSwap(() => new PageIo(places, onDeath), frames, swapFd >= 0)
     const swapPages = { swapPages: frames.nframes, swapDevice: this.swap }
     const memoryPages = limit === null ? frames.nframes : Math.min(limit, frames.nframes)

@@ -1,44 +1,60 @@
-// What a DMA engine is to a card, a thread is to a memory device: it copies what is read ahead while the engine of the heap maps what
-// came before. The thread is that of page-io.ts, one for each device; it starts with the first pages that are read ahead, and until
+// What a DMA engine is to a card, a thread is to a memory device: it copies what is read ahead while the engine of the heap does
+// something else. The thread is that of page-io.ts, one for each device; it starts with the first pages that are read ahead, and until
 // it is there they are copied as all others.
+//
+// Pages that kept their frames are mapped by it too, as soon as they are copied, and programs that wait there go on. mm makes their
+// entries a moment later. Nobody can take them away in between: a page that migrates is locked, and its mapping is held. Stores of
+// programs in that moment are found like any others.
 
 import { PAGE_SIZE } from '../../base/addr.ts'
 import type { CopyList } from '../../devices/driver/index.ts'
 import type { Copier } from '../../devices/memory/index.ts'
-import type { HomeFrames } from '../../mmu/userfaultfd/home-frames.ts'
+import type { UserfaultfdMmu } from '../../mmu/userfaultfd/userfaultfd-mmu.ts'
 import { PageIo } from './page-io.ts'
+import type { DeviceSource } from './page-store.ts'
 
 const NOTHING = new Uint32Array(0)
 
 export class PageCopier implements Copier {
-  readonly #frames: HomeFrames
+  readonly #mmu: UserfaultfdMmu
+  readonly #uffd: number
   readonly #memory: Uint8Array<SharedArrayBuffer>
   readonly #onDeath: (message: string) => void
   #io: PageIo | null = null
   #isReady = false
 
-  /** `memory` is that of the device. `onDeath` is called if the thread ends before `close`. */
-  constructor(frames: HomeFrames, memory: Uint8Array<SharedArrayBuffer>, onDeath: (message: string) => void) {
-    this.#frames = frames
+  /** `memory` is that of the device, `uffd` that of the heap. `onDeath` is called if the thread ends before `close`. */
+  constructor(
+    mmu: UserfaultfdMmu,
+    uffd: number,
+    memory: Uint8Array<SharedArrayBuffer>,
+    onDeath: (message: string) => void,
+  ) {
+    this.#mmu = mmu
+    this.#uffd = uffd
     this.#memory = memory
     this.#onDeath = onDeath
   }
 
   copyOut({ pfns, frames }: CopyList): Promise<void> | null {
+    const mmu = this.#mmu
     const shift = frames[0] - pfns[0]
     let isFresh = false
     for (let i = 0; i < pfns.length; i++) {
       if (frames[i] - pfns[i] !== shift) return null
-      isFresh ||= !this.#frames.isBacked(pfns[i])
+      isFresh ||= !mmu.frames.isBacked(pfns[i])
     }
     const io = this.#thread()
     if (io === null) return null
+    const map = isFresh ? 'no' : mmu.tracking === 'none' ? 'writable' : 'protected'
+    if (map !== 'no') for (const pfn of pfns) mmu.expectMapped(pfn)
+    const source: DeviceSource = { shift, isFresh, map }
     return new Promise((resolve) => {
-      io.request({ op: 'copy', source: { shift, isFresh } }, new Uint32Array(pfns), (errors) => {
+      io.request({ op: 'copy', source }, new Uint32Array(pfns), (errors) => {
         for (let i = 0; errors !== null && i < pfns.length; i++) {
           if (errors[i] !== 0) this.#copyHere(pfns[i], frames[i])
         }
-        if (isFresh) for (const pfn of pfns) this.#frames.noteBacked(pfn)
+        if (isFresh) for (const pfn of pfns) mmu.frames.noteBacked(pfn)
         resolve()
       })
     })
@@ -51,9 +67,10 @@ export class PageCopier implements Copier {
   /** Null while it starts. */
   #thread(): PageIo | null {
     if (this.#io === null) {
-      const places = { segments: this.#frames.memory, swapFd: -1, checksums: NOTHING, deviceMemory: this.#memory }
+      const { memory: segments } = this.#mmu.frames
+      const places = { segments, swapFd: -1, checksums: NOTHING, deviceMemory: this.#memory, uffd: this.#uffd }
       this.#io = new PageIo(places, this.#onDeath)
-      this.#io.request({ op: 'copy', source: { shift: 0, isFresh: false } }, new Uint32Array(0), () => {
+      this.#io.request({ op: 'copy', source: { shift: 0, isFresh: false, map: 'no' } }, new Uint32Array(0), () => {
         this.#isReady = true
       })
     }
@@ -61,6 +78,6 @@ export class PageCopier implements Copier {
   }
 
   #copyHere(pfn: number, frame: number): void {
-    this.#frames.bytes(pfn).set(this.#memory.subarray(frame * PAGE_SIZE, (frame + 1) * PAGE_SIZE))
+    this.#mmu.frames.bytes(pfn).set(this.#memory.subarray(frame * PAGE_SIZE, (frame + 1) * PAGE_SIZE))
   }
 }

@@ -68,7 +68,13 @@ describe.skipIf(typeof machine === 'string')('PageStore', () => {
   })
 
   function makeStore(swapFd: number, deviceMemory: Uint8Array | null = null): PageStore {
-    return new PageStore(kernel, { segments: frames.memory, swapFd, checksums: new Uint32Array(NPAGES), deviceMemory })
+    return new PageStore(kernel, {
+      segments: frames.memory,
+      swapFd,
+      checksums: new Uint32Array(NPAGES),
+      deviceMemory,
+      uffd: -1,
+    })
   }
 
   function pages(...ranges: [first: number, npages: number][]): Uint32Array {
@@ -120,10 +126,10 @@ describe.skipIf(typeof machine === 'string')('PageStore', () => {
     const copying = makeStore(-1, memory)
     const pfns = pages([110, 3], [120, 2])
     fill(pfns, () => 99)
-    expect(copying.copy({ shift: -100, isFresh: false }, pfns)).toBe(null)
+    expect(copying.copy({ shift: -100, isFresh: false, map: 'no' }, pfns)).toBe(null)
     expect([...pfns].map((pfn) => frames.bytes(pfn)[4095])).toEqual([10, 11, 12, 20, 21])
     drop(pfns)
-    expect(copying.copy({ shift: -90, isFresh: true }, pfns)).toBe(null)
+    expect(copying.copy({ shift: -90, isFresh: true, map: 'no' }, pfns)).toBe(null)
     expect([...pfns].map((pfn) => frames.bytes(pfn)[4095])).toEqual([20, 21, 22, 30, 31])
   })
 

@@ -15,6 +15,7 @@ import { assert } from '../../base/assert.ts'
 import { EBADMSG, EIO, ESTALE } from '../../base/errno.ts'
 import type { Kernel } from '../../mmu/userfaultfd/ffi.ts'
 import { SEGMENT_MAX, type SegmentMemory } from '../../mmu/userfaultfd/segment.ts'
+import { Uffd } from '../../mmu/userfaultfd/uffd.ts'
 import { PAGE_WORDS, pageChecksum } from './page-checksum.ts'
 
 /** Where pages can be. */
@@ -26,6 +27,8 @@ export interface PagePlaces {
   readonly checksums: Uint32Array
   /** Of the device whose pages are copied, null for none. */
   readonly deviceMemory: Uint8Array | null
+  /** Where programs wait for pages that are copied, -1 for nowhere. */
+  readonly uffd: number
 }
 
 /** A file that an array shows. */
@@ -47,6 +50,8 @@ export interface DeviceSource {
   readonly shift: number
   /** The file behind the heap may lack some of the pages. */
   readonly isFresh: boolean
+  /** Programs get the pages as soon as they are copied, protected or not. */
+  readonly map: 'no' | 'protected' | 'writable'
 }
 
 export interface FileVersion {
@@ -73,8 +78,10 @@ export class PageStore {
   readonly #buffer = new Uint8Array(BUFFER_NBYTES)
   readonly #bufferWords = new Uint32Array(this.#buffer.buffer)
   readonly #deviceMemory: Uint8Array | null
+  readonly #uffd: Uffd
 
-  constructor(kernel: Kernel, { segments, swapFd, checksums, deviceMemory }: PagePlaces) {
+  constructor(kernel: Kernel, { segments, swapFd, checksums, deviceMemory, uffd }: PagePlaces) {
+    this.#uffd = new Uffd(kernel, uffd)
     this.#swapFd = swapFd
     this.#checksums = checksums
     this.#deviceMemory = deviceMemory
@@ -101,16 +108,18 @@ export class PageStore {
   }
 
   /** Copies pages, in ascending order, from the device. */
-  copy({ shift, isFresh }: DeviceSource, pfns: Uint32Array): PageErrors {
+  copy({ shift, isFresh, map }: DeviceSource, pfns: Uint32Array): PageErrors {
     const memory = this.#deviceMemory
     assert(memory !== null, 'the thread was started for a device')
     return this.#forEachRun(pfns, (pfn, npages) => {
-      const { bytes, memfd } = this.#segmentOf(pfn)
+      const { bytes, memfd, userAddr } = this.#segmentOf(pfn)
       const from = (pfn + shift) * PAGE_SIZE
       const nbytes = npages * PAGE_SIZE
       const to = (pfn % SEGMENT_PAGES) * PAGE_SIZE
       if (isFresh) return transfer(writeSync, memfd, memory, from, nbytes, to)
       bytes.set(memory.subarray(from, from + nbytes), to)
+      // Where that fails the engine maps them when they are touched.
+      if (map !== 'no') this.#uffd.mapPages(userAddr + to, nbytes, map === 'protected')
       return 0
     })
   }

@@ -185,7 +185,7 @@ export class HomeFrames {
 
   /** The segments, for another thread of the process that reads and writes whole pages. */
   get memory(): SegmentMemory[] {
-    return this.segments.map(({ memfd, aliasAddr, nbytes }) => ({ memfd, aliasAddr, nbytes }))
+    return this.segments.map(({ memfd, userAddr, aliasAddr, nbytes }) => ({ memfd, userAddr, aliasAddr, nbytes }))
   }
 
   /** Somebody else has given the file a page here. */

@@ -57,9 +57,10 @@ const unusedAliases = new FinalizationRegistry<{ kernel: Kernel; addr: Addr; nby
   alias.kernel.munmap(alias.addr, alias.nbytes)
 })
 
-/** What another thread of the process needs to read and write whole pages of a segment. */
+/** What another thread of the process needs to read, write and map whole pages of a segment. */
 export interface SegmentMemory {
   readonly memfd: number
+  readonly userAddr: Addr
   readonly aliasAddr: Addr
   readonly nbytes: number
 }

@@ -405,3 +405,27 @@ function generator(seed: number): (n: number) => number {
     return ((state ^ (state >>> 13)) >>> 0) % n
   }
 }
+
+describe.each(trackings)('pages that another thread maps, tracking %s', (tracking) => {
+  test('are found like those that were installed here', () => {
+    const live = make(tracking, 8)
+    live.poke(page(2), 7)
+    live.mmu.expectMapped(2)
+    live.mapElsewhere(2)
+    expect([live.load(page(2)), live.faults.length]).toEqual([7, 0])
+    live.mmu.install(SPACE, page(2), 2, 1, true)
+    live.store(page(2), 9)
+    expect(report('unmap', live, 2, 1)).toBe('1')
+    const nfaults = live.faults.length
+    live.onFault = () => live.mmu.install(SPACE, page(2), 2, 1, true)
+    expect([live.load(page(2)), live.faults.length]).toEqual([9, nfaults + 1])
+  })
+
+  test('are installed when they are touched if it does not', () => {
+    const live = make(tracking, 8)
+    live.poke(page(3), 8)
+    live.mmu.expectMapped(3)
+    live.onFault = () => live.mmu.install(SPACE, page(3), 3, 1, true)
+    expect([live.load(page(3)), live.faults.length]).toEqual([8, 1])
+  })
+})

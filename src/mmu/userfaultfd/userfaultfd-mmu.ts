@@ -299,6 +299,14 @@ export class UserfaultfdMmu implements Mmu {
     return isPending || (this.#state[addrToVpn(addr)] & READ) !== 0
   }
 
+  /**
+   * Another thread is going to map a page for reading, before mm has its entry. It counts as installed from now on, so that nobody can
+   * take it away and leave a translation behind; if it is not mapped after all, the next touch is a fault like any other.
+   */
+  expectMapped(pfn: Pfn): void {
+    this.#state[pfn] |= READ
+  }
+
   /** Threads that wait for these pages try again. What `install` did not have to do it ends with this anyway. */
   wake(addr: Addr, npages: number): void {
     this.#checkRange(SPACE, addr, npages)
