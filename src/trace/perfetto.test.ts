@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { ONE_OF_EACH } from '../../test/helpers/one-of-each-event.ts'
+import { sampleTrace } from '../../test/helpers/sample-trace.ts'
+import { traceEventFaults } from '../../test/helpers/trace-event-format.ts'
 import type { TraceEvent } from './events.ts'
 import { type PerfettoOptions, PerfettoSink } from './perfetto.ts'
 import type { TimeUnit } from './tracer.ts'
@@ -21,7 +23,7 @@ function convert(events: readonly TraceEvent[], options: PerfettoOptions = {}, t
   for (const event of events) sink.write(event)
   const unclosed = text
   sink.close()
-  return { items: JSON.parse(text) as Item[], unclosed }
+  return { items: JSON.parse(text) as Item[], unclosed, text }
 }
 
 /** Names of groups and tracks, as a viewer shows them, by `pid` and `pid:tid`. */
@@ -35,6 +37,37 @@ function namesOf(items: readonly Item[]): Map<string, string> {
 }
 
 describe('PerfettoSink', () => {
+  it.each([
+    ['one event of each kind', ONE_OF_EACH],
+    ['a whole search', sampleTrace().events],
+  ])('keeps to the rules of the format: %s', (_, events) => {
+    for (const allocations of [false, true]) {
+      for (const unit of ['step', 'us'] as const) {
+        expect(traceEventFaults(convert(events, { allocations }, unit).text)).toEqual([])
+      }
+    }
+  })
+
+  it.each([
+    ['a phase', 'b', { ph: 'Q' }, 'phase Q is none that is written'],
+    ['a time', 'i', { ts: -1 }, 'ts is -1'],
+    ['a track', 'b', { tid: 1.5 }, 'tid is 1.5'],
+    ['an id', 'b', { id: 7 }, 'slice of category cpu-fault and id 7'],
+    ['the end of a slice', 'e', { id: '0x999' }, 'cpu-fault x ends and has not begun'],
+    ['the order of a slice', 'e', { ts: 0 }, 'cpu-fault x ends before it begins'],
+    ['the scope of an instant', 'i', { s: 'x' }, 'scope of an instant is x'],
+    ['a counter', 'C', { args: { bytes: '7' } }, 'series bytes is 7'],
+    ['a name of a track', 'M', { args: {} }, 'metadata process_name says nothing that is known'],
+  ])('the rules find %s that is wrong', (_, phase, wrong, fault) => {
+    const { items } = convert(ONE_OF_EACH)
+    const at = items.findIndex(({ ph }) => ph === phase)
+    const faults = traceEventFaults(JSON.stringify(items.with(at, { ...items[at], ...wrong } as Item)))
+    expect(
+      faults.some((each) => each.endsWith(fault)),
+      faults.join('; '),
+    ).toBe(true)
+  })
+
   it('gives every event a named track in a named group, and a time', () => {
     const { items } = convert(ONE_OF_EACH, { allocations: true })
     const names = namesOf(items)

@@ -5,9 +5,8 @@
  *     device NAME  launches, as slices with their parts; faults, migrations, copies; what it has, what was copied and why
  *     arrays       (if asked) a track per allocation: everything that happened to it, and how much of it devices have
  *
- * What may overlap on one track is an asynchronous slice (`b`, `e`), which viewers stack; the rest are complete slices (`X`),
- * or instants (`i`) where nobody measured how long it took. The closing bracket may be missing after a crash: both viewers
- * take the array without it.
+ * What took time may overlap on its track, so it is an asynchronous slice (`b`, `e`), which viewers stack; the rest are instants
+ * (`i`). The closing bracket may be missing after a crash: both viewers take the array without it.
  */
 
 import { PAGE_SIZE } from '../base/addr.ts'
@@ -134,7 +133,8 @@ export class PerfettoSink implements Sink {
   close(): void {
     this.#sample()
     const { program, mode, started } = this.#header
-    this.#object(JSON.stringify({ ph: 'M', name: 'trace_info', pid: PID_CPU, args: { program, mode, started } }))
+    const labels = [program, mode, started].filter((label) => label !== undefined).join(', ')
+    this.#object(JSON.stringify({ ph: 'M', name: 'process_labels', pid: PID_CPU, args: { labels } }))
     this.#put('\n]\n')
   }
 
