@@ -32,10 +32,10 @@ complete -o default -F _hetmem hetmem
 function zsh(program: Command): string {
   const commands = program.commands.map((command) => `    '${command.name()}:${quoted(command.summary())}'`)
   const cases = program.commands.map((command) => {
-    const flags = flagsOf(command).map(({ long, description }) => `'${long}[${quoted(description)}]'`)
-    const choices = choicesOf(command)
-    const rest = choices.length > 0 ? `'1:value:(${choices.join(' ')})'` : `'*:file:_files'`
-    return `    ${command.name()}) _arguments ${[...flags, rest].join(' ')} ;;`
+    const flags = flagsOf(command).map(({ long, description, takesFile }) => {
+      return `'${long}[${quoted(description)}]${takesFile ? ':file:_files' : ''}'`
+    })
+    return `    ${command.name()}) _arguments ${[...flags, ...zshArguments(command)].join(' ')} ;;`
   })
   return `#compdef hetmem
 # hetmem completion for zsh
@@ -57,17 +57,33 @@ ${commands.join('\n')}
 ${cases.join('\n')}
   esac
 }
-compdef _hetmem hetmem
+# As a file in $fpath this is the function itself, and called for the first time.
+if [[ "$funcstack[1]" == _hetmem ]]; then _hetmem "$@"; else compdef _hetmem hetmem; fi
 `
+}
+
+function zshArguments(command: Command): string[] {
+  const choices = choicesOf(command)
+  if (choices.length > 0) return [`'1:value:(${choices.join(' ')})'`]
+  return command.registeredArguments.length > 0 ? [`'*:file:_files'`] : []
 }
 
 function names(program: Command): string[] {
   return [...program.commands.map((command) => command.name()), 'help']
 }
 
-function flagsOf(command: Command): { long: string; description: string }[] {
-  const own = command.options.map(({ long, description }) => ({ long: long as string, description }))
-  return [...own, { long: '--help', description: 'print help for the command' }]
+interface Flag {
+  readonly long: string
+  readonly description: string
+  /** A file or folder follows: there are no other values. */
+  readonly takesFile: boolean
+}
+
+function flagsOf(command: Command): Flag[] {
+  const own = command.options.map(({ long, description, required }) => {
+    return { long: long as string, description, takesFile: required }
+  })
+  return [...own, { long: '--help', description: 'print help for the command', takesFile: false }]
 }
 
 /** What an argument of the command may be, where that is known. */
