@@ -7,6 +7,8 @@ import {
   prepareAgainstPlain,
   prepareAgainstResident,
   preparePlain,
+  prepareRows,
+  ROWS_SCALE,
   SCALE,
 } from './search/contests.ts'
 
@@ -35,6 +37,22 @@ const cases: BenchCase[] = [
     better: 'lower',
     goal: 1.5,
     prepare: () => prepareAgainstChunks(4),
+  },
+  {
+    name: 'resident-4x',
+    summary: 'Arrays four times as large as the device; against plain WebGPU that has room for everything.',
+    unit: 'ms',
+    better: 'lower',
+    goal: 5,
+    prepare: () => prepareAgainstResident(4),
+  },
+  {
+    name: 'paged-4x',
+    summary: `A search row by row at scale ${ROWS_SCALE}, through a page table, arrays four times as large as the device; against the same in plain WebGPU, everything there.`,
+    unit: 'ms',
+    better: 'lower',
+    goal: 5,
+    prepare: () => prepareRows(4),
   },
   {
     name: 'plain-4x',

@@ -13,7 +13,7 @@ import type { Solver, Workload } from './workload.ts'
 const WORKGROUP = 64
 /** Of a row of the grid. */
 const COLUMNS = 512
-const STEPS_PER_ROUND = 2
+const STEPS_PER_ROUND = 1
 
 /** Neighbouring points of an invocation, which it sums up: that is cheaper than barriers. */
 const STRIP = 32

@@ -8,7 +8,7 @@ import type { Solver, Workload } from './workload.ts'
 
 const WORKGROUP = 64
 const DIMENSIONS = 64
-const QUERIES = 4
+const QUERIES = 2
 
 const MEASURE = {
   name: 'measure',

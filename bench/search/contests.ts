@@ -10,10 +10,15 @@ import { drawSearchKeys } from '../../src/graph500/search-keys.ts'
 import { BLOCK, makeStrips, STRIP } from '../../src/graph500/strips.ts'
 import type { Contest, Measure } from '../harness.ts'
 import { PlainGpu } from '../webgpu/plain-gpu.ts'
+import { milliseconds } from '../webgpu/resident.ts'
 import { GpuGraph } from './gpu-graph.ts'
+import { rowSearchBytes, rowSearchOnGpu, rowSearchOnHeap, type Search } from './row-search.ts'
 
 /** 2^16 vertices, 2^20 edges: 11 MiB of arrays, most of them strips. */
 export const SCALE = 16
+
+/** Of the search that goes through a page table: 1.9 MiB of arrays. */
+export const ROWS_SCALE = 14
 
 const NKEYS = 8
 
@@ -36,6 +41,23 @@ export async function prepareAgainstChunks(times: number): Promise<Contest> {
 export async function prepareAgainstPlain(times: number): Promise<Contest> {
   const csr = makeCsr()
   return { candidate: await onHeap(csr, times), baseline: inPlain(csr) }
+}
+
+/** A search row by row of arrays `times` as large as the device; against the same in plain WebGPU, everything on the device. */
+export async function prepareRows(times: number): Promise<Contest> {
+  const csr = makeCsr(ROWS_SCALE)
+  const arrayBytes = rowSearchBytes(csr)
+  const deviceBytes = Math.ceil(arrayBytes / times)
+  const heap = await openJobHeap({ mode: 'explicit', memory: null, deviceBytes, arrayBytes })
+  const [ours, theirs] = [rowSearchOnHeap(heap, csr), rowSearchOnGpu(await PlainGpu.open(), csr)]
+  for (const key of drawSearchKeys(csr, NKEYS)) {
+    const [levels, wanted] = [await ours(key), searchPlain(csr, key).levels]
+    for (const found of [levels, await theirs(key)]) {
+      if (!wanted.every((level, v) => found[v] === level)) throw new Error(`a search from ${key} found other levels`)
+    }
+  }
+  const timed = (search: Search) => inTurn(csr, (key) => milliseconds(() => search(key)))
+  return { candidate: timed(ours), baseline: timed(theirs) }
 }
 
 /** Milliseconds of a search in plain JavaScript. */
@@ -77,9 +99,9 @@ function inTurn(csr: Csr, measure: (key: number) => number | Promise<number>): M
   return () => measure(keys[round++ % keys.length])
 }
 
-function makeCsr(): Csr {
-  const nedges = EDGE_FACTOR * 2 ** SCALE
-  const edges = { nvertices: 2 ** SCALE, from: new Uint32Array(nedges), to: new Uint32Array(nedges) }
-  generateEdges(edges, SCALE)
+function makeCsr(scale = SCALE): Csr {
+  const nedges = EDGE_FACTOR * 2 ** scale
+  const edges = { nvertices: 2 ** scale, from: new Uint32Array(nedges), to: new Uint32Array(nedges) }
+  generateEdges(edges, scale)
   return buildCsr(edges)
 }
