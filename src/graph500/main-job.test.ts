@@ -78,11 +78,20 @@ await describeModes((mode) => {
     expect(await readdir(folder)).toEqual([])
   })
 
-  it('searches a graph from a file', async () => {
-    const path = join(folder, 'ring.csv')
-    await writeFile(path, Array.from({ length: 100 }, (_, i) => `${i},${(i + 1) % 100}\n`).join(''))
+  const RING = Array.from({ length: 100 }, (_, i) => [i, (i + 1) % 100])
+  it.each([
+    ['ring.txt', 'snap', RING.map(([u, v]) => `${u}\t${v}`)],
+    ['ring.csv', 'csv', ['from,to', ...RING.map(([u, v]) => `${u},${v}`)]],
+    [
+      'ring.mtx',
+      'matrix-market',
+      ['%%MatrixMarket matrix coordinate pattern general', '100 100 100', ...RING.map(([u, v]) => `${u + 1} ${v + 1}`)],
+    ],
+  ])('searches a graph from a file: %s', async (name, format, lines) => {
+    const path = join(folder, name)
+    await writeFile(path, `${lines.join('\n')}\n`)
     const text = (await run({ graph: path, keys: 1 })).join('\n')
-    expect(text).toContain('ring.csv (csv): 100 vertices, 100 edges')
+    expect(text).toContain(`${name} (${format}): 100 vertices, 100 edges`)
     expect(text).toContain('search 1 of 1: 100 vertices on 50 levels')
     expect(text).toContain('validated: 1 search,')
   })

@@ -1,8 +1,10 @@
 // The program as it is started: what it prints where, and its exit status.
 
+import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { expect, test, vi } from 'vitest'
-import { type ProgramResult, runProgram } from '../../test/helpers/child-program.ts'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { type ProgramOptions, type ProgramResult, runProgram } from '../../test/helpers/child-program.ts'
 import { whyNoGpu } from '../../test/helpers/gpu.ts'
 import { USAGE } from './command-line.ts'
 
@@ -11,7 +13,11 @@ const missing = await whyNoGpu()
 vi.setConfig({ testTimeout: 60_000 })
 
 function run(...args: string[]): Promise<ProgramResult> {
-  return runProgram(['src/graph500/main.ts'], { args, timeoutMs: 60_000 })
+  return runAs({}, ...args)
+}
+
+function runAs(options: ProgramOptions, ...args: string[]): Promise<ProgramResult> {
+  return runProgram(['src/graph500/main.ts'], { ...options, args, timeoutMs: 60_000 })
 }
 
 test('main.ts helps', async () => {
@@ -34,6 +40,91 @@ test('main.ts says in one line what went wrong, before it begins, and ends with 
     status: 1,
     stdout: '',
     stderr: 'hetmem: files cannot be written to /missing: there is no such folder\n',
+  })
+})
+
+/** Makes the package webgpu one that is not installed. */
+const WITHOUT_WEBGPU = moduleUrl(`
+  import { register } from 'node:module'
+  register(${JSON.stringify(
+    moduleUrl(`export async function resolve(specifier, context, next) {
+      if (specifier === 'webgpu') throw new Error("Cannot find package 'webgpu'")
+      return await next(specifier, context)
+    }`),
+  )})`)
+
+function moduleUrl(code: string): string {
+  return `data:text/javascript,${encodeURIComponent(code)}`
+}
+
+test('main.ts says where there is no adapter what brings one along, and ends with 1', async () => {
+  const { status, stdout, stderr } = await runAs(
+    { nodeArgs: [`--import=${WITHOUT_WEBGPU}`] },
+    '--mode',
+    'explicit',
+    '--no-files',
+  )
+  expect([status, stdout]).toEqual([1, ''])
+  expect(stderr).toMatch(/^hetmem: .*there is no WebGPU adapter here: .* npm install webgpu .*\n$/)
+})
+
+describe.skipIf(missing !== null)('main.ts, in a folder of its own,', () => {
+  const NOBODY = 65534
+  const SMALL = ['--mode', 'explicit', '--device-memory', '1MiB']
+  let folder = ''
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'hetmem-main-'))
+    // For everybody.
+    chmodSync(folder, 0o755)
+  })
+  afterAll(() => rmSync(folder, { recursive: true }))
+
+  test.each([
+    ['snap.txt', '0 1\n1 x\n', 'line 2: "x" is no vertex, wanted a whole number below 4294967295'],
+    [
+      'matrix.mtx',
+      '%%MatrixMarket matrix coordinate pattern general\n3 3 2\n1 2\n9 1\n',
+      'line 4: row is 9, wanted 1 to 3',
+    ],
+    ['table.csv', 'from,to\n0,1\n2\n', 'line 3: "2" has 1 field, wanted at least 2'],
+  ])(
+    'names the line of %s that is malformed, ends with 1, and leaves nothing behind',
+    async (name, text, complaint) => {
+      const path = join(folder, name)
+      writeFileSync(path, text)
+      const { status, stderr } = await run(...SMALL, '--graph', path, '--out', folder)
+      rmSync(path)
+      expect([status, stderr]).toEqual([1, `hetmem: ${path}, ${complaint}\n`])
+      expect(readdirSync(folder)).toEqual([])
+    },
+  )
+
+  test('says how much memory it needs, and ends with 1', async () => {
+    const { status, stderr } = await run(...SMALL, '--scale', '16', '--out', folder)
+    expect(status).toBe(1)
+    expect(stderr).toMatch(/^hetmem: --device-memory is 1 MiB, wanted at least 2 MiB: .*\n$/)
+    expect(await run('--memory', '1MiB', '--out', folder)).toMatchObject({ status: 1, stdout: '' })
+    expect(readdirSync(folder)).toEqual([])
+  })
+
+  // Root may read and write everything; others cannot become somebody else.
+  test.skipIf(process.getuid?.() !== 0)('does not begin where it may not read or write', async () => {
+    const path = join(folder, 'locked.txt')
+    writeFileSync(path, '0 1\n')
+    chmodSync(path, 0)
+    const unreadable = await runAs({ uid: NOBODY }, '--graph', path, '--no-files')
+    rmSync(path)
+    expect(unreadable).toMatchObject({
+      status: 1,
+      stdout: '',
+      stderr: `hetmem: ${path}: cannot be read: it may not be read\n`,
+    })
+    expect(await runAs({ uid: NOBODY }, '--out', folder)).toMatchObject({
+      status: 1,
+      stdout: '',
+      stderr: `hetmem: files cannot be written to ${folder}: it may not be written\n`,
+    })
+    expect(readdirSync(folder)).toEqual([])
   })
 })
 
