@@ -19,7 +19,7 @@ interface Compared {
   readonly goals: Readonly<Record<Exclude<Opponent, 'js'>, number>>
 }
 
-const COMPARED: readonly Compared[] = [
+export const COMPARED: readonly Compared[] = [
   { workload: saxpy, goals: { resident: 1.3, hand: 1.5 } },
   { workload: conjugateGradient, goals: { resident: 1.3, hand: 1.5 } },
   { workload: changes, goals: { resident: 1.3, hand: 1.5 } },

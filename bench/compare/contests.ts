@@ -15,13 +15,18 @@ const CHECKED_ROUNDS = 3
 export const OPPONENTS = ['resident', 'hand', 'js'] as const
 export type Opponent = (typeof OPPONENTS)[number]
 
-/** In milliseconds per round; the arrays of the workload are `times` as large as the device memory. */
-export async function prepareComparison(workload: Workload, times: number, opponent: Opponent): Promise<Contest> {
-  const nbytes = times * DEVICE_MEMORY
+/** In milliseconds per round; the arrays of the workload are `times` as large as the device memory of `memory` bytes. */
+export async function prepareComparison(
+  workload: Workload,
+  times: number,
+  opponent: Opponent,
+  memory = DEVICE_MEMORY,
+): Promise<Contest> {
+  const nbytes = times * memory
   // What plain WebGPU has too: arrays of this thread alone, and nobody who checks how the program goes about them.
-  const heap = await openHeap({ mode: 'explicit', shared: false, check: false, device: { memory: DEVICE_MEMORY } })
+  const heap = await openHeap({ mode: 'explicit', shared: false, check: false, device: { memory } })
   const ours = workload.onHeap(nbytes, heap)
-  const theirs = await makeOpponent(workload, nbytes, opponent)
+  const theirs = await makeOpponent(workload, nbytes, opponent, memory)
   for (let round = 0; round < CHECKED_ROUNDS; round++) {
     await ours.round()
     await theirs.round()
@@ -35,10 +40,10 @@ export function preparePlain(workload: Workload): Measure {
   return timed(workload.plain(DEVICE_MEMORY))
 }
 
-async function makeOpponent(workload: Workload, nbytes: number, opponent: Opponent): Promise<Solver> {
+async function makeOpponent(workload: Workload, nbytes: number, opponent: Opponent, memory: number): Promise<Solver> {
   if (opponent === 'js') return workload.plain(nbytes)
   const gpu = await PlainGpu.open()
-  return opponent === 'resident' ? workload.resident(nbytes, gpu) : workload.byHand(nbytes, gpu, DEVICE_MEMORY)
+  return opponent === 'resident' ? workload.resident(nbytes, gpu) : workload.byHand(nbytes, gpu, memory)
 }
 
 function timed(solver: Solver): Measure {
