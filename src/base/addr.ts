@@ -37,46 +37,57 @@ export const TASK_SIZE: Addr = 0x7fff_ffff_f000
 
 const INDEX_MASK = PTRS_PER_PTE - 1
 
+/** Whether a byte address begins a page of 4 KiB. */
 export function isPageAligned(addr: Addr): boolean {
   return (addr & (PAGE_SIZE - 1)) === 0
 }
 
+/** Whether a byte address begins what an entry of a PMD maps, 2 MiB. */
 export function isPmdAligned(addr: Addr): boolean {
   return (addr & (PMD_SIZE - 1)) === 0
 }
 
+/** Whether a byte address begins what an entry of a PUD maps, 1 GiB. */
 export function isPudAligned(addr: Addr): boolean {
   return (addr & (PUD_SIZE - 1)) === 0
 }
 
+/** The beginning of the page of 4 KiB that a byte address lies in. */
 export function pageAlignDown(addr: Addr): Addr {
   return addr - (addr & (PAGE_SIZE - 1))
 }
 
+/** The first beginning of a page of 4 KiB that is not below a byte address. */
 export function pageAlignUp(addr: Addr): Addr {
   return pageAlignDown(addr + (PAGE_SIZE - 1))
 }
 
+/** The beginning of the 2 MiB that a byte address lies in. */
 export function pmdAlignDown(addr: Addr): Addr {
   return addr - (addr & (PMD_SIZE - 1))
 }
 
+/** The first multiple of 2 MiB that is not below a byte address. */
 export function pmdAlignUp(addr: Addr): Addr {
   return pmdAlignDown(addr + (PMD_SIZE - 1))
 }
 
+/** The beginning of the 1 GiB that a byte address lies in. */
 export function pudAlignDown(addr: Addr): Addr {
   return addr - (addr & (PUD_SIZE - 1))
 }
 
+/** The first multiple of 1 GiB that is not below a byte address. */
 export function pudAlignUp(addr: Addr): Addr {
   return pudAlignDown(addr + (PUD_SIZE - 1))
 }
 
+/** The beginning of the 512 GiB, an entry of a PGD, that a byte address lies in. */
 export function pgdAlignDown(addr: Addr): Addr {
   return Math.floor(addr / PGDIR_SIZE) * PGDIR_SIZE
 }
 
+/** The first multiple of 512 GiB that is not below a byte address. */
 export function pgdAlignUp(addr: Addr): Addr {
   return pgdAlignDown(addr + (PGDIR_SIZE - 1))
 }

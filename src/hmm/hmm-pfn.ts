@@ -53,14 +53,17 @@ export function hmmPfnAt(hmmPfns: BigUint64Array, index: number): HmmPfn {
   return hmmPfns[index] as HmmPfn
 }
 
+/** The entry names a frame that can be read (HMM_PFN_VALID). */
 export function hmmPfnValid(entry: HmmPfn): boolean {
   return (entry & HMM_PFN_VALID) !== 0n
 }
 
+/** The frame can be written too (HMM_PFN_WRITE). */
 export function hmmPfnWritable(entry: HmmPfn): boolean {
   return (entry & HMM_PFN_WRITE) !== 0n
 }
 
+/** The page cannot be had: poisoned, or no memory at all (HMM_PFN_ERROR). */
 export function hmmPfnIsError(entry: HmmPfn): boolean {
   return (entry & HMM_PFN_ERROR) !== 0n
 }

@@ -39,6 +39,7 @@ export interface StructType<F extends StructFields = StructFields>
  * Throws a TypeError for fields that are no types or have names that are none in WGSL.
  */
 export function struct<const F extends StructFields>(name: string, fields: F): StructType<F>
+/** Describes a struct without a name. Throws as above. */
 export function struct<const F extends StructFields>(fields: F): StructType<F>
 export function struct<F extends StructFields>(nameOrFields: string | F, namedFields?: F): StructType<F> {
   const named = typeof nameOrFields === 'string'

@@ -143,19 +143,23 @@ export function freeZoneDevicePage(sys: System, pfn: Pfn): void {
   pagemap.live--
 }
 
+/** The device memory that a frame belongs to; null for system memory and for what is no frame. */
 export function pagemapOf(sys: System, pfn: Pfn): DevPagemap | null {
   const id = sys.pages.pagemap[pfn]
   return id > 0 ? sys.pagemaps[id] : null // undefined for what is no frame number
 }
 
+/** Whether a frame is one of device memory, of whichever type (`is_zone_device_page`). */
 export function isZoneDevicePage(sys: System, pfn: Pfn): boolean {
   return sys.pages.pagemap[pfn] > 0
 }
 
+/** Whether a frame is device memory that the CPU cannot reach (`is_device_private_page`). */
 export function isDevicePrivatePage(sys: System, pfn: Pfn): boolean {
   return pagemapOf(sys, pfn)?.type === MEMORY_DEVICE_PRIVATE
 }
 
+/** Whether a frame is device memory that the CPU reaches as well (`is_device_coherent_page`). */
 export function isDeviceCoherentPage(sys: System, pfn: Pfn): boolean {
   return pagemapOf(sys, pfn)?.type === MEMORY_DEVICE_COHERENT
 }

@@ -89,6 +89,7 @@ export interface MigrateVma {
   faultPage: Pfn
 }
 
+/** The arguments of a migration (`struct migrate_vma`) of `[start, end)`, whole pages of one mapping, with empty `src` and `dst`. */
 export function makeMigrateVma(
   vma: Vma | null,
   start: Addr,
@@ -209,10 +210,12 @@ export function allocEvictionTarget(sys: System, pfn: Pfn): Pfn {
   return isMapped ? target : allocKernelPage(sys, true)
 }
 
+/** Moves what `src` and `dst` pair up, frame by frame, as `migrateVmaPages` does within a mapping (`migrate_device_pages`). */
 export function migrateDevicePages(sys: System, src: BigUint64Array, dst: BigUint64Array, npages: number): void {
   moveAll(sys, src, dst, npages, null)
 }
 
+/** Ends a migration by frames: unlocks, maps again, and gives back what did not move (`migrate_device_finalize`). */
 export function migrateDeviceFinalize(sys: System, src: BigUint64Array, dst: BigUint64Array, npages: number): void {
   const srcWords = migratePfnWords(src)
   const dstWords = migratePfnWords(dst)

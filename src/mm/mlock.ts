@@ -30,6 +30,10 @@ export function mlockPopulate(mm: Mm, addr: Addr, length: number): number {
   return populated === -ENOMEM ? -EAGAIN : populated
 }
 
+/**
+ * Lets the pages of `length` bytes be reclaimed again (`munlock`).  *  * Returns 0, or  * - -ENOMEM  a part of the range is not
+ * mapped  * - -EINVAL  the range is none
+ */
 export function mmMunlock(mm: Mm, addr: Addr, length: number): number {
   const start = pageAlignDown(addr)
   return applyLockFlags(mm, start, pageAlignUp(addr + length) - start, 0)

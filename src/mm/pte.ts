@@ -48,14 +48,17 @@ export const PTE_KIND_MARKER = 7 << KIND_SHIFT
 /** Flags of the high word of one entry. */
 export type PteFlags = number
 
+/** What an entry that is not present stands for: PTE_KIND_*. */
 export function pteKind(flags: PteFlags): number {
   return flags & KIND_MASK
 }
 
+/** The CPU can use the entry (`pte_present`). */
 export function ptePresent(flags: PteFlags): boolean {
   return (flags & PTE_PRESENT) !== 0
 }
 
+/** Nothing was ever there, or it is gone (`pte_none`). */
 export function pteNone(flags: PteFlags): boolean {
   return flags === 0
 }
@@ -65,6 +68,7 @@ export function pteIsSwapKind(flags: PteFlags): boolean {
   return (flags & KIND_MASK) !== 0
 }
 
+/** The CPU may write through the entry (`pte_write`). */
 export function pteWritable(flags: PteFlags): boolean {
   return (flags & PTE_WRITE) !== 0
 }

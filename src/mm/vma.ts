@@ -83,6 +83,7 @@ export class Vma {
   }
 }
 
+/** Pages of 4 KiB that a mapping covers (`vma_pages`). */
 export function vmaPages(vma: Vma): number {
   return (vma.end - vma.start) / PAGE_SIZE
 }
@@ -110,6 +111,7 @@ export function vmaProtection(vma: Vma): PteFlags {
   return (flags & (VM_SOFTDIRTY | VM_HUGETLB)) !== 0 ? PTE_PRESENT | PTE_WRITE : PTE_PRESENT
 }
 
+/** A copy of a mapping, for another address space or for a split (`vm_area_dup`). It is in no list yet. */
 export function vmaDup(vma: Vma, mm: Mm = vma.mm): Vma {
   const copy = new Vma(mm, vma.start, vma.end, vma.flags, vma.pgoff, vma.file, vma.ops)
   copy.anonVma = vma.anonVma
@@ -123,11 +125,13 @@ export function vmaLink(vma: Vma): void {
   vmaLinkFile(vma)
 }
 
+/** Enters a mapping where its file finds those who map it (`i_mmap`). */
 export function vmaLinkFile(vma: Vma): void {
   const mapping = vma.file?.mapping
   if (mapping) vma.fileNode = mapping.iMmap.insert(vma.pgoff, vma.lastPgoff, vma)
 }
 
+/** Takes a mapping out of there. */
 export function vmaUnlinkFile(vma: Vma): void {
   if (vma.fileNode !== null) {
     vma.file?.mapping?.iMmap.remove(vma.fileNode)

@@ -11,6 +11,9 @@ export const DENSITY_THRESHOLD = 51
 /** Missed pages from which on their copies, and no longer the rounds in which they are found, are what takes the time. */
 const MANY = 16
 
+/**
+ * Whether the pages around missing ones come along: always the first window where few were missed, more where over half are there.
+ */
 export function isDense({ npages, npresent, nmissed, isThrashing }: DensityCounters): boolean {
   if (isThrashing) return false
   const isWorthARound = npages <= FIRST_WINDOW && nmissed < MANY

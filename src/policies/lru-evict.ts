@@ -2,6 +2,7 @@
 
 import type { BlockCounters } from '../hmm/policy.ts'
 
+/** Index of the block that was used the longest time ago; among equals of the one with the fewest dirty pages. */
 export function evictColdest(blocks: readonly BlockCounters[]): number {
   let coldest = 0
   for (let i = 1; i < blocks.length; i++) {

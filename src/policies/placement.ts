@@ -7,6 +7,7 @@ import type { Placement, PlacementCounters } from '../hmm/policy.ts'
 /** Below this part of all frames free system memory is scarce. */
 const SCARCE_PART = 16
 
+/** How pages come to a device: as hinted; where system memory is scarce they move; else reading duplicates and writing pins. */
 export function placeByRoom(counters: PlacementCounters): Placement {
   const { access, hint } = counters
   if (hint !== undefined && (hint !== 'duplicate' || access === 'read')) return hint

@@ -18,6 +18,7 @@ const FIRST_DELAY = 50
 /** Far below what a person or a timeout notices. */
 const LONGEST_DELAY = 1_600
 
+/** Whether a block has changed sides too often within the window of the policy. */
 export function isThrashing({ nmoves }: TouchCounters): boolean {
   return nmoves >= THRASHING_MOVES
 }

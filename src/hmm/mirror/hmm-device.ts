@@ -225,11 +225,13 @@ export function hmmDeviceUnregister(device: HmmDevice): number {
   return 0
 }
 
+/** Takes a reference, which keeps the mirror and its page table (`hmm_mirror_ref`). */
 export function hmmMirrorRef(mirror: HmmMirror): void {
   assert(mirror.refcount > 0, 'a mirror that was freed is not referred to again')
   mirror.refcount++
 }
 
+/** Gives a reference back; with the last one the mirror is gone (`hmm_mirror_unref`). */
 export function hmmMirrorUnref(mirror: HmmMirror): void {
   assert(mirror.refcount > 0, 'a mirror has a reference for every unref')
   mirror.refcount--

@@ -44,14 +44,17 @@ declare const brand: unique symbol
 /** One entry as a 64-bit integer, 0 if invalid. */
 export type HmmPte = bigint & { readonly [brand]: 'HmmPte' }
 
+/** Whether a bit of entry `index` is set; `words` has two words per entry, the low one first. */
 export function hmmPteTestBit(words: Uint32Array, index: number, bit: number): boolean {
   return (words[2 * index] & bit) !== 0
 }
 
+/** Sets a bit of the low word of entry `index`. */
 export function hmmPteSetBit(words: Uint32Array, index: number, bit: number): void {
   words[2 * index] |= bit
 }
 
+/** Clears a bit of the low word of entry `index`. */
 export function hmmPteClearBit(words: Uint32Array, index: number, bit: number): void {
   words[2 * index] &= ~bit
 }
@@ -70,6 +73,7 @@ export function hmmPteTestAndClearBit(words: Uint32Array, index: number, bit: nu
   return was
 }
 
+/** Whether entry `index` maps anything: a system page, a page of a device or a bus address. */
 export function hmmPteIsValid(words: Uint32Array, index: number): boolean {
   return (words[2 * index] & HMM_PTE_VALID) !== 0
 }
@@ -97,6 +101,7 @@ export function hmmPteRead(words: Uint32Array, index: number): HmmPte {
   return ((BigInt(words[2 * index + 1] & ~HMM_PTE_HAD_WRITE_HI) << 32n) | BigInt(words[2 * index])) as HmmPte
 }
 
+/** An entry for a frame of system memory (`hmm_pte_from_pfn`), not writable. */
 export function hmmPteFromPfn(pfn: Pfn): HmmPte {
   return ((BigInt(pfn) << 12n) | BigInt(HMM_PTE_VALID_PFN)) as HmmPte
 }
@@ -106,6 +111,7 @@ export function hmmPtePfn(pte: HmmPte): Pfn {
   return hasFlag(pte, HMM_PTE_VALID_PFN) ? frameOf(pte) : 0
 }
 
+/** An entry for a frame of the mirror's own device (`hmm_pte_from_dev_pfn`), not writable. */
 export function hmmPteFromDevPfn(pfn: Pfn): HmmPte {
   return ((BigInt(pfn) << 12n) | BigInt(HMM_PTE_VALID_DEV)) as HmmPte
 }
