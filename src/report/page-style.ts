@@ -50,7 +50,7 @@ svg { display: block }
 .read { min-height: 1.5em; font-variant-numeric: tabular-nums }
 .time-charts { position: relative; cursor: crosshair }
 .cursor { position: absolute; top: 0; bottom: 0; width: 1px; background: var(--text); pointer-events: none }
-.histograms { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 1rem 2rem }
+.histograms { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 1rem 2rem; align-items: end }
 .histogram { margin: 0 } .histogram figcaption { margin-bottom: .25rem } .histogram b { margin-right: .5rem }
 .histogram svg { width: 100%; height: 5rem; background: var(--card); border-bottom: 1px solid var(--line) }
 .histogram rect { fill: var(--accent) }
