@@ -2,44 +2,37 @@
 // must be what stands behind each `console.log` as a comment; `...` there stands for anything. All of them type-check as they stand.
 
 import { execFile } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { transform } from 'esbuild'
 import { describe, expect, it } from 'vitest'
+import { type Block, blocksOf, linesToPrint } from '../helpers/doc-blocks.ts'
+import { asWanted } from '../helpers/example-output.ts'
 import { mustHaveGpu } from '../helpers/gpu.ts'
+import { findLiveMachine } from '../helpers/live-fixture.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 /** Inside of the repository, so that `hetmem` is found as the package itself. */
 const FOLDER = join(ROOT, '.cache/docs')
+
+/** Its programs are about live memory. */
+const LIVE_PAGE = 'docs/live.md'
+const live = await findLiveMachine()
+
+/** Its programs run in a browser (test/browser/docs.test.ts). */
+const BROWSER_PAGE = 'docs/browser.md'
 
 const PAGES = [
   'README.md',
   'docs/containers.md',
   'docs/first-heap.md',
   'docs/kernels.md',
+  LIVE_PAGE,
   'docs/pointers.md',
   'docs/reading-a-report.md',
   'docs/writing-a-driver.md',
 ]
-
-/** A block with the number of its first line. */
-interface Block {
-  readonly line: number
-  readonly code: string
-}
-
-function blocksOf(page: string): Block[] {
-  const text = readFileSync(join(ROOT, page), 'utf8')
-  return [...text.matchAll(/^```ts\n(.*?)^```/gms)].map((match) => ({
-    line: text.slice(0, match.index).split('\n').length + 1,
-    code: match[1],
-  }))
-}
-
-function linesToPrint(code: string): string[] {
-  return [...code.matchAll(/^\s*console\.log\(.*\) *\/\/ (.*)$/gm)].map(([, text]) => text)
-}
 
 /** Without an ending. */
 function pathOf(page: string, line: number): string {
@@ -61,37 +54,39 @@ async function linesPrinted({ line, code }: Block, page: string): Promise<string
   }
 }
 
-function asPattern(line: string): RegExp {
-  const pieces = line.split('...').map((piece) => piece.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
-  return new RegExp(`^${pieces.join('.+')}$`)
-}
-
 describe.for(PAGES)('%s', (page) => {
   const blocks = blocksOf(page)
   it('has programs', () => expect(blocks.length).toBeGreaterThan(0))
 
   it.for(blocks)('line $line', async (block, { skip }) => {
-    const wanted = linesToPrint(block.code)
+    if (page === LIVE_PAGE && typeof live === 'string') return skip(live)
+    const wanted = linesToPrint(block)
     const printed = await linesPrinted(block, page)
     if (typeof printed === 'string') return skip(printed)
-    expect(printed.map((line, i) => (asPattern(wanted[i] ?? '').test(line) ? wanted[i] : line))).toEqual(wanted)
+    expect(asWanted(printed, wanted)).toEqual(wanted)
   })
 })
 
-it('all of them type-check', async () => {
-  const files = PAGES.flatMap((page) =>
-    blocksOf(page).map(({ line, code }) => {
-      const path = `${pathOf(page, line)}.ts`
-      mkdirSync(FOLDER, { recursive: true })
-      writeFileSync(path, code)
-      return path
-    }),
-  )
-  const compilerOptions = { noEmit: true, strict: true, module: 'nodenext', target: 'es2023', types: ['node'] }
-  writeFileSync(join(FOLDER, 'tsconfig.json'), JSON.stringify({ compilerOptions, files }))
-  const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
-  const { stdout } = await promisify(execFile)(process.execPath, [tsc, '-p', FOLDER]).catch(
-    (error: { stdout: string }) => error,
-  )
-  expect(stdout).toBe('')
+describe('all of them type-check', () => {
+  it.for([
+    { what: 'in Node', pages: PAGES, options: { types: ['node'] } },
+    { what: 'in web pages', pages: [BROWSER_PAGE], options: { types: [], lib: ['ES2023', 'DOM'], skipLibCheck: true } },
+  ])('$what', async ({ what, pages, options }) => {
+    mkdirSync(FOLDER, { recursive: true })
+    const files = pages.flatMap((page) =>
+      blocksOf(page).map(({ line, code }) => {
+        const path = `${pathOf(page, line)}.ts`
+        writeFileSync(path, code)
+        return path
+      }),
+    )
+    const compilerOptions = { noEmit: true, strict: true, module: 'nodenext', target: 'es2023', ...options }
+    const project = join(FOLDER, `tsconfig-${what.replaceAll(' ', '-')}.json`)
+    writeFileSync(project, JSON.stringify({ compilerOptions, files }))
+    const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
+    const { stdout } = await promisify(execFile)(process.execPath, [tsc, '-p', project]).catch(
+      (error: { stdout: string }) => error,
+    )
+    expect(stdout).toBe('')
+  })
 })
