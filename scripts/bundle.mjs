@@ -55,7 +55,7 @@ export async function bundle(root) {
   const { browser: _, 'explicit-engine-browser': __, ...typed } = ENTRY_POINTS // they have the types of their namesakes
   const declarations = await rollup({
     input: inputs({ ...typed, ...NAMESPACES }, '.d.ts'),
-    plugins: [namespacesApart(join(root, 'dist/src/hmm-entry.d.ts')), dts(), tabs, libraries],
+    plugins: [namespacesApart(join(root, 'dist/src/hmm-entry.d.ts')), dts(), tabs, shorter, libraries],
     external: [/^[^./]/],
     onwarn: () => {}, // types that are used and not exported: nobody has to name them
   })
@@ -84,6 +84,17 @@ function namespacesApart(file) {
 const tabs = {
   name: 'tabs',
   renderChunk: (code) => code.replace(/^(?: {4})+/gm, (spaces) => '\t'.repeat(spaces.length / 4)),
+}
+
+/** Without private members, whose names are nobody's business, and the frames of comments. */
+const shorter = {
+  name: 'shorter',
+  renderChunk: (code) =>
+    code
+      .replace(/\n\t*private (?!constructor)[^\n;]*;/g, '')
+      .replace(/\/\*\*\n\t* \* ?/g, '/** ')
+      .replace(/\n\t* \* ?(?!\/)/g, '\n')
+      .replace(/\n\t* \*\//g, ' */'),
 }
 
 /** `await using` is younger than the library of types that most programs have. */
