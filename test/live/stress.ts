@@ -2,9 +2,10 @@
 // pushed out and taken away; launches write the same pages, and all threads allocate and free beside that. Every word belongs to
 // somebody who knows what must be in it.
 //
-//   --seconds 60   --threads 4   --mode live-user   --tracking sync   --pages 8192   --swap
+//   --seconds 60   --threads 4   --mode live-user   --tracking sync   --pages 8192   --swap   --full
 //
-// With --swap the heap may keep half of the array in memory, so that RAM, devices and swap are all in use all the time.
+// With --swap the heap may keep half of the array in memory, so that RAM, devices and swap are all in use all the time; with --full
+// there is just room for what is allocated, so that all of them are full as well.
 
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import type { Heap } from '../../src/heap/heap.ts'
@@ -22,6 +23,8 @@ const SHARED = 7
 const OWN_WORDS = PAGE_WORDS / KINDS
 /** The least that a heap with swap may have. */
 const MEMORY_MIN = 16 * 2 ** 20 // bytes
+/** What the arrays that come and go have at a time, at most. */
+const BESIDE_BYTES = 2 ** 20
 /** What there is to be done besides, however slow the machine is: by each thread, and by the main thread. */
 const LOADS_MIN = 640
 const ARRAYS_MIN = 10
@@ -49,11 +52,14 @@ async function main(): Promise<void> {
   const nthreads = Number(argument('threads') ?? 4)
   const npages = Number(argument('pages') ?? 2048)
   const nbytes = 4096 * npages
-  const isSwapping = process.argv.includes('--swap')
+  const isFull = process.argv.includes('--full')
+  const isSwapping = isFull || process.argv.includes('--swap')
+  const memory = Math.max(MEMORY_MIN, nbytes / 2)
+  const swap = isFull ? nbytes + BESIDE_BYTES - memory : 2 * nbytes
   const device = { kind: 'memory', memory: '2 MiB' } as const
   const fixture = await openProgramHeap({
     size: 2 * nbytes,
-    ...(isSwapping && { memory: Math.max(MEMORY_MIN, nbytes / 2), swap: 2 * nbytes }),
+    ...(isSwapping && { memory, swap }),
     device: [
       { ...device, name: 'a', latency: 200 },
       { ...device, name: 'b' },
@@ -81,7 +87,7 @@ async function main(): Promise<void> {
   }
   narrays += total('narrays')
   const { counters, mode, memory: limits } = await fixture.heap.stats()
-  const memory = await fixture.extension('memory')
+  const held = await fixture.extension('memory')
   await fixture.heap.close()
   const lost = {
     stores: total('stores') - sum,
@@ -90,7 +96,7 @@ async function main(): Promise<void> {
   }
   const faults = counters.cpuFaults
   const { loads, wrong } = { loads: total('loads'), wrong: total('wrong') }
-  console.log(JSON.stringify({ mode, loads, wrong, lost, narrays, faults, memory, limits, disturbances }))
+  console.log(JSON.stringify({ mode, loads, wrong, lost, narrays, faults, memory: held, limits, disturbances }))
 }
 
 /** Allocates and frees, and finds zeroes and what was stored. Returns how many arrays there were. */
