@@ -6,12 +6,13 @@ import { ExtendedHeap } from '../../test/helpers/extended-heap.ts'
 import { openGpu, whyNoGpu } from '../../test/helpers/gpu.ts'
 import { checkGpuHeap, gpuDeviceOf } from '../../test/helpers/gpu-heap.ts'
 import { findTestModes } from '../../test/helpers/mode-fixture.ts'
-import type { Heap, HeapOptions } from '../index.ts'
-import { openHeap } from '../index.ts'
+import { f32, type Heap, type HeapOptions, kernel, openHeap, readWrite, write } from '../index.ts'
 import type { RunReceipt } from './run-receipt.ts'
 
 const PAGE_FLOATS = 1024
 const N = 10 * PAGE_FLOATS
+
+const MAIN = '@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u)'
 
 let missing: string | null
 let heap: Heap
@@ -224,10 +225,36 @@ describe('a heap with a GPU', () => {
 })
 
 describe('a live heap with a GPU', () => {
-  it('prefetches to it and brings pages back by touches', { timeout: 60_000 }, async (test) => {
+  async function openLive(test: { skip(note: string): void }, device: HeapOptions['device']): Promise<void> {
     const live = (await findTestModes()).find(({ name, missing: why }) => name !== 'explicit' && why === null)
-    if (live === undefined) return test.skip('live: this machine has no live mode')
-    await open({ mode: live.name, device: { memory: '4 MiB' } })
+    if (live === undefined) test.skip('live: this machine has no live mode')
+    else await open({ mode: live.name, ...(device !== undefined && { device }) })
+  }
+
+  it('takes pages whose contents are lost for new where a kernel overwrites all of them', {
+    timeout: 60_000,
+  }, async (test) => {
+    await openLive(test, [{ kind: 'memory', memory: '1 MiB', onLost: 'fill' }, { memory: '1 MiB' }])
+    const fixture = new ExtendedHeap(heap)
+    const y = heap.alloc(Float32Array, 3000, { name: 'y' })
+    await fixture.run('addOne', { write: [y] })
+    await fixture.extension('lose', 'pulled out')
+    expect([y[0], y[2999]]).toEqual([NaN, NaN])
+    const set = kernel({ name: 'set', args: { y: write(f32) }, code: `${MAIN} { y[id.x] = f32(id.x); }` })
+    const add = kernel({ name: 'add', args: { y: readWrite(f32) }, code: `${MAIN} { y[id.x] += 1; }` })
+    const refused = /^LOST: the newest contents of "y" went with memory, which is lost; discard them to go on/
+    await expect(heap.run(add, { y }, 3000)).rejects.toThrow(refused)
+    await expect(heap.run(set, { y }, 2999)).rejects.toThrow(refused)
+    // A page that is overwritten in part is not new.
+    await expect(heap.run(set, { y: y.subarray(1000) }, 2000)).rejects.toThrow(refused)
+    await heap.run(set, { y }, 3000)
+    await heap.run(add, { y }, 3000)
+    expect([y[0], y[2999], y.every((value, i) => value === i + 1)]).toEqual([1, 3000, true])
+    await heap.close()
+  })
+
+  it('prefetches to it and brings pages back by touches', { timeout: 60_000 }, async (test) => {
+    await openLive(test, { memory: '4 MiB' })
     const x = heap.alloc(Float32Array, 100 * PAGE_FLOATS, { name: 'x' })
     for (let i = 0; i < x.length; i++) x[i] = i
     const [device] = (await heap.stats()).devices

@@ -46,6 +46,8 @@ export interface EntryFacts {
   readonly uses: readonly ArgumentUse[]
   /** Names of the arguments that it uses, in the order of `args`. */
   readonly args: readonly string[]
+  /** Arguments that every invocation writes an element of, whatever happens. */
+  readonly written: ReadonlySet<string>
   /** Why it runs in whole workgroups only, as a phrase; null if any number of invocations will do. */
   readonly whyWorkgroups: string | null
 }
@@ -240,7 +242,8 @@ function entriesOf(
     const ours = uses.filter(({ fn }) => functions.has(fn))
     const used = Object.keys(args).filter((arg) => ours.some((use) => use.name === arg))
     const whyWorkgroups = whyWholeWorkgroups(module, entry, functions)
-    entries.set(entry.name, { entry, functions, uses: ours, args: used, whyWorkgroups })
+    const written = alwaysWritten(entry.function, ours)
+    entries.set(entry.name, { entry, functions, uses: ours, args: used, written, whyWorkgroups })
   }
   if (entries.size > 0) return entries
   throw new KernelError(`no entry point, wanted a function with @compute and @workgroup_size`, module.source, null)
@@ -262,7 +265,25 @@ function stepFacts(
   const ours = uses.filter((use) => functions.has(use.fn))
   const entry: EntryPoint = { name: step, stage: 'compute', function: fn, workgroupSize: [1, 1, 1], inputs: [] }
   const used = Object.keys(args).filter((arg) => ours.some((use) => use.name === arg))
-  return { entry, functions, uses: ours, args: used, whyWorkgroups: null }
+  return { entry, functions, uses: ours, args: used, written: new Set(), whyWorkgroups: null }
+}
+
+/** What statements of the entry point itself write as a whole, up to the first one that may return. */
+function alwaysWritten({ node }: FunctionInfo, uses: readonly ArgumentUse[]): ReadonlySet<string> {
+  const names = new Set<string>()
+  for (const statement of node.body.statements) {
+    if (statement.kind === 'assign') {
+      const use = uses.find(({ kind, element }) => kind === 'write' && element === statement.target)
+      if (use !== undefined) names.add(use.name)
+    }
+    let mayReturn = false
+    walk(statement, (inner) => {
+      mayReturn ||= 'kind' in inner && inner.kind === 'return'
+      return true
+    })
+    if (mayReturn) break
+  }
+  return names
 }
 
 const INPUTS = [

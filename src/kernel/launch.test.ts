@@ -52,6 +52,35 @@ describe('prepareLaunch()', () => {
     expect(launch.args[0]).toMatchObject({ skip: 36, length: 10 })
   })
 
+  it.each<[string, boolean, number]>([
+    ['y[id.x] = x[id.x];', true, 10],
+    ['let i = id.x; y[i] = x[9u - i];', true, 10],
+    ['y[id.x] = 1; if (x[id.x] > 1) { return; } y[id.x] = 2;', true, 12],
+    ['y[id.x] = x[id.x];', false, 9],
+    ['if (x[id.x] > 1) { return; } y[id.x] = 2;', false, 10],
+    ['if (x[id.x] > 1) { y[id.x] = 2; }', false, 10],
+    ['y[id.x + 1u] = x[id.x];', false, 10],
+    ['y[2u * id.x] = x[id.x];', false, 10],
+    ['y[id.x / 2u] = x[id.x];', false, 10],
+    ['y[u32(x[id.x])] = 1;', false, 10],
+  ])('%s overwrites all of an array: %s, with %d invocations', (body, isOverwritten, count) => {
+    const args = { x: read(f32), y: write(f32) }
+    const { launch } = prepareLaunch(
+      kernel({ name: 'k', args, code: `${MAIN} { ${body} }` }),
+      { x: floats(4096, 10), y: floats(12288, 10) },
+      count,
+      site,
+    )
+    expect(launch.args.map((arg) => arg.isOverwritten)).toEqual([false, isOverwritten])
+  })
+
+  it('what is read too, or has gaps between its elements, is not overwritten', () => {
+    const both = kernel({ name: 'both', args: { y: readWrite(f32) }, code: `${MAIN} { y[id.x] = 1; }` })
+    const gaps = kernel({ name: 'gaps', args: { v: write(vec3f) }, code: `${MAIN} { v[id.x] = vec3f(); }` })
+    expect(prepareLaunch(both, { y: floats(12288, 10) }, 10, site).launch.args[0].isOverwritten).toBe(false)
+    expect(prepareLaunch(gaps, { v: floats(12288, 40) }, 10, site).launch.args[0].isOverwritten).toBe(false)
+  })
+
   it('the last word of an array may be one in part', () => {
     const whole = new Uint8Array(buffer, 12288, 1001)
     expect(prepareLaunch(bytes, { b: whole }, 1, site).launch).toMatchObject({

@@ -254,8 +254,22 @@ function launchArgument(
   site: SlicingSite,
 ): LaunchArgument {
   const skip = (first - group.start) / strideOf(arg.type)
-  const slicing = group.args.length > 1 ? WHOLE : slicingOf(arg, kernel.formsOf(name), site, name)
-  return { skip, length, slicing }
+  const isAlone = group.args.length === 1
+  const slicing = isAlone ? slicingOf(arg, kernel.formsOf(name), site, name) : WHOLE
+  return { skip, length, slicing, isOverwritten: isAlone && overwrites(kernel, name, arg, length, site) }
+}
+
+/** Whether each element of an argument is written by one of the invocations, whatever happens, and nothing of it is read. */
+function overwrites(kernel: Kernel, name: string, arg: ArrayArgument, length: number, site: SlicingSite): boolean {
+  const { access, type } = arg
+  const forms = kernel.formsOf(name)
+  if (access !== 'write' || forms === null || !kernel.facts.written.has(name)) return false
+  // Nothing between the elements stays what it was.
+  if ('offsets' in type || type.size !== strideOf(type)) return false
+  // What is declared may be less than what is true; what is found is exact.
+  const [each] = slicingOf({ ...arg, slice: 'found' }, forms, site, name)
+  const isOwn = each?.per === 'invocation' && each.stride === 1 && each.low === 0 && each.high === 0
+  return isOwn && site.grid.count[0] >= length
 }
 
 // ---- values ----

@@ -99,6 +99,8 @@ export interface LaunchArgument {
   /** Elements, at least 1. */
   readonly length: number
   readonly slicing: ArgumentSlicing
+  /** The launch writes all of it, and reads nothing of it. */
+  readonly isOverwritten: boolean
 }
 
 /** Bytes of the heap that a binding shows, in the order of `program.bindings`. */

@@ -37,7 +37,12 @@ function launchOf(
       const start = (k + 1) * 2 ** 32
       return { start, end: start + Math.ceil(((skip + length) * stride) / 4) * 4 }
     }),
-    args: args.map(({ length, skip = 0, slicing = [LINEAR, null, null] }) => ({ length, skip, slicing })),
+    args: args.map(({ length, skip = 0, slicing = [LINEAR, null, null] }) => ({
+      length,
+      skip,
+      slicing,
+      isOverwritten: false,
+    })),
     uniforms: new Uint8Array(0),
     grid: gridOfCount(count, workgroupSize, 'count'),
     reach: [],

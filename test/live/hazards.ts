@@ -10,6 +10,7 @@ import { promisify } from 'node:util'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import koffi from 'koffi'
 import { attachHeap, openHeap } from '../../src/heap/on-node.ts'
+import { SEGMENT_MAX } from '../../src/mmu/userfaultfd/segment.ts'
 import type { ExtendedHeap } from '../helpers/extended-heap.ts'
 import { argument, isAway, openProgramHeap, pause, runCase, startThread } from './program.ts'
 
@@ -299,6 +300,25 @@ const CASES: Readonly<Record<string, () => unknown>> = {
     }
     await fixture.check()
     return seen
+  },
+  /** Arrays that have a segment each, nearly 4 GiB: what is not touched costs nothing. */
+  async sixteenGib() {
+    const fixture = await openProgramHeap({ size: '16 GiB' })
+    const { heap } = fixture
+    const n = SEGMENT_MAX / 4
+    const all = [n - 1024, n, n, n].map((length, i) => heap.alloc(Float32Array, length, { name: `${i}` }))
+    const refused = attempt(() => heap.alloc(Float32Array, n).length)
+    for (const [i, array] of all.entries()) {
+      array[0] = i
+      array[array.length - 1] = 10 * i
+    }
+    await fixture.run('addOne', { write: all.map((array) => array.subarray(array.length - 3000)) })
+    const ends = all.map((array) => [array[0], array[array.length - 1], array[array.length - 2]])
+    const isInOrder = all.every((array, i) => heap.ptr(array.subarray(array.length - 1)) === (i + 1) * n - 1)
+    const { backed } = (await fixture.extension('memory')) as { backed: number }
+    await fixture.check()
+    await heap.close()
+    return { refused, ends, isInOrder, isSmall: backed < 1000 }
   },
   /** Arrays travel by reference; a heap can be opened on any thread. */
   async otherThreads() {

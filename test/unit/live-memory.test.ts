@@ -106,7 +106,7 @@ describe.each(MODES)('$name', (mode) => {
       lost: unknown
       limits: { limit: number; swap: { pagesOut: number; pagesIn: number } }
       memory: { backed: number }
-    }>(await run(mode, 'stress', ['--seconds', '2', '--pages', '8192', '--swap'], 90_000))
+    }>(await run(mode, 'stress', ['--seconds', '2', '--pages', '8192', '--full'], 90_000))
     expect([result.wrong, result.lost]).toEqual([0, { stores: 0, additions: 0, launches: 0 }])
     const { limit, swap } = result.limits
     expect([limit, swap.pagesOut > 1000, swap.pagesIn > 500]).toEqual([16 * 2 ** 20, true, true])
@@ -293,6 +293,16 @@ describe.each(MODES)('$name', (mode) => {
     const [into, from] = mode.name === 'live' ? [28, 10] : ['EFAULT', 'EFAULT']
     const text = 'a page brought by the kernel'
     expect(await outcome('hazards', 'systemCalls')).toEqual({ into, from, resident: [28, 10], text, letter: 0x61 })
+  })
+
+  test('a heap of 16 GiB has four arrays of nearly 4 GiB, and costs what is touched', async (test) => {
+    setUp(test)
+    expect(await outcome('hazards', 'sixteenGib')).toEqual({
+      refused: 'OUT_OF_SPACE',
+      ends: [0, 1, 2, 3].map((i) => [i, 10 * i + 1, 1]),
+      isInOrder: true,
+      isSmall: true,
+    })
   })
 
   test('the room of threads that have ended without closing their heap is used again', async (test) => {

@@ -29,6 +29,8 @@ export interface EngineDevice {
   bringBack(range: ByteRange): Promise<void>
   /** Keeps a range in one piece of a GPUBuffer while `use` runs. Missing for devices that have no such thing. Rejects like a launch. */
   lend?(range: ByteRange, write: boolean, use: (range: BufferRange) => Promise<void>): Promise<void>
+  /** What is lost with it comes back filled. */
+  readonly fillsLost: boolean
   /** If the device is lost and the newest contents of something in the range went with it: a sentence that says so. */
   lostIn(range: ByteRange): string | null
   /**

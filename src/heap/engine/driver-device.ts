@@ -40,6 +40,10 @@ export abstract class DriverEngineDevice<Memory extends ProgramMemory> implement
     return this.#driver.npagesUsed * PAGE_SIZE
   }
 
+  get fillsLost(): boolean {
+    return this.#driver.parts.onLost === 'fill'
+  }
+
   get isWatching(): boolean {
     return this.#driver.parts.watch.isWatching
   }

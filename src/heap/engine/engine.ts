@@ -23,7 +23,7 @@ import type { EngineParts } from './engine-parts.ts'
 import { failureOf, Refusal } from './failure.ts'
 import { Holds } from './holds.ts'
 import { traceInvalidations } from './invalidation-trace.ts'
-import { KernelRuns } from './kernel-runs.ts'
+import { KernelRuns, type LaunchUses } from './kernel-runs.ts'
 import { LostPages } from './lost-pages.ts'
 import { Mappings } from './mappings.ts'
 import { Misuses } from './misuses.ts'
@@ -41,7 +41,7 @@ import type {
   Reply,
   WaitingTouch,
 } from './protocol.ts'
-import { Ranges } from './ranges.ts'
+import { Ranges, wholePages } from './ranges.ts'
 
 export interface EngineOptions {
   readonly backend: HeapBackend
@@ -74,12 +74,6 @@ export interface DeviceSite {
 
 /** What is done with an engine on its own thread, on behalf of somebody who is elsewhere. Plain data comes and goes. */
 export type Extension = (engine: Engine, data: never) => unknown
-
-/** Ranges that a launch uses, in bytes; each lies in one array. */
-export interface LaunchUses {
-  readonly read: readonly ByteRange[]
-  readonly write: readonly ByteRange[]
-}
 
 type Answer<C extends EngineCall> = EngineCalls[C]['answer']
 
@@ -170,9 +164,9 @@ export class Engine implements EnginePort {
    * Runs `begin`, which hands a launch to a driver. Before that, pages that mm does not know are made known to it, and nobody
    * has touched what he must not. Nothing else happens in between, so launches are claimed in the order of these calls.
    *
-   * Throws a Refusal: HELD, READ_ONLY, NOT_OWNED.
+   * Throws a Refusal: HELD, READ_ONLY, LOST, NOT_OWNED.
    */
-  launch<T>({ read, write }: LaunchUses, begin: () => Promise<T>): Promise<T> {
+  launch<T>({ read, write, overwrite = [] }: LaunchUses, begin: () => Promise<T>): Promise<T> {
     const written = this.#ranges.pagesOf(write)
     const all = [...this.#ranges.pagesOf(read), ...written]
     for (const { array } of written) {
@@ -180,10 +174,12 @@ export class Engine implements EnginePort {
         throw new Refusal('READ_ONLY', `"${array.name}" was allocated readOnly, and a launch writes it`)
     }
     for (const each of all) this.#ranges.checkNotHeld(each, 'a launch that uses it')
-    this.#ranges.checkNotFilled(all)
+    const renewed = this.#ranges.pagesOf(overwrite).map(wholePages)
+    this.#ranges.checkNotFilled(all, renewed)
+    this.#ranges.checkNotTaken(all, renewed)
     this.#ranges.checkOwned(all)
     this.#moves.adopt(all)
-    return this.#ranges.orLoss(all, begin())
+    return this.#ranges.orLoss(all, begin(), renewed)
   }
 
   /** The contents of a page are lost, and it was filled with something. `reason` ends a sentence about them. */

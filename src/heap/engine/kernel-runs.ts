@@ -12,16 +12,21 @@ import { Refusal } from './failure.ts'
 import { describeFault } from './gpu-fault.ts'
 import type { ByteRange, EngineCalls, RunLaunch, RunOutcome } from './protocol.ts'
 
+/** Ranges that a launch uses, in bytes; each lies in one array. */
+export interface LaunchUses {
+  readonly read: readonly ByteRange[]
+  readonly write: readonly ByteRange[]
+  /** What is written completely and not read. Default: nothing is known to be. */
+  readonly overwrite?: readonly ByteRange[]
+}
+
 /** The engine, as launches need it. */
 export interface LaunchHost {
   readonly devices: readonly EngineDevice[]
   readonly arrays: ArrayTable
   readonly backend: HeapBackend
   /** Makes the ranges ready and calls `begin`, or throws a Refusal. */
-  launch<T>(
-    uses: { readonly read: readonly ByteRange[]; readonly write: readonly ByteRange[] },
-    begin: () => Promise<T>,
-  ): Promise<T>
+  launch<T>(uses: LaunchUses, begin: () => Promise<T>): Promise<T>
 }
 
 export class KernelRuns {
@@ -50,7 +55,7 @@ export class KernelRuns {
     return null
   }
 
-  /** The launch is claimed before this returns. Throws a Refusal: NO_DEVICE, LOST, and as `Engine.launch`. */
+  /** The launch is claimed before this returns. Throws a Refusal: NO_DEVICE, and as `Engine.launch`. */
   run(args: EngineCalls['run']['args']): Promise<readonly RunOutcome[]> {
     const { run, name, durable, sliceMax } = args
     const device = this.#deviceOf(args.device)
@@ -59,22 +64,22 @@ export class KernelRuns {
     const write: ByteRange[] = []
     for (const { program, ranges, reach } of launches) {
       for (const { start, end, write: isWritten } of reach) {
-        this.#checkNotLost({ start, end })
         if (isWritten) write.push({ start, end })
         else read.push({ start, end })
       }
       ranges.forEach((range, k) => {
-        this.#checkNotLost(range)
         if (program.bindings[k].write) write.push(range)
         else read.push(range)
       })
     }
+    // Of several launches one may read what another one writes.
+    const overwrite = launches.length === 1 ? overwrittenBy(launches[0]) : []
     const controller = new AbortController()
     const around = this.#arraysAround([...read, ...write])
     const options = { name, durable, around, signal: controller.signal, ...(sliceMax !== null && { sliceMax }) }
     this.#open.set(run, controller)
     return this.#engine
-      .launch({ read, write }, () => device.run(launches, options))
+      .launch({ read, write, overwrite }, () => device.run(launches, options))
       .catch((error) => {
         throw refusalOf(error, launches, this.#engine.arrays, controller.signal)
       })
@@ -104,13 +109,15 @@ export class KernelRuns {
     const what = device === undefined ? `there is no device "${name}"` : `device "${name}" runs no kernels`
     throw new Refusal('NO_DEVICE', `${what}, ${wanted}`)
   }
+}
 
-  #checkNotLost(range: ByteRange): void {
-    for (const device of this.#engine.devices) {
-      const lost = device.lostIn(range)
-      if (lost !== null) throw new Refusal('LOST', lost)
-    }
-  }
+/** Arguments that a launch overwrites, whatever was in them. */
+function overwrittenBy({ program, args, ranges }: KernelLaunch): ByteRange[] {
+  return program.args.flatMap(({ binding, stride }, k) => {
+    const { isOverwritten, skip, length } = args[k]
+    const start = ranges[binding].start + skip * stride
+    return isOverwritten ? [{ start, end: start + length * stride }] : []
+  })
 }
 
 function runsKernels(device: EngineDevice): device is EngineDevice & Required<Pick<EngineDevice, 'run'>> {

@@ -12,12 +12,13 @@ export class LostPages {
     this.#reasons.set(addr, reason)
   }
 
-  /** What became of something in a range, undefined if nothing of it is lost. */
-  reasonOf({ start, end }: ByteRange): string | undefined {
+  /** What became of something in a range, undefined if nothing of it is lost but what lies in `except`. */
+  reasonOf({ start, end }: ByteRange, except: readonly ByteRange[] = []): string | undefined {
     if (this.#reasons.size === 0) return undefined
     for (let addr = pageAlignDown(start); addr < end; addr += PAGE_SIZE) {
       const reason = this.#reasons.get(addr)
-      if (reason !== undefined) return reason
+      if (reason === undefined || except.some((each) => addr >= each.start && addr < each.end)) continue
+      return reason
     }
     return undefined
   }

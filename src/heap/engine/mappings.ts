@@ -1,7 +1,7 @@
 // How arrays come and go: their mappings in mm, and what is changed about those. Arrays come at once. They go, or lose their
 // contents, when no launch uses them and nobody holds them, and when nobody holds mmapLock.
 
-import { PAGE_SIZE, pageAlignDown, pageAlignUp } from '../../base/addr.ts'
+import { PAGE_SIZE } from '../../base/addr.ts'
 import { assert } from '../../base/assert.ts'
 import { isClaimed, whenUnclaimed } from '../../devices/claims.ts'
 import { withMmapWriteLock } from '../../devices/edge.ts'
@@ -24,7 +24,7 @@ import type { EngineParts } from './engine-parts.ts'
 import { Refusal } from './failure.ts'
 import { OutcomeBuilder } from './outcome.ts'
 import type { Advice, ByteRange, NewArray, Outcome } from './protocol.ts'
-import { countPages, type Pages, type Ranges } from './ranges.ts'
+import { countPages, type Pages, type Ranges, wholePages } from './ranges.ts'
 import { whenSwapIdle } from './swapped.ts'
 
 /** Advice about mappings; the rest is about pages. */
@@ -121,9 +121,9 @@ export class Mappings {
     const { mm, backend, tracer, lostPages } = this.#parts
     const pages = this.#ranges.pagesOf(ranges)
     const outcome = new OutcomeBuilder()
-    for (const { array, start, end, firstPage, endPage } of pages) {
-      const from = pageAlignUp(start)
-      const to = end >= array.dataEnd ? array.end : pageAlignDown(end)
+    for (const each of pages) {
+      const { array, firstPage, endPage } = each
+      const { start: from, end: to } = wholePages(each)
       outcome.skip(array, countPages(firstPage, endPage) - countPages(from, to), 'in part')
       if (from >= to) continue
       this.#ranges.checkNotHeld({ array, start: from, end: to }, 'discard')

@@ -43,12 +43,23 @@ export class Ranges {
     return pages
   }
 
-  /** Throws a Refusal LOST for pages that were filled, as their contents are lost. */
-  checkNotFilled(pages: readonly Pages[]): void {
+  /** Throws a Refusal LOST for pages that were filled, as their contents are lost; but for those that nobody wants to know. */
+  checkNotFilled(pages: readonly Pages[], unwanted: readonly ByteRange[] = []): void {
     for (const { array, start, end } of pages) {
-      const reason = this.#parts.lostPages.reasonOf({ start, end })
+      const reason = this.#parts.lostPages.reasonOf({ start, end }, unwanted)
       if (reason === undefined) continue
       throw new Refusal('LOST', `the newest contents of "${array.name}" ${reason}; discard them to go on`)
+    }
+  }
+
+  /** Throws a Refusal LOST for pages that a lost device still has; but for those that come back filled, and nobody wants to know. */
+  checkNotTaken(pages: readonly Pages[], unwanted: readonly ByteRange[]): void {
+    for (const device of this.#parts.devices) {
+      for (const { start, end, firstPage, endPage } of pages) {
+        if (device.fillsLost && unwanted.some((each) => each.start <= firstPage && endPage <= each.end)) continue
+        const lost = device.lostIn({ start, end })
+        if (lost !== null) throw new Refusal('LOST', lost)
+      }
     }
   }
 
@@ -86,9 +97,9 @@ export class Ranges {
 
   /**
    * What a device made of ranges. If pages of them could not be read back from swap for it, that is the error: it has failed, or has
-   * worked with what they were filled with.
+   * worked with what they were filled with. Afterwards `renewed` pages have new contents.
    */
-  async orLoss<T>(ranges: readonly Pages[], done: Promise<T>): Promise<T> {
+  async orLoss<T>(ranges: readonly Pages[], done: Promise<T>, renewed: readonly ByteRange[] = []): Promise<T> {
     let result: T
     try {
       result = await done
@@ -99,6 +110,7 @@ export class Ranges {
       }
       throw error
     }
+    for (const range of renewed) this.#parts.lostPages.forget(range)
     this.checkNotFilled(ranges)
     return result
   }
@@ -124,6 +136,11 @@ export class Ranges {
     const { first } = elementsOf(array, { start: Math.max(start, lost.addr), end: lost.addr + PAGE_SIZE })
     return new Refusal('LOST', `"${array.name}"[${first}] and the rest of its page are lost: ${lost.why}`)
   }
+}
+
+/** The pages that a range covers, with what lies behind the last element of its array. It may be empty. */
+export function wholePages({ array, start, end }: Pages): ByteRange {
+  return { start: pageAlignUp(start), end: end >= array.dataEnd ? array.end : pageAlignDown(end) }
 }
 
 export function countPages(from: Addr, to: Addr): number {
