@@ -3,6 +3,7 @@
 
 import type { PageAnswer, PageProvider, PageRequest } from '../../src/kernel/paged/page-provider.ts'
 import { PTE_VALID, PTE_WRITE } from '../../src/kernel/paged/paged-program.ts'
+import type { PoolBanks } from '../../src/kernel/paged/pool-banks.ts'
 
 const USAGE = { mapRead: 1, copySrc: 4, copyDst: 8, storage: 128 } as const
 
@@ -12,6 +13,9 @@ export class PagedMemory implements PageProvider {
   readonly capacity: number
   readonly pageCount: number
   readonly pool: GPUBuffer
+  readonly morePools: readonly GPUBuffer[]
+  /** Frames of each buffer but the last. */
+  readonly bankFrames: number
   readonly table: GPUBuffer
   /** The contents as of the last time that pages were away from the device. */
   readonly heap: Uint32Array<ArrayBuffer>
@@ -24,8 +28,8 @@ export class PagedMemory implements PageProvider {
   private readonly dirty = new Set<number>()
   private readonly writable = new Set<number>()
 
-  constructor(device: GPUDevice, options: { words: number; frames: number; pageBits?: number }) {
-    const { words, frames, pageBits = 10 } = options
+  constructor(device: GPUDevice, options: { words: number; frames: number; pageBits?: number; banks?: number }) {
+    const { words, frames, pageBits = 10, banks = 1 } = options
     this.device = device
     this.pageBits = pageBits
     this.frameCount = frames + 1
@@ -33,7 +37,13 @@ export class PagedMemory implements PageProvider {
     this.pageCount = Math.ceil(words / 2 ** pageBits)
     this.heap = new Uint32Array(this.pageCount * 2 ** pageBits)
     const usage = USAGE.storage | USAGE.copySrc | USAGE.copyDst
-    this.pool = device.createBuffer({ size: 4 * this.frameCount * 2 ** pageBits, usage })
+    this.bankFrames = Math.ceil(this.frameCount / banks)
+    const [pool, ...morePools] = Array.from({ length: Math.ceil(this.frameCount / this.bankFrames) }, (_, k) => {
+      const count = Math.min(this.bankFrames, this.frameCount - k * this.bankFrames)
+      return device.createBuffer({ size: 4 * count * 2 ** pageBits, usage })
+    })
+    this.pool = pool
+    this.morePools = morePools
     this.table = device.createBuffer({ size: Math.max(16, 4 * this.pageCount), usage })
   }
 
@@ -68,7 +78,8 @@ export class PagedMemory implements PageProvider {
       this.frames.set(page, frame)
       this.pages[frame] = page
       const contents = this.heap.slice(page * pageWords, (page + 1) * pageWords)
-      this.device.queue.writeBuffer(this.pool, 4 * frame * pageWords, contents)
+      const { buffer, offset } = this.placeOf(frame)
+      this.device.queue.writeBuffer(buffer, offset, contents)
       this.setEntry(page)
     })
     for (const page of write) {
@@ -84,8 +95,21 @@ export class PagedMemory implements PageProvider {
   }
 
   destroy(): void {
-    this.pool.destroy()
+    for (const pool of [this.pool, ...this.morePools]) pool.destroy()
     this.table.destroy()
+  }
+
+  /** The buffers of the pool, as pipelines want to know them. */
+  get banks(): PoolBanks {
+    return { count: 1 + this.morePools.length, words: this.bankFrames * 2 ** this.pageBits }
+  }
+
+  private placeOf(frame: number): { buffer: GPUBuffer; offset: number } {
+    const bank = Math.floor(frame / this.bankFrames)
+    return {
+      buffer: bank === 0 ? this.pool : this.morePools[bank - 1],
+      offset: 4 * (frame - bank * this.bankFrames) * 2 ** this.pageBits,
+    }
   }
 
   private setEntry(page: number): void {
@@ -105,8 +129,8 @@ export class PagedMemory implements PageProvider {
       })
       const encoder = this.device.createCommandEncoder()
       dirty.forEach((page, i) => {
-        const from = 4 * this.frames.get(page)! * pageWords
-        encoder.copyBufferToBuffer(this.pool, from, staging, 4 * i * pageWords, 4 * pageWords)
+        const { buffer, offset } = this.placeOf(this.frames.get(page)!)
+        encoder.copyBufferToBuffer(buffer, offset, staging, 4 * i * pageWords, 4 * pageWords)
       })
       this.device.queue.submit([encoder.finish()])
       await staging.mapAsync(1)

@@ -157,6 +157,8 @@ export interface PagedTestOptions {
   readonly reach?: (words: Readonly<Record<string, number>>) => ReachRange[]
   readonly scratchBytesMax?: number
   readonly stepsMax?: number
+  /** Buffers of the pool. Default 1. */
+  readonly banks?: number
   /** As many pages as there is room for are on the device beforehand. */
   readonly isWarm?: boolean
 }
@@ -209,7 +211,7 @@ export async function runPaged(
   const pages = names.reduce((sum, name) => sum + Math.ceil(contents[name].length / pageWords) + 1, 0)
   const frames = options.frames ?? Math.max(4, Math.ceil(pages * (options.fraction ?? 0.25)))
   const end = words.at(-1)! + contents[names.at(-1)!].length
-  const memory = new PagedMemory(device, { words: end + pageWords, frames, pageBits })
+  const memory = new PagedMemory(device, { words: end + pageWords, frames, pageBits, banks: options.banks ?? 1 })
   names.forEach((name, i) => {
     memory.heap.set(contents[name], words[i])
   })
@@ -223,7 +225,7 @@ export async function runPaged(
       const first = names.flatMap((name, i) => pagesOf(words[i], contents[name].length, pageWords)).slice(0, frames)
       await memory.service({ read: [], write: first, pinned: new Set(first) })
     }
-    const pipeline = await createPagedPipeline(device, compiled, pageBits)
+    const pipeline = await createPagedPipeline(device, compiled, pageBits, memory.banks)
     const args = names.map((name, i) => ({
       word: words[i],
       length: Math.floor((contents[name].length * 4) / program.args[i].stride),

@@ -8,6 +8,7 @@ import { PagedDispatch } from '../../kernel/paged/paged-dispatch.ts'
 import type { PagedLaunch } from '../../kernel/paged/paged-launch.ts'
 import { createPagedPipeline, type PagedPipeline } from '../../kernel/paged/paged-pipeline.ts'
 import { type PagedProgram, PTE_VALID, PTE_WRITE } from '../../kernel/paged/paged-program.ts'
+import { OTHER_BUFFERS } from '../../kernel/paged/pool-banks.ts'
 import { type KernelLaunch, UNIFORM_ALIGN } from '../../kernel/program.ts'
 import type { DemandPages, DriverHandle, LaunchReceipt, LaunchRequest } from '../driver/index.ts'
 import type { GpuBanks } from './gpu-banks.ts'
@@ -30,10 +31,13 @@ export interface PagedSite {
 }
 
 /** Why a launch cannot go through a page table here, as a phrase; null if it can. */
-export function whyNotPaged({ banks }: PagedSite, launch: KernelLaunch): string | null {
+export function whyNotPaged({ banks, context }: PagedSite, launch: KernelLaunch): string | null {
   const { program, grid } = launch
   if (program.paged === null) return program.whyNotPaged ?? 'it is to run with direct bindings only'
-  if (banks.buffers.length > 1) return 'the memory of the device is in several buffers'
+  const room = context.device.limits.maxStorageBuffersPerShaderStage - OTHER_BUFFERS
+  if (banks.buffers.length > room) {
+    return `the memory of the device is in ${banks.buffers.length} buffers, and a kernel can be given ${room} of them`
+  }
   const isShared = program.bindings.some(({ args, write }) => args.length > 1 && write)
   if (isShared) return 'arguments that are written overlap others'
   const { scope, workgroupSize } = program.paged
@@ -59,7 +63,7 @@ export async function runPagedKernel(
   const paged = program.paged
   if (paged === null) throw new TypeError(`${program.name} cannot run through a page table`)
   // Compiled while the launch waits for its turn: it claims its ranges now, so that launches keep their order.
-  const compiling = pipelineOf(context.device, paged)
+  const compiling = pipelineOf(context.device, banks, paged)
   compiling.catch(() => {})
   const bound = launch.ranges.map(({ start, end }, i) => ({ start, end, write: program.bindings[i].write }))
   const ranges = [...bound, ...launch.reach]
@@ -82,12 +86,13 @@ export async function runPagedKernel(
   })
 }
 
-const pipelines = new WeakMap<GPUDevice, WeakMap<PagedProgram, Promise<PagedPipeline>>>()
+const pipelines = new WeakMap<GpuBanks, WeakMap<PagedProgram, Promise<PagedPipeline>>>()
 
-function pipelineOf(device: GPUDevice, program: PagedProgram): Promise<PagedPipeline> {
-  const known = pipelines.get(device) ?? new WeakMap<PagedProgram, Promise<PagedPipeline>>()
-  pipelines.set(device, known)
-  const pipeline = known.get(program) ?? createPagedPipeline(device, { program, map: null }, PAGE_BITS)
+function pipelineOf(device: GPUDevice, banks: GpuBanks, program: PagedProgram): Promise<PagedPipeline> {
+  const known = pipelines.get(banks) ?? new WeakMap<PagedProgram, Promise<PagedPipeline>>()
+  pipelines.set(banks, known)
+  const pool = { count: banks.buffers.length, words: (banks.bankPages * PAGE_SIZE) / 4 }
+  const pipeline = known.get(program) ?? createPagedPipeline(device, { program, map: null }, PAGE_BITS, pool)
   known.set(program, pipeline)
   return pipeline
 }
@@ -142,6 +147,7 @@ class DemandProvider implements PageProvider {
   readonly capacity: number
   readonly pageCount: number
   readonly pool: GPUBuffer
+  readonly morePools: readonly GPUBuffer[]
   readonly table: GPUBuffer
   private readonly device: GPUDevice
   private readonly pages: DemandPages
@@ -160,7 +166,9 @@ class DemandProvider implements PageProvider {
     this.pageCount = Math.ceil((end - origin) / PAGE_SIZE)
     this.frameCount = banks.npages
     this.capacity = pages.capacity
-    this.pool = banks.buffers[0]
+    const [pool, ...morePools] = banks.buffers
+    this.pool = pool
+    this.morePools = morePools
     // Its length is a constant of compiled kernels, so there are few.
     this.entries = new Uint32Array(2 ** Math.ceil(Math.log2(Math.max(TABLE_PAGES_MIN, this.pageCount))))
     const usage = BUFFER_STORAGE | BUFFER_COPY_DST

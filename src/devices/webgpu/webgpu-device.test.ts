@@ -81,6 +81,13 @@ const WIDE = kernel({
   code: '@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) { y[id.x] = x[u32(y[id.x])]; }',
 })
 
+/** Adds elements that the data names. */
+const GATHER = kernel({
+  name: 'gather',
+  args: { x: read(f32), y: readWrite(f32) },
+  code: '@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) { y[id.x] += x[u32(y[id.x]) - 1000u]; }',
+})
+
 describe('a launch', () => {
   it('makes pages on the device that nobody has touched, and they are zero', async () => {
     const m = await start()
@@ -195,6 +202,26 @@ describe('device memory', () => {
     expect(m.floats(y, 64 * FLOATS).findIndex((value, i) => value !== 2 * i)).toBe(-1)
     const wide = m.launch(WIDE, { x: m.floats(x, 11 * FLOATS), y: m.floats(y, 4) }, 4)
     await expect(wide).rejects.toMatchObject({ code: 'ENOMEM' })
+  })
+
+  it('in several banks is used through a page table by what lies in none of them alone', async () => {
+    const m = await start({ devicePages: 30, bank: page(10) })
+    const [x, y] = [filled(m, 1, 25), filled(m, 100, 25, 1000)]
+    const count = 25 * FLOATS
+    const receipt = await m.launch(GATHER, { x: m.floats(x, count), y: m.floats(y, count) }, count)
+    expect(receipt.mode).toBe('paged')
+    m.check()
+    await m.sync(y, page(125))
+    expect(m.floats(y, count).findIndex((value, i) => value !== 1000 + 2 * i)).toBe(-1)
+  })
+
+  it('in more banks than a kernel can be given says so', async () => {
+    const m = await start({ devicePages: 30, bank: page(1) })
+    const [x, y] = [filled(m, 1, 11), filled(m, 100, 1)]
+    const wide = m.launch(GATHER, { x: m.floats(x, 11 * FLOATS), y: m.floats(y, 4) }, 4)
+    await expect(wide).rejects.toThrow(
+      /the memory of the device is in 30 buffers, and a kernel can be given \d+ of them/,
+    )
   })
 
   it('is refused in sizes that are none', async () => {

@@ -30,7 +30,10 @@ export class ImmediateAtomics {
     const element = typeText(type)
     const cast = (word: string): string => (element === 'u32' ? word : `bitcast<${element}>(${word})`)
     const [bits] = toWords(type, 'v')
-    if (op === 'atomicCompareExchangeWeak') return exchange(name, element, cast, toWords(type, 'old')[0], bits)
+    if (op === 'atomicCompareExchangeWeak') {
+      this.functions.set('hm_exchange', EXCHANGE)
+      return exchange(name, element, cast, toWords(type, 'old')[0], bits)
+    }
     if (op === 'atomicStore') {
       const body = `hm_put(p, ${bits}); hm_note(0u);`
       return `fn ${name}(a: u32, v: ${element}) { ${head('_ = hm_replay(); return;', 'return;', 1)} ${body} }`
@@ -54,10 +57,16 @@ function exchange(name: string, element: string, cast: (word: string) => string,
   return `struct ${result} { old_value: ${element}, exchanged: bool }
 fn ${name}(a: u32, old: ${element}, v: ${element}) -> ${result} {
   ${head(replay, `return ${result}();`, 2)}
-  let r = atomicCompareExchangeWeak(&hm_pool[p], ${old}, ${bits});
-  if (r.exchanged) { hm_dirty[p >> hm_page_bits] = 1u; }
-  hm_note(r.old_value);
-  hm_note(select(0u, 1u, r.exchanged));
-  return ${result}(${cast('r.old_value')}, r.exchanged);
+  let r = hm_exchange(p, ${old}, ${bits});
+  if (r.y != 0u) { hm_dirty[p >> hm_page_bits] = 1u; }
+  hm_note(r.x);
+  hm_note(r.y);
+  return ${result}(${cast('r.x')}, r.y != 0u);
 }`
 }
+
+/** What was there before, and 1 if it was exchanged. */
+const EXCHANGE = `fn hm_exchange(p: u32, old: u32, v: u32) -> vec2<u32> {
+  let r = atomicCompareExchangeWeak(&hm_pool[p], old, v);
+  return vec2<u32>(r.old_value, select(0u, 1u, r.exchanged));
+}`

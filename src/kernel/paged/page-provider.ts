@@ -28,6 +28,8 @@ export interface PageProvider {
   /** Pages are there already: a launch may find all it needs. */
   readonly isWarm: boolean
   readonly pool: GPUBuffer
+  /** The others, where the pool is in several buffers: all but the last are as long as the first. */
+  readonly morePools?: readonly GPUBuffer[]
   readonly table: GPUBuffer
 
   /**

@@ -3,7 +3,7 @@
 
 import type { PageProvider } from './page-provider.ts'
 import { usesScratch } from './paged-pipeline.ts'
-import { FAULT_WORDS, type PagedProgram } from './paged-program.ts'
+import { FAULT_WORDS, PAGED_BINDINGS, type PagedProgram } from './paged-program.ts'
 
 const USAGE = { mapRead: 1, copySrc: 4, copyDst: 8, uniform: 64, storage: 128 } as const
 
@@ -123,12 +123,16 @@ export class PagedBuffers {
   ): GPUBindGroup {
     const buffers = [provider.pool, provider.table, this.faults, this.queue, this.dirty]
     const sizes = [uniforms.block, ...uniforms.ranges].map(({ size }) => size)
-    const parts = [layout, ...buffers, this.scratch, uniforms.buffer, ...sizes]
+    const morePools = provider.morePools ?? []
+    const parts = [layout, ...buffers, ...morePools, this.scratch, uniforms.buffer, ...sizes]
     const last = this.lastGroup
     if (last !== null && last.parts.length === parts.length && last.parts.every((part, i) => part === parts[i])) {
       return last.group
     }
     const entries: GPUBindGroupEntry[] = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }))
+    morePools.forEach((buffer, i) => {
+      entries.push({ binding: PAGED_BINDINGS.banks + 1 + i, resource: { buffer } })
+    })
     if (usesScratch(program)) entries.push({ binding: 5, resource: { buffer: this.scratch } })
     entries.push({ binding: 6, resource: uniforms.block })
     program.uniforms.forEach(({ binding }, i) => {

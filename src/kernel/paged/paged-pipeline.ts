@@ -10,6 +10,7 @@ import {
   PAGE_BITS_OVERRIDE,
   type PagedProgram,
 } from './paged-program.ts'
+import { type PoolBanks, withBanks } from './pool-banks.ts'
 import { withLengths } from './runtime.wgsl.ts'
 
 /** The device does not take the code of a kernel. */
@@ -33,23 +34,35 @@ export class PagedPipeline {
   storesMuch = false
   private readonly device: GPUDevice
   private readonly pageBits: number
+  private readonly banks: PoolBanks
   // By lengths of pool and table, and whether launches have one dimension.
   private readonly forms = new Map<string, Promise<GPUComputePipeline>>()
 
-  constructor(parts: Pick<PagedPipeline, 'program' | 'layout' | 'thorough'> & { device: GPUDevice; pageBits: number }) {
+  constructor(
+    parts: Pick<PagedPipeline, 'program' | 'layout' | 'thorough'> & {
+      device: GPUDevice
+      pageBits: number
+      banks: PoolBanks
+    },
+  ) {
     this.program = parts.program
     this.layout = parts.layout
     this.thorough = parts.thorough
     this.device = parts.device
     this.pageBits = parts.pageBits
+    this.banks = parts.banks
   }
 
   /** The form for transactions that find all they need, for a pool and a table of so many words. Compiled when it is first asked for. */
   async optimistic(poolWords: number, tableWords: number, isLinear: boolean): Promise<GPUComputePipeline> {
     const key = `${poolWords} ${tableWords} ${isLinear}`
-    const known = this.forms.get(key) ?? this.compile(withLengths(this.program.wgsl, poolWords, tableWords), isLinear)
+    const known = this.forms.get(key) ?? this.compile(withLengths(this.wgsl, poolWords, tableWords), isLinear)
     this.forms.set(key, known)
     return await known
+  }
+
+  private get wgsl(): string {
+    return withBanks(this.program.wgsl, this.banks)
   }
 
   private async compile(code: string, isLinear: boolean): Promise<GPUComputePipeline> {
@@ -74,8 +87,10 @@ export async function createPagedPipeline(
   device: GPUDevice,
   { program, map }: { program: PagedProgram; map: SourceMap | null },
   pageBits: number,
+  banks: PoolBanks = { count: 1, words: 0 },
 ): Promise<PagedPipeline> {
-  const module = device.createShaderModule({ label: program.name, code: program.wgsl })
+  // What is added lies behind the user's code.
+  const module = device.createShaderModule({ label: program.name, code: withBanks(program.wgsl, banks) })
   const { messages } = await module.getCompilationInfo()
   const mistake = messages.find(({ type }) => type === 'error')
   if (mistake !== undefined && map === null)
@@ -85,9 +100,9 @@ export async function createPagedPipeline(
     const place = map.find(offset)
     throw new PagedPipelineError(describe(program, mistake.message, place), place)
   }
-  const layout = device.createBindGroupLayout({ label: program.name, entries: layoutEntries(program) })
+  const layout = device.createBindGroupLayout({ label: program.name, entries: layoutEntries(program, banks) })
   const thorough = await device.createComputePipelineAsync(descriptor(program, device, layout, module, pageBits, {}))
-  return new PagedPipeline({ program, layout, thorough, device, pageBits })
+  return new PagedPipeline({ program, layout, thorough, device, pageBits, banks })
 }
 
 function descriptor(
@@ -120,12 +135,13 @@ export function usesScratch({ logEntryWords, hasJournal, stateWords }: PagedProg
   return logEntryWords > 0 || hasJournal || stateWords > 0
 }
 
-function layoutEntries(program: PagedProgram): GPUBindGroupLayoutEntry[] {
+function layoutEntries(program: PagedProgram, { count }: PoolBanks): GPUBindGroupLayoutEntry[] {
   const entry = (binding: number, type: GPUBufferBindingType): GPUBindGroupLayoutEntry => {
     return { binding, visibility: COMPUTE, buffer: { type } }
   }
   return [
     entry(B.pool, 'storage'),
+    ...Array.from({ length: count - 1 }, (_, i) => entry(B.banks + 1 + i, 'storage')),
     entry(B.table, 'read-only-storage'),
     entry(B.faults, 'storage'),
     entry(B.queue, 'storage'),

@@ -78,6 +78,8 @@ export const PAGED_BINDINGS = {
   scratch: 5,
   launch: 6,
   uniforms: 7,
+  /** And the number of the buffer: those of a pool in several buffers, from the second one on. */
+  banks: 100,
 } as const
 
 /** Invocations of a workgroup of a kernel whose transactions are invocations. */
