@@ -35,7 +35,12 @@ async function otherThreadsHeap(onEngineDeath = 'abort') {
   return { worker, x, heap: await attachHeap(handle) }
 }
 
-if (!isMainThread) {
+if (!isMainThread && typeof workerData === 'object') {
+  await attachHeap(workerData)
+  parentPort?.postMessage(null)
+  // Until it is ended.
+  for (;;) await pause(1)
+} else if (!isMainThread) {
   const { heap } = await openProgramHeap({ onEngineDeath: workerData })
   const x = heap.alloc(Int32Array, 4096, { name: 'x' }).fill(7)
   parentPort?.postMessage({ handle: heap.handle, x })
@@ -80,6 +85,16 @@ if (isMainThread)
       const { fixture } = await blocked('never')
       void fixture.extension('fail', 'stop').catch(() => {})
       await pause(100)
+      console.log('"exiting"')
+      process.exit(0)
+    },
+    /** Threads that have attached the heap end after the engine, some of them slowly. */
+    async exitWithAttachedThreads() {
+      const { heap } = await openProgramHeap()
+      const workers = [0, 1, 2].map(
+        () => new Worker(new URL(import.meta.url), { argv: process.argv.slice(2), workerData: heap.handle }),
+      )
+      await Promise.all(workers.map((worker) => once(worker, 'message')))
       console.log('"exiting"')
       process.exit(0)
     },

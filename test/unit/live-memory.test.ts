@@ -145,8 +145,9 @@ describe.each(MODES)('$name', (mode) => {
       expect((await ending('signal', '--signal', signal)).how).toBe(signal)
     })
 
-    test('with process.exit(), also where the engine answers nobody any more', async (test) => {
+    test('with process.exit(), also where the engine answers nobody any more, or threads have attached the heap', async (test) => {
       setUp(test)
+      expect(await ending('exitWithAttachedThreads')).toEqual({ how: 0, output: '"exiting"\n' })
       expect(await ending('exitWithStuckEngine')).toEqual({ how: 0, output: '"exiting"\n' })
     })
 

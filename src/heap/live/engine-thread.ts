@@ -11,7 +11,7 @@ import { ENGINE_CLOSED, ENGINE_DIED, HEARTBEAT, STATE } from '../engine/words.ts
 import { parkOnExit } from '../parking.ts'
 import { portChannel } from './channels.ts'
 import type { EngineReady, EngineSettings, EngineStart } from './engine-settings.ts'
-import { isGone } from './engine-watch.ts'
+import { excuse, isGone } from './engine-watch.ts'
 import { endProcess } from './life.ts'
 
 /** How engines run. Tests have other wishes than programs. */
@@ -125,6 +125,7 @@ export class EngineThread {
     const stopReleasing = releaseOnExit(this.#kernel, fd, ranges)
     const stopLooking = onExit(() => {
       if (isGone(thread, this.port.words)) this.#end('is gone')
+      else excuse(this.port.words)
     })
     this.#stopWatching = () => {
       stopReleasing()

@@ -2,8 +2,9 @@
 // ended from outside has no say: it ends with the thread that has opened the heap. The system still shows its thread, or not.
 
 import { existsSync, readlinkSync } from 'node:fs'
+import { isMainThread } from 'node:worker_threads'
 import { onExit } from '../../mmu/userfaultfd/exit-hook.ts'
-import { ENGINE_LIVES, STATE } from '../engine/words.ts'
+import { ENGINE_CLOSED, ENGINE_LIVES, STATE } from '../engine/words.ts'
 
 const LOOK_MS = 200
 
@@ -21,14 +22,24 @@ export function isGone(thread: string, words: Int32Array): boolean {
   return Atomics.load(words, STATE) === ENGINE_LIVES && hasEnded(thread)
 }
 
+/** The process ends, and its threads one after the other: those who watch an engine from others are not to miss it. */
+export function excuse(words: Int32Array): void {
+  Atomics.compareExchange(words, STATE, ENGINE_LIVES, ENGINE_CLOSED)
+}
+
 /** Calls `then` when an engine is gone; looks now and then, and when this thread ends. Returns a function that ends this. */
 export function watchEngine(thread: string, words: Int32Array, then: () => void): () => void {
-  const look = (): void => {
-    if (isGone(thread, words)) then()
-  }
-  const timer = setInterval(look, LOOK_MS)
+  let nmissed = 0
+  const timer = setInterval(() => {
+    nmissed = isGone(thread, words) ? nmissed + 1 : 0
+    // Once may be in the middle of the end of the process.
+    if (nmissed === 2) then()
+  }, LOOK_MS)
   timer.unref()
-  const stopLooking = onExit(look)
+  const stopLooking = onExit(() => {
+    if (isGone(thread, words)) then()
+    else if (isMainThread) excuse(words)
+  })
   return () => {
     clearInterval(timer)
     stopLooking()
