@@ -88,6 +88,27 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     await expect(launched).rejects.toThrow(/webgpu is lost: kernel "slow" made no progress for 50 ms/)
   }, 60_000)
 
+  it('says what came along, and which arrays thrash', async () => {
+    const own = await open('64 KiB')
+    const x = own.alloc(Float32Array, 40_000, { name: 'x' }).fill(1)
+    const at = own.alloc(Uint32Array, 2000, { name: 'at' })
+    const y = own.alloc(Float32Array, 2000, { name: 'y' })
+    at.forEach((_, i) => {
+      at[i] = i % 500
+    })
+    const near = await own.run(GATHER, { x, at, y, a: 1 }, 2000)
+    expect(near.bytesToDevice.prefetch).toBeGreaterThan(0)
+    expect(near.thrashing).toEqual([])
+    await own.sync(at)
+    at.set(fill(2000, 1, 'small', 40_000))
+    const far = await own.run(GATHER, { x, at, y, a: 1 }, 400)
+    const thrashed = far.thrashing.find(({ array }) => array === 'x')
+    expect(thrashed?.refaults).toBeGreaterThan(thrashed!.faults / 4)
+    expect(`${far}`).toContain(`"x" thrashed, ${thrashed!.refaults} of ${thrashed!.faults} faults`)
+    expect(far.counters).toMatchObject({ thrashing: far.thrashing.length })
+    expect(far.counters.replays).toBeGreaterThan(0)
+  }, 60_000)
+
   it('and is bound directly where they do', async () => {
     const own = await open('1 MiB')
     const x = own.alloc(Float32Array, 5000).fill(3)
