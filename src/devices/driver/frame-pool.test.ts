@@ -14,6 +14,7 @@ import {
   FRAME_RESERVED,
   FRAME_RETIRED,
   FramePool,
+  type FrameRun,
   NO_COPY,
   ZEROES,
 } from './frame-pool.ts'
@@ -83,9 +84,10 @@ describe('FramePool', () => {
     pool.takePage(0)
     pool.takeDuplicates(1, 1)
     pool.close(block)
-    pool.capture(0, 1, CAPTURED)
-    pool.capture(0, 1, CAPTURED_FOR_WRITING)
-    expect(pool.blockAt(0).ncaptured).toBe(1)
+    const [runs, others]: FrameRun[][] = [[], []]
+    pool.capture(0, 1, CAPTURED, runs)
+    pool.capture(0, 1, CAPTURED_FOR_WRITING, others)
+    expect([runs, others, pool.blockAt(0).ncaptured]).toEqual([[[0, 1]], [], 1])
     expect([pool.captured[0], [...pool.idleFrames(block)], pool.evictable()]).toEqual([
       CAPTURED | CAPTURED_FOR_WRITING,
       [1],
@@ -95,8 +97,7 @@ describe('FramePool', () => {
     expect(pool.evictable()).toEqual([])
     free(0)
     expect([pool.state[0], pool.nfree]).toEqual([FRAME_RETIRED, 7])
-    pool.release(0, 1)
-    pool.release(0, 1)
+    pool.release([0, 1])
     expect([pool.state[0], pool.captured[0], pool.nfree]).toEqual([FRAME_FREE, 0, 8])
   })
 
@@ -135,10 +136,10 @@ describe('FramePool', () => {
     expect([pool.reserveAt(mm, 17, 3, 1), pool.reserveAt(mm, 17, 2, 1)?.length]).toEqual([null, 1])
     const again = pool.blockAt(1)
     pool.takePage(1)
-    pool.capture(1, 1, CAPTURED)
+    pool.capture(1, 1, CAPTURED, [])
     pool.close(again)
     expect([pool.blockAt(1), block.live, block.ncaptured, pool.nfree]).toEqual([block, 3, 1, 5])
-    pool.release(1, 1)
+    pool.release([1, 1])
     // Another page in its place is not of the block.
     const [other] = pool.reserveAt(mm, 30, 1, 2) ?? []
     pool.takePage(2)

@@ -55,6 +55,9 @@ export interface PoolSize {
   readonly bankPages: number
 }
 
+/** Neighbouring frames: the first, and how many. */
+export type FrameRun = readonly [first: number, npages: number]
+
 type MigrateToRam = NonNullable<DevPagemapOps['migrateToRam']>
 
 export class FramePool {
@@ -273,22 +276,30 @@ export class FramePool {
     this.sys.pages.clearDirty(this.pfnOf(frame))
   }
 
-  /** Keeps the bytes of frames for an operation, whatever happens to the pages. */
-  capture(first: number, npages: number, bits: number): void {
-    for (let frame = first; frame < first + npages; frame++) {
-      const isNew = this.captured[frame] === 0
-      this.captured[frame] |= bits
-      if (!isNew) continue
-      const block = this.blockAt(frame)
-      block.ncaptured++
-      block.lastUse = this.uses
+  /**
+   * Keeps the bytes of frames for an operation, whatever happens to the pages. Runs of those that nobody has captured before are added
+   * to `runs`: they are the operation's to release.
+   */
+  capture(first: number, npages: number, bits: number, runs: FrameRun[]): void {
+    const end = first + npages
+    for (let frame = first; frame < end; ) {
+      let next = frame
+      for (; next < end && this.captured[next] === 0; next++) {
+        this.captured[next] = bits
+        const block = this.blockAt(next)
+        block.ncaptured++
+        block.lastUse = this.uses
+      }
+      if (next > frame) runs.push([frame, next - frame])
+      for (; next < end && this.captured[next] !== 0; next++) this.captured[next] |= bits
+      frame = next
     }
   }
 
-  /** The operation is over: those of the frames that are captured no longer are. The caller wakes `released` when all are let go. */
-  release(first: number, npages: number): void {
+  /** The operation that captured a run is over. The caller wakes `released` when all are let go. */
+  release([first, npages]: FrameRun): void {
     for (let frame = first; frame < first + npages; frame++) {
-      if (this.captured[frame] === 0) continue
+      if (this.captured[frame] === 0) throw new AssertionError(`frame ${frame} is captured`)
       const block = this.blockAt(frame)
       this.captured[frame] = 0
       block.ncaptured--

@@ -10,7 +10,7 @@ import type { Access } from '../../trace/events.ts'
 import type { AddrRange } from '../claims.ts'
 import type { DeviceParts } from './device-parts.ts'
 import type { DeviceSpace } from './device-space.ts'
-import { CAPTURED, CAPTURED_FOR_WRITING } from './frame-pool.ts'
+import { CAPTURED, CAPTURED_FOR_WRITING, type FrameRun } from './frame-pool.ts'
 import type { ProgramMemory } from './hardware.ts'
 import { endOf, type RangeUse } from './range-use.ts'
 import type { Purpose } from './traffic.ts'
@@ -39,8 +39,7 @@ export class Operation<Memory extends ProgramMemory = ProgramMemory> {
   readonly transient: number[] = []
   private readonly signal: AbortSignal | undefined
   private readonly holdsPages: boolean
-  /** Runs of captured frames: the first, and how many. A frame may be in several. */
-  private captured: [first: number, npages: number][] = []
+  private captured: FrameRun[] = []
   private hasWarmed = false
 
   constructor(options: OperationOptions<Memory>) {
@@ -79,10 +78,7 @@ export class Operation<Memory extends ProgramMemory = ProgramMemory> {
     const { pool } = this.parts
     const isWrite = use.access === 'write'
     const bits = isWrite && this.holdsPages ? CAPTURED | CAPTURED_FOR_WRITING : CAPTURED
-    const capture = (frame: number, npages: number): void => {
-      pool.capture(frame, npages, bits)
-      this.captured.push([frame, npages])
-    }
+    const capture = (frame: number, npages: number): void => pool.capture(frame, npages, bits, this.captured)
     const from = Math.max(start, use.start)
     const first = addrToVpn(from - use.start)
     const frames = use.frames.subarray(first, addrToVpn(Math.min(end, endOf(use)) - use.start))
@@ -113,7 +109,7 @@ export class Operation<Memory extends ProgramMemory = ProgramMemory> {
   /** Ends the use of all ranges, and lets their frames go. */
   release(): void {
     const { pool } = this.parts
-    for (const [first, npages] of this.captured) pool.release(first, npages)
+    for (const run of this.captured) pool.release(run)
     this.captured = []
     this.hasWarmed = false
     this.uses = []
