@@ -55,6 +55,11 @@ describe('runCase()', () => {
     expect(row).toMatchObject({ low, high, ok, better, goal: 2 })
   })
 
+  test('without a goal nothing is missed', async () => {
+    const row = await runCase('s', makeCase({ candidate: () => 1000, baseline: () => 1 }, { goal: null }))
+    expect(row).toMatchObject({ ratio: 1000, goal: null, ok: true })
+  })
+
   test('takes as many pairs as the case asks for, and refuses less than the minimum', async () => {
     const contest = { candidate: () => 1, baseline: () => 1 }
     expect((await runCase('s', makeCase(contest, { pairs: 40 }))).pairs).toBe(40)

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Row } from './harness.ts'
-import { jsonReporter, type Reporter, tableReporter } from './report.ts'
+import { describeCase, jsonReporter, type Reporter, tableReporter } from './report.ts'
 
 const ROW: Row = {
   suite: 's',
@@ -50,3 +50,15 @@ test('tableReporter() prints three digits, the goal with its direction, and what
   expect(fast.indexOf('98.8')).toBe(head.indexOf('value'))
   expect(end).toBe('goal missed: slow')
 })
+
+test('tableReporter() and --list say of a case without a goal that it has none', () => {
+  const lines: string[] = []
+  tableReporter((line) => lines.push(line)).row({ ...ROW, goal: null })
+  expect(lines[0].split(/ {2,}/).at(-1)).toBe('none')
+  expect(describeCase({ ...ROW, name: 'fast', summary: 'Fast.', goal: null, prepare: unused })).toBe('  fast: Fast.')
+  expect(describeCase({ ...ROW, name: 'fast', summary: 'Fast.', prepare: unused })).toBe('  fast (at most 0.1): Fast.')
+})
+
+function unused(): never {
+  throw new Error('it is only described')
+}
