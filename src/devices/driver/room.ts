@@ -127,10 +127,7 @@ export class Room {
   /** Blocks that have to go for `npages` to be free, as far as there are any. They can leave all at once. */
   private chooseVictims(stuck: ReadonlySet<Block>, npages: number): Block[] {
     const { pool, policy } = this.parts
-    let left = pool.evictable().filter((block) => !stuck.has(block))
-    if (left.length > CANDIDATES_MAX) {
-      left = left.sort((a, b) => a.lastUse - b.lastUse).slice(0, CANDIDATES_MAX)
-    }
+    const left = oldestOf(pool.evictable(), CANDIDATES_MAX, stuck)
     const views = left.map((block) => new BlockView(pool, block))
     const victims: Block[] = []
     for (let nfreed = 0; nfreed < npages && views.length > 0; ) {
@@ -170,6 +167,21 @@ class BlockView implements BlockCounters {
     this.dirty = pool.idleFrames(this.block).filter(isDirty).length
     return this.dirty
   }
+}
+
+/** Blocks that were not used the longest, oldest first, and none of `stuck`. */
+function oldestOf(blocks: readonly Block[], count: number, stuck: ReadonlySet<Block>): Block[] {
+  const oldest: Block[] = []
+  for (const block of blocks) {
+    // There may be thousands, of which few are old: most are looked at once and not sorted.
+    if (oldest.length === count && oldest[count - 1].lastUse <= block.lastUse) continue
+    if (stuck.has(block)) continue
+    if (oldest.length === count) oldest.pop()
+    let at = oldest.length
+    while (at > 0 && oldest[at - 1].lastUse > block.lastUse) at--
+    oldest.splice(at, 0, block)
+  }
+  return oldest
 }
 
 /** Frames enough, but not in one run. */
