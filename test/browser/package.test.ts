@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import * as esbuild from 'esbuild'
 import { expect, it } from 'vitest'
 import { PACKAGE, PROJECT } from './project.ts'
 
@@ -19,13 +20,43 @@ it('unpacked it has at most 1 MB', () => {
   expect(nbytes).toBeLessThanOrEqual(1_000_000)
 })
 
+/** Prints the native libraries of Node that the process has loaded. */
+const PRINT_NATIVE = `
+  process.report.excludeNetwork = true
+  console.log(JSON.stringify(process.report.getReport().sharedObjects.filter((path) => path.endsWith('.node'))))`
+
 it('to import it loads no native library', async () => {
   const program = `
     for (const path of ${JSON.stringify(ENTRY_POINTS)}) await import('hetmem' + path.slice(1))
-    process.report.excludeNetwork = true
-    console.log(JSON.stringify(process.report.getReport().sharedObjects.filter((path) => path.endsWith('.node'))))`
+    ${PRINT_NATIVE}`
   const { stdout } = await run(process.execPath, ['--input-type=module', '-e', program], { cwd: PROJECT })
   expect(JSON.parse(stdout)).toEqual([])
+})
+
+it('nor does it when it was bundled for Node, and it still opens heaps', async () => {
+  const contents = `
+    import { openHeap } from 'hetmem'
+    ${PRINT_NATIVE}
+    const heap = await openHeap({ mode: 'explicit', device: { kind: 'memory', memory: '1 MiB' } })
+    const x = heap.alloc(Int32Array, 1024).fill(3)
+    await heap.prefetch(x, { access: 'readWrite' })
+    await heap.sync(x)
+    console.log(x[7], heap.mode)
+    await heap.close()`
+  const { warnings } = await esbuild.build({
+    stdin: { contents, resolveDir: PROJECT, sourcefile: 'program.ts' },
+    outdir: join(PROJECT, 'for-node'),
+    outExtension: { '.js': '.mjs' },
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'node',
+    logLevel: 'silent',
+    tsconfigRaw: {},
+  })
+  expect(warnings).toEqual([])
+  const { stdout } = await run(process.execPath, [join(PROJECT, 'for-node/stdin.mjs')])
+  expect(stdout).toBe('[]\n3 explicit\n')
 })
 
 it('its types are complete and strict', async () => {
