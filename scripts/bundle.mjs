@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import * as esbuild from 'esbuild'
 import { rollup } from 'rollup'
 import { dts } from 'rollup-plugin-dts'
+import { trimDeclarations } from './trim-declarations.mjs'
 
 /** Name in lib/, and what it is made of, below dist/src. */
 const ENTRY_POINTS = {
@@ -55,7 +56,14 @@ export async function bundle(root) {
   const { browser: _, 'explicit-engine-browser': __, ...typed } = ENTRY_POINTS // they have the types of their namesakes
   const declarations = await rollup({
     input: inputs({ ...typed, ...NAMESPACES }, '.d.ts'),
-    plugins: [namespacesApart(join(root, 'dist/src/hmm-entry.d.ts')), dts(), tabs, shorter, libraries],
+    plugins: [
+      namespacesApart(join(root, 'dist/src/hmm-entry.d.ts')),
+      dts(),
+      tabs,
+      shorter,
+      libraries,
+      trimDeclarations(),
+    ],
     external: [/^[^./]/],
     onwarn: () => {}, // types that are used and not exported: nobody has to name them
   })
