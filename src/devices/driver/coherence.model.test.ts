@@ -17,7 +17,7 @@ import { mmMprotect } from '../../mm/mprotect.ts'
 import { DEFAULT_POLICY } from '../../policies/index.ts'
 import { CAUSES, type Counters, makeCounters } from '../../trace/index.ts'
 import { PROT_READ, PROT_WRITE } from '../../uapi/mman.ts'
-import { whenUnclaimed } from '../claims.ts'
+import { isClaimed, whenUnclaimed } from '../claims.ts'
 import { withMmapWriteLock } from '../edge.ts'
 import type { LaunchMemory, MemoryDeviceOptions } from '../memory/index.ts'
 import type { LaunchSlice } from './index.ts'
@@ -315,12 +315,16 @@ function protect(a: number): Command {
     if (arr.isFreed || arr.naccesses > 0) return
     arr.naccesses++
     const range = { start: arr.addr, end: pageAt(arr, ARRAY_PAGES) }
-    await whenUnclaimed(machine.mm, range)
-    await withMmapWriteLock(machine.mm, () => {
+    const change = (): boolean => {
+      // A launch may have begun while the lock was waited for; nobody changes what it has claimed.
+      if (isClaimed(machine.mm, range)) return false
       expect(mmMprotect(machine.mm, arr.addr, ARRAY_PAGES * PAGE_SIZE, PROT_READ)).toBe(0)
       machine.check()
       expect(mmMprotect(machine.mm, arr.addr, ARRAY_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE)).toBe(0)
-    })
+      return true
+    }
+    do await whenUnclaimed(machine.mm, range)
+    while (!(await withMmapWriteLock(machine.mm, change)))
     arr.naccesses--
   })
 }
