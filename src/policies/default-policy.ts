@@ -4,7 +4,7 @@
 
 import type { DevicePolicy } from '../hmm/policy.ts'
 import { isDense } from './density.ts'
-import { LARGEST_WINDOW, nextWindow } from './fault-around.ts'
+import { LARGEST_WINDOW, nextWindow, WALK_AHEAD } from './fault-around.ts'
 import { evictColdest } from './lru-evict.ts'
 import { placeByRoom } from './placement.ts'
 import { isThrashing, MOVE_WINDOW, thrashes, throttle } from './thrashing.ts'
@@ -21,7 +21,7 @@ export const DEFAULT_POLICY: DevicePolicy = {
     const isAlone = thrashes && !counters.isSequential
     const npages = isAlone ? 1 : nextWindow(counters.window, counters.isSequential)
     // By now the walk has seen a few MiB, and will want the next ones.
-    const nahead = counters.isSequential && npages === LARGEST_WINDOW ? 4 * LARGEST_WINDOW : 0
+    const nahead = counters.isSequential && npages === LARGEST_WINDOW ? WALK_AHEAD : 0
     return { npages, nahead, isThrashing: thrashes, delay: throttle(counters) }
   },
 }

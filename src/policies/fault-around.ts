@@ -6,6 +6,9 @@ export const FIRST_WINDOW = 16
 /** 2 MiB. */
 export const LARGEST_WINDOW = 512
 
+/** 8 MiB: what a walk that has reached the largest window gets before it asks. */
+export const WALK_AHEAD = 4 * LARGEST_WINDOW
+
 /** The next window, in pages, from the one before (0: there was none). */
 export function nextWindow(window: number, isSequential: boolean): number {
   if (window === 0) return FIRST_WINDOW

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { PlacementCounters, TouchCounters } from '../hmm/policy.ts'
 import { DEFAULT_POLICY } from './default-policy.ts'
-import { FIRST_WINDOW, LARGEST_WINDOW, nextWindow } from './fault-around.ts'
+import { FIRST_WINDOW, LARGEST_WINDOW, nextWindow, WALK_AHEAD } from './fault-around.ts'
 import { evictColdest } from './lru-evict.ts'
 import { placeByRoom, placeWithSwap } from './placement.ts'
 import { isThrashing, THRASHING_MOVES, THROTTLED_MOVES, throttle } from './thrashing.ts'
@@ -136,7 +136,7 @@ describe('DEFAULT_POLICY', () => {
 
   it('reads ahead when a walk has reached the largest window', () => {
     const walk = { ...QUIET, window: LARGEST_WINDOW }
-    expect(DEFAULT_POLICY.touch(walk)).toMatchObject({ npages: LARGEST_WINDOW, nahead: 4 * LARGEST_WINDOW })
+    expect(DEFAULT_POLICY.touch(walk)).toMatchObject({ npages: LARGEST_WINDOW, nahead: WALK_AHEAD })
     expect(DEFAULT_POLICY.touch({ ...walk, isSequential: false }).nahead).toBe(0)
     expect(DEFAULT_POLICY.touch({ ...walk, window: LARGEST_WINDOW / 4 }).nahead).toBe(0)
   })

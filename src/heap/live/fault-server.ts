@@ -32,6 +32,9 @@ import { FaultWindows } from './fault-windows.ts'
 /** Faults on one page that may end without the access being possible. Hardware would go on forever. */
 const FRUITLESS_FAULTS_MAX = 100
 
+/** Pages that one touch installs at most, of those that have come before it. */
+const INSTALL_MAX = 2 * LARGEST_WINDOW // 4 MiB
+
 /** Waits that are worth an event. */
 const STALL_MS = 50
 
@@ -212,7 +215,7 @@ export class FaultServer {
    */
   #faultAround(vma: Vma, start: Addr, end: Addr): void {
     const { mm, mmu } = this.#site
-    const limit = Math.min(vma.end, start + 2 * LARGEST_WINDOW * PAGE_SIZE)
+    const limit = Math.min(vma.end, start + INSTALL_MAX * PAGE_SIZE)
     if (isClaimed(mm, { start, end: limit })) return
     for (let addr = start; addr < limit; addr += PAGE_SIZE) {
       const isInstalled = mmu.isInstalled(addr)
