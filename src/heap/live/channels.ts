@@ -9,7 +9,10 @@ export function groupChannel(name: string): Channel {
   const group = new BroadcastChannel(name) as unknown as Group
   let isOpen = true
   return {
-    send: (message) => group.postMessage(message),
+    // An answer may come after the thread that has asked is gone.
+    send(message) {
+      if (isOpen) group.postMessage(message)
+    },
     listen(take) {
       group.onmessage = ({ data }) => take(data)
       group.unref()
