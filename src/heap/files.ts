@@ -27,8 +27,11 @@ export type DataSource = string | URL | AsyncIterable<Uint8Array> | Iterable<Uin
 
 /** A stream of the web, also where those cannot be iterated. */
 export interface ReadableStreamLike {
+  /** Locks the stream for a reader. */
   getReader(): {
+    /** The next bytes, or that there are none. */
     read(): Promise<{ readonly done: boolean; readonly value?: unknown }>
+    /** Says that nothing more is wanted. */
     cancel(): Promise<unknown>
   }
 }

@@ -29,6 +29,7 @@ export class Receipt implements Outcome {
     this.#what = what
   }
 
+  /** In one line, for people. */
   toString(): string {
     const copied = this.bytes === 0 ? '' : `, ${formatSize(this.bytes)} copied`
     const skipped = this.skipped.map(({ array, pages, why }) => `; ${countPages(pages)} of "${array}" ${why}`)
@@ -50,6 +51,7 @@ export class LoadReceipt {
     this.ms = ms
   }
 
+  /** In one line, for people. */
   toString(): string {
     return `load: ${formatSize(this.bytes)} to "${this.array}" in ${this.ms.toFixed(1)} ms`
   }
@@ -106,6 +108,7 @@ export class Residency {
     this.pages = pages
   }
 
+  /** In one line, for people. */
   toString(): string {
     const places = Object.entries(this.pages).map(([place, pages]) => `${countPages(pages)} ${phrase(place)}`)
     return `"${this.array}": ${places.length === 0 ? 'no pages' : places.join(', ')}`
@@ -144,6 +147,7 @@ export class HeapStats {
     this.byArray = stats.byArray
   }
 
+  /** In one line, for people. */
   toString(): string {
     const devices = this.devices.map(
       ({ name, used, memory }) => `; ${name} ${formatSize(used)} of ${formatSize(memory)}`,
@@ -170,6 +174,7 @@ export class CloseReceipt {
     this.unfreed = unfreed
   }
 
+  /** In one line, for people. */
   toString(): string {
     if (this.unfreed.length === 0) return 'close: every array was freed'
     return `close: ${describeUnfreed(this.unfreed)}`

@@ -89,6 +89,7 @@ export class RunReceipt {
     }
   }
 
+  /** In one line, for people. */
   toString(): string {
     const { queued, service, kernel, flush } = this.times
     const slices = `${this.slices} slice${this.slices === 1 ? '' : 's'}`

@@ -58,6 +58,7 @@ export function strideOf({ size, align }: DataType): number {
   return roundUp(size, align)
 }
 
+/** The first multiple that is not below a value. */
 export function roundUp(value: number, multiple: number): number {
   return Math.ceil(value / multiple) * multiple
 }

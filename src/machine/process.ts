@@ -130,6 +130,7 @@ export class Process {
     )
   }
 
+  /** Ends the mappings of a range. Throws an MmError, as all calls here do where the kernel returns an errno. */
   munmap(addr: Addr, length: number): void {
     checkWhole(addr, 'addr')
     checkWhole(length, 'length')
@@ -185,6 +186,7 @@ export class Process {
     this.#read('mlock', addr, () => mlockPopulate(this.mm, addr, length))
   }
 
+  /** Lets pages be swapped out again. Throws an MmError: ENOMEM if a part is not mapped. */
   munlock(addr: Addr, length: number): void {
     checkWhole(addr, 'addr')
     checkWhole(length, 'length')
@@ -341,11 +343,13 @@ export class Process {
     return dumpSoftDirty(this.mm, addr, npages)
   }
 
+  /** A sign per page for its attributes; see `dumpAttr` of mm. */
   dumpAttr(addr: Addr, npages: number): string {
     checkPages(addr, npages)
     return dumpAttr(this.mm, addr, npages)
   }
 
+  /** A sign per page as /proc/PID/pagemap has it; see `dumpPagemap` of mm. */
   dumpPagemap(addr: Addr, npages: number): string {
     checkPages(addr, npages)
     return dumpPagemap(this.mm, addr, npages)

@@ -80,11 +80,13 @@ export class Mm {
     return vma !== null && vma.start < end ? vma : null
   }
 
+  /** The mapping behind a mapping, or null (`vma->vm_next`). */
   nextVma(vma: Vma): Vma | null {
     const i = this.vmaIndexAbove(vma.start)
     return i + 1 < this.vmas.length ? this.vmas[i + 1] : null
   }
 
+  /** The mapping before a mapping, or null (`vma->vm_prev`). */
   prevVma(vma: Vma): Vma | null {
     const i = this.vmaIndexAbove(vma.start)
     return i > 0 ? this.vmas[i - 1] : null
@@ -102,6 +104,7 @@ export class Mm {
     return low === 0 ? null : this.vmas[low - 1]
   }
 
+  /** Enters a mapping, which overlaps no other one. mmapLock is held for writing. */
   insertVma(vma: Vma): void {
     let low = 0
     let high = this.vmas.length
@@ -114,6 +117,7 @@ export class Mm {
     this.vmaChanged()
   }
 
+  /** Takes a mapping out. mmapLock is held for writing. */
   removeVma(vma: Vma): void {
     const i = this.vmas.indexOf(vma, Math.max(0, this.vmaIndexAbove(vma.start) - 1))
     if (i >= 0) this.vmas.splice(i, 1)

@@ -92,10 +92,12 @@ export class Subscriptions {
     return this.tree.size > 0 || this.deferred.length > 0
   }
 
+  /** Enters a notifier under its range, at once: nobody invalidates. */
   insert(sub: MmuIntervalNotifier): void {
     sub.node = this.tree.insert(sub.start, lastBelow(sub.end), sub)
   }
 
+  /** Takes a notifier out, at once; one that is in no tree is left as it is. */
   remove(sub: MmuIntervalNotifier): void {
     if (sub.node === null) return
     this.tree.remove(sub.node)

@@ -117,10 +117,12 @@ export class Pages {
     return (this.flags[pfn] & PG_TAIL) !== 0 ? pfn - (pfn & 511) : pfn
   }
 
+  /** The frame is a part of a huge page. */
   isCompound(pfn: Pfn): boolean {
     return (this.flags[pfn] & (PG_HEAD | PG_TAIL)) !== 0
   }
 
+  /** What is known of the huge page that begins at a frame; asserts that one does. */
   getCompound(head: Pfn): Compound {
     const compound = this.compound.get(head)
     assert(compound !== undefined, () => `frame ${head} is no compound head`)
@@ -153,10 +155,12 @@ export class Pages {
     return false
   }
 
+  /** The page is anonymous memory (`PageAnon`). */
   isAnon(pfn: Pfn): boolean {
     return (this.flags[this.head(pfn)] & PG_ANON) !== 0
   }
 
+  /** Somebody holds the lock of the page (`PageLocked`). */
   isLocked(pfn: Pfn): boolean {
     return (this.flags[this.head(pfn)] & PG_LOCKED) !== 0
   }
@@ -169,10 +173,12 @@ export class Pages {
     return true
   }
 
+  /** The page is of one process alone, which writes it without a copy (`PageAnonExclusive`). */
   isAnonExclusive(pfn: Pfn): boolean {
     return (this.flags[pfn] & PG_ANON_EXCLUSIVE) !== 0
   }
 
+  /** The contents are newer than those of any copy elsewhere (`SetPageDirty`). */
   setDirty(pfn: Pfn): void {
     this.flags[this.head(pfn)] |= PG_DIRTY
   }

@@ -37,6 +37,7 @@ export interface SystemOptions {
   readonly memoryPages?: number
   /** With fewer frames than this left `onLow` is called, so that somebody makes room before it is needed. Default 0: never. */
   readonly lowPages?: number
+  /** Called when fewer than `lowPages` are left. */
   readonly onLow?: () => void
   /** Frames that only eviction may use: pages that come back from a device need a place. Default 0. */
   readonly reservePages?: number
@@ -63,6 +64,7 @@ export class System {
   readonly reservePages: number
   readonly memoryPages: number
   readonly lowPages: number
+  /** Called when fewer than `lowPages` are left. */
   readonly onLow: () => void
   /** Frames that were taken beyond `memoryPages`, since the machine was made. */
   pagesOverLimit = 0
@@ -137,6 +139,7 @@ export class System {
     return freed
   }
 
+  /** A number that no file of this machine has had. */
   allocMappingId(): number {
     this.lastMappingId++
     return this.lastMappingId

@@ -50,6 +50,7 @@ export interface Mmu {
    * `cpuAccessible` (coherent memory) gives them bytes; private memory has none here.
    */
   addDeviceFrames(npages: number, cpuAccessible: boolean): Pfn
+  /** Takes device frames away again; nothing maps them any more. */
   removeDeviceFrames(pfn: Pfn, npages: number): void
 
   /** The 4096 bytes of a frame, for the engine: touching them never faults and never sets a dirty bit. */
@@ -58,7 +59,9 @@ export interface Mmu {
   bytesOfRun(pfn: Pfn, npages: number): Uint8Array
   /** Fills system frames from `pfn` on with `contents`, whole pages. Only where that costs less than doing it through `bytes`. */
   fillFrames?(pfn: Pfn, contents: Uint8Array): void
+  /** Copies the 4096 bytes of one frame to another. */
   copyFrame(dst: Pfn, src: Pfn): void
+  /** Fills the 4096 bytes of a frame with zeroes. */
   clearFrame(pfn: Pfn): void
 
   /**

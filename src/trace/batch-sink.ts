@@ -32,6 +32,7 @@ export class BatchSink implements Sink {
     this.#eventsMax = options.eventsMax ?? EVENTS_MAX
   }
 
+  /** Keeps an event until its batch goes out. */
   write(event: TraceEvent): void {
     this.#batch.push(event)
     if (this.#batch.length >= this.#eventsMax) this.flush()

@@ -56,6 +56,7 @@ export class TraceCounters {
   /** By name of the allocation. Events without one are in the total only. */
   readonly byAllocation = new Map<string, Counters>()
 
+  /** Counts an event. */
   add(event: TraceEvent): void {
     addEvent(this.total, event)
     if (event.allocation === undefined) return

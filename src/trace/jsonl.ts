@@ -27,6 +27,7 @@ export class JsonlSink implements Sink {
     put(headerLine(header))
   }
 
+  /** Puts the line of an event. */
   write(event: TraceEvent): void {
     this.#put(eventLine(event))
   }

@@ -77,6 +77,7 @@ export class PerfettoSink implements Sink {
     if (this.#withAllocations) this.#nameProcess(PID_ALLOCATIONS, 'arrays')
   }
 
+  /** Puts what a viewer shows of an event, and the counters when it is time for them. */
   write(event: TraceEvent): void {
     this.#lastTime = event.time
     switch (event.kind) {

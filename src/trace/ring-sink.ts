@@ -33,6 +33,7 @@ export class RingSink implements Sink {
     return this.#written - this.#slots.length
   }
 
+  /** Keeps an event, and forgets the oldest one where there is no room. */
   write(event: TraceEvent): void {
     this.#slots[this.#written % this.capacity] = event
     this.#written++
@@ -45,6 +46,7 @@ export class RingSink implements Sink {
     return [...this.#slots.slice(oldest), ...this.#slots.slice(0, oldest)]
   }
 
+  /** Forgets all events, also that some were dropped. */
   clear(): void {
     this.#slots = []
     this.#written = 0

@@ -38,6 +38,7 @@ export interface FieldSchema {
   /** In words, for messages and for the documentation. */
   readonly wanted: string
   readonly required: boolean
+  /** Whether a value is of that kind. */
   accepts(value: unknown): boolean
 }
 

@@ -4,6 +4,7 @@ import type { TraceEvent } from './events.ts'
 
 /** Takes events somewhere. Must not change them, nor emit any. */
 export interface Sink {
+  /** Takes an event. */
   write(event: TraceEvent): void
   /** No event comes after this. Whatever the sink has kept back goes out now. */
   close?(): void
@@ -26,6 +27,7 @@ export class SinkList implements Sink {
     return this.#failures
   }
 
+  /** Adds a sink: it gets the events from now on. */
   add(sink: Sink): void {
     this.#sinks = [...this.#sinks, sink]
   }
@@ -38,6 +40,7 @@ export class SinkList implements Sink {
     return found
   }
 
+  /** Gives an event to all sinks, in the order in which they were added. */
   write(event: TraceEvent): void {
     for (const sink of this.#sinks) {
       try {

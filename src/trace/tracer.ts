@@ -84,6 +84,7 @@ export class EventTracer implements Tracer {
     return this.#sinks.failures
   }
 
+  /** Says which events are recorded from now on. */
   setLevel(level: Level): void {
     this.on = level !== 'off'
     this.verbose = level === 'verbose'
@@ -94,6 +95,7 @@ export class EventTracer implements Tracer {
     this.#counters = new TraceCounters()
   }
 
+  /** Adds a sink: it gets the events from now on. */
   addSink(sink: Sink): void {
     this.#sinks.add(sink)
   }

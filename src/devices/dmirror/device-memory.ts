@@ -44,6 +44,7 @@ export class Chunk {
     return this.pagemap.pfn + this.pagemap.npages
   }
 
+  /** Whether a frame is one of this chunk. */
   has(pfn: Pfn): boolean {
     return pfn >= this.pagemap.pfn && pfn < this.end
   }

@@ -41,6 +41,7 @@ export class MirrorTable {
     return block.tags[vpn % BLOCK_PAGES]
   }
 
+  /** Maps a page to a frame, with a tag; what it was mapped to before is forgotten. */
   store(vpn: number, pfn: Pfn, tag: number): void {
     const key = Math.floor(vpn / BLOCK_PAGES)
     let block = this.blocks.get(key)
@@ -57,6 +58,7 @@ export class MirrorTable {
     block.tags[i] = tag
   }
 
+  /** Takes the entry of a page out, if there is one. */
   erase(vpn: number): void {
     this.eraseRange(vpn, vpn)
   }
@@ -77,6 +79,7 @@ export class MirrorTable {
     })
   }
 
+  /** Takes all entries out. */
   clear(): void {
     this.blocks.clear()
     this.size = 0

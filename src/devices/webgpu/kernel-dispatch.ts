@@ -101,6 +101,7 @@ export class KernelDispatcher {
     return count === 0 ? null : { count, argument, write: write === 1, index, invocation: [x, y, z] }
   }
 
+  /** Gives the buffers back that it has made. */
   destroy(): void {
     this.blocks?.destroy()
     this.strays?.counted.destroy()

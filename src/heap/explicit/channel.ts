@@ -4,12 +4,15 @@ import type { Channel } from '../engine/remote-port.ts'
 
 /** A worker of a web page, or of Node (`node:worker_threads`). */
 export interface EngineWorker {
+  /** Sends a message to the worker. */
   postMessage(message: unknown, transfer: never[]): void
+  /** Ends the worker, whatever it does. */
   terminate(): unknown
   /** Web. */
   addEventListener?(type: 'error', listener: (event: { readonly message?: string }) => void): void
   /** Node. */
   on?(event: 'error' | 'exit', listener: (what: unknown) => void): unknown
+  /** Node: the worker does not keep the process. */
   unref?(): void
 }
 

@@ -116,6 +116,7 @@ export class HmmPtIter {
     dir.locked = true
   }
 
+  /** Gives the lock of the current directory back. */
   directoryUnlock(): void {
     const dir = this.current
     assert(dir.locked, 'a mirror directory was locked')

@@ -93,6 +93,7 @@ export class SimulatedMmu implements Mmu {
     return pfn
   }
 
+  /** Takes device frames away again; nothing maps them any more. */
   removeDeviceFrames(pfn: Pfn, npages: number): void {
     const at = this.#devices.findIndex((device) => device.pfn === pfn && device.npages === npages)
     assert(at >= 0, () => `removal of ${npages} device frames at ${pfn}, which were not added like that`)
@@ -116,12 +117,14 @@ export class SimulatedMmu implements Mmu {
     return this.bytes(pfn)
   }
 
+  /** Copies the 4096 bytes of one frame to another. */
   copyFrame(dst: Pfn, src: Pfn): void {
     this.#checkHasBytes(dst)
     this.#checkHasBytes(src)
     this.#contents?.copy(dst, src)
   }
 
+  /** Fills the 4096 bytes of a frame with zeroes. */
   clearFrame(pfn: Pfn): void {
     this.#checkHasBytes(pfn)
     this.#contents?.clear(pfn)
