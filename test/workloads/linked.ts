@@ -118,8 +118,8 @@ export const LINKED: readonly Workload[] = [
     async run(site) {
       const nodes = site.words(NODES * (Node.stride / 4))
       const root = buildTree(site, nodes)
-      const keys = site.words(200)
-      const values = site.words(200)
+      const keys = site.words(96)
+      const values = site.words(96)
       keys.forEach((_, i) => {
         keys[i] = ((i >> 3) * 977 * 2 + (i & 7)) % (2 * NODES)
       })

@@ -139,25 +139,25 @@ export const SCATTERED: readonly Workload[] = [
     const table = site.words(44 * PAGE_WORDS)
     const size = site.words(1).fill(table.length)
     // Every key twice, and as many that are not in the table.
-    const keys = fill(site.words(80), 1 << 20)
+    const keys = fill(site.words(48), 1 << 20)
     keys.forEach((key, i) => {
       keys[i] = 2 * key + 2
     })
-    keys.copyWithin(40, 0, 40)
+    keys.copyWithin(24, 0, 24)
     await site.launch(build, { keys, table, size }, keys.length)
-    const asked = site.words(160)
+    const asked = site.words(96)
     asked.set(await site.own(keys))
     asked.set(
       keys.map((key) => key + 1),
-      80,
+      48,
     )
-    const places = site.words(160)
+    const places = site.words(96)
     await site.launch(probe, { keys: asked, table, size, places }, asked.length)
     await site.own(places)
     await site.own(table)
     expectSame('keys of the table', sorted(table.filter((key) => key !== 0)), sorted(new Set(keys)))
     const found = places.map((place) => (place === 0 ? 0 : table[place - 1]))
-    const expected = asked.map((key, i) => (i < 80 ? key : 0))
+    const expected = asked.map((key, i) => (i < 48 ? key : 0))
     expectSame('keys that were found', found, expected)
   }),
 ]
