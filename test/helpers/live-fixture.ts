@@ -84,8 +84,7 @@ export class LiveFixture {
 
   /** Maps a page behind the backend's back, as another thread does. */
   mapElsewhere(vpn: number): void {
-    const { frames, tracking } = this.mmu
-    new Uffd(this.#kernel, this.#fd).mapPages(frames.userAddr(vpn), PAGE_SIZE, tracking !== 'none')
+    new Uffd(this.#kernel, this.#fd).mapPages(this.mmu.frames.userAddr(vpn), PAGE_SIZE, true)
   }
 
   close(): void {

@@ -46,9 +46,10 @@ export class PageCopier implements Copier {
     }
     const io = this.#thread()
     if (io === null) return null
-    const map = isFresh ? 'no' : mmu.tracking === 'none' ? 'writable' : 'protected'
-    if (map !== 'no') for (const pfn of pfns) mmu.expectMapped(pfn)
-    const source: DeviceSource = { shift, isFresh, map }
+    // Where stores cannot be seen, whoever asks about them takes translations away, also those that are not there yet.
+    const isShown = !isFresh && mmu.tracking !== 'none'
+    if (isShown) for (const pfn of pfns) mmu.expectMapped(pfn)
+    const source: DeviceSource = { shift, isFresh, isShown }
     return new Promise((resolve) => {
       io.request({ op: 'copy', source }, new Uint32Array(pfns), (errors) => {
         for (let i = 0; errors !== null && i < pfns.length; i++) {
@@ -70,7 +71,7 @@ export class PageCopier implements Copier {
       const { memory: segments } = this.#mmu.frames
       const places = { segments, swapFd: -1, checksums: NOTHING, deviceMemory: this.#memory, uffd: this.#uffd }
       this.#io = new PageIo(places, this.#onDeath)
-      this.#io.request({ op: 'copy', source: { shift: 0, isFresh: false, map: 'no' } }, new Uint32Array(0), () => {
+      this.#io.request({ op: 'copy', source: { shift: 0, isFresh: false, isShown: false } }, new Uint32Array(0), () => {
         this.#isReady = true
       })
     }

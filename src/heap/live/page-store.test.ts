@@ -126,10 +126,10 @@ describe.skipIf(typeof machine === 'string')('PageStore', () => {
     const copying = makeStore(-1, memory)
     const pfns = pages([110, 3], [120, 2])
     fill(pfns, () => 99)
-    expect(copying.copy({ shift: -100, isFresh: false, map: 'no' }, pfns)).toBe(null)
+    expect(copying.copy({ shift: -100, isFresh: false, isShown: false }, pfns)).toBe(null)
     expect([...pfns].map((pfn) => frames.bytes(pfn)[4095])).toEqual([10, 11, 12, 20, 21])
     drop(pfns)
-    expect(copying.copy({ shift: -90, isFresh: true, map: 'no' }, pfns)).toBe(null)
+    expect(copying.copy({ shift: -90, isFresh: true, isShown: false }, pfns)).toBe(null)
     expect([...pfns].map((pfn) => frames.bytes(pfn)[4095])).toEqual([20, 21, 22, 30, 31])
   })
 

@@ -50,8 +50,8 @@ export interface DeviceSource {
   readonly shift: number
   /** The file behind the heap may lack some of the pages. */
   readonly isFresh: boolean
-  /** Programs get the pages as soon as they are copied, protected or not. */
-  readonly map: 'no' | 'protected' | 'writable'
+  /** Programs get the pages, protected, as soon as they are copied. */
+  readonly isShown: boolean
 }
 
 export interface FileVersion {
@@ -108,7 +108,7 @@ export class PageStore {
   }
 
   /** Copies pages, in ascending order, from the device. */
-  copy({ shift, isFresh, map }: DeviceSource, pfns: Uint32Array): PageErrors {
+  copy({ shift, isFresh, isShown }: DeviceSource, pfns: Uint32Array): PageErrors {
     const memory = this.#deviceMemory
     assert(memory !== null, 'the thread was started for a device')
     return this.#forEachRun(pfns, (pfn, npages) => {
@@ -119,7 +119,7 @@ export class PageStore {
       if (isFresh) return transfer(writeSync, memfd, memory, from, nbytes, to)
       bytes.set(memory.subarray(from, from + nbytes), to)
       // Where that fails the engine maps them when they are touched.
-      if (map !== 'no') this.#uffd.mapPages(userAddr + to, nbytes, map === 'protected')
+      if (isShown) this.#uffd.mapPages(userAddr + to, nbytes, true)
       return 0
     })
   }

@@ -406,7 +406,7 @@ function generator(seed: number): (n: number) => number {
   }
 }
 
-describe.each(trackings)('pages that another thread maps, tracking %s', (tracking) => {
+describe.each(exact)('pages that another thread maps, tracking %s', (tracking) => {
   test('are found like those that were installed here', () => {
     const live = make(tracking, 8)
     live.poke(page(2), 7)

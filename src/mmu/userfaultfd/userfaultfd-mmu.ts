@@ -300,10 +300,12 @@ export class UserfaultfdMmu implements Mmu {
   }
 
   /**
-   * Another thread is going to map a page for reading, before mm has its entry. It counts as installed from now on, so that nobody can
-   * take it away and leave a translation behind; if it is not mapped after all, the next touch is a fault like any other.
+   * Another thread is going to map a page, protected, before mm has its entry. It counts as installed from now on, so that whoever takes
+   * it away later finds it; nobody may before that thread is done. If it is not mapped after all, the next touch is a fault like any other.
+   * Not where stores cannot be seen: there `protect` and `collectDirty` take pages away.
    */
   expectMapped(pfn: Pfn): void {
+    assert(this.tracking !== 'none', 'stores to the page can be seen')
     this.#state[pfn] |= READ
   }
 
