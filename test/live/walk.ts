@@ -50,12 +50,40 @@ async function walks(options: HeapOptions) {
   return { wrong, ntouches }
 }
 
+/** Adds one to a word of each page, walk after walk, and counts what is not as it left it. */
+const WALKER = `({ x, word, until, PAGE_WORDS }) => {
+  const seen = new Int32Array(x.length / PAGE_WORDS)
+  let wrong = 0
+  while (Date.now() < until) {
+    for (let page = 0; page < seen.length; page++) {
+      if (x[page * PAGE_WORDS + word] !== seen[page]) wrong++
+      x[page * PAGE_WORDS + word] = ++seen[page]
+    }
+  }
+  return wrong + seen.filter((value, page) => x[page * PAGE_WORDS + word] !== value).length
+}`
+
 await runCase({
   /** The system frames wait for their pages. */
   kept: () => walks({}),
 
   /** They are gone, and pages are made anew. */
   freed: () => walks({ memory: '64 MiB', swap: '128 MiB' }),
+
+  /** Two threads walk, while launches take parts of the array again and again. */
+  async contested() {
+    const { fixture, heap, x } = await open({})
+    const until = Date.now() + 2000
+    const walkers = await Promise.all([1, 2].map((word) => startThread({ x, word, until, PAGE_WORDS }, WALKER)))
+    while (Date.now() < until) {
+      const first = Math.floor(Math.random() * NPAGES)
+      await fixture.run('nothing', { write: [x.subarray(first * PAGE_WORDS)] })
+    }
+    const wrong = await Promise.all(walkers.map((walker) => walker.next()))
+    await fixture.check()
+    await heap.close()
+    return { wrong }
+  },
 
   /** The device fails in the middle of a walk: what has not come by then is filled, and nothing else. */
   async lost() {

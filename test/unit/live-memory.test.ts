@@ -122,6 +122,12 @@ describe.each(MODES)('$name', (mode) => {
     expect(ntouches).toBeLessThan(20)
   })
 
+  test.for(trackings)('walks and launches find what the others have left, tracking %s', async (tracking, test) => {
+    setUp(test)
+    const program = await run(mode, 'walk', ['--case', 'contested', '--tracking', tracking], 60_000)
+    expect(resultOf(program)).toEqual({ wrong: [0, 0] })
+  })
+
   test('a device that is lost under a walk leaves what has come, and nothing half', async (test) => {
     setUp(test)
     expect(await outcome('walk', 'lost')).toEqual({ wrong: 0, wrongBehind: 0, mixed: false })
