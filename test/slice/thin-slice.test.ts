@@ -184,7 +184,8 @@ describe('thin slice', () => {
     )
     await machine.untilMigrating(y, NPAGES)
     machine.check()
-    expect([mm.mmapLock.readers, mm.mmapLock.writer]).toEqual([1, false])
+    // One for each part of 2 MiB that is on its way.
+    expect([mm.mmapLock.readers > 0, mm.mmapLock.writer]).toEqual([true, false])
 
     // The program unmaps the second half of y, and somebody touches x afterwards.
     const half = y + (NPAGES / 2) * PAGE_SIZE

@@ -1,5 +1,5 @@
-// Pages that a slice has written leave at once where the launch is much larger than the device: they would have to soon, and their
-// copies are in the queue of the hardware before the next slice then, not behind it.
+// Pages that a slice has written leave at once where the rest of the launch needs their room anyway: their copies are in the queue of
+// the hardware before the next slice then, not behind it. What fits on the device at the end stays.
 //
 //   queue    slice 0 │ copies of 0 │ slice 1 │ copies of 1 │ ...        with eviction alone: slice 0 │ slice 1 │ copies of 0 │ ...
 //
@@ -13,16 +13,14 @@ import type { LaunchSlice } from './launch-request.ts'
 import type { Operation } from './operation.ts'
 import type { ToSystem } from './to-system.ts'
 
-/** A launch of less than so many times the device leaves behind what the next one may find. */
-const LAUNCH_SIZE_MIN = 2
-
 const BLOCK_BYTES = vpnToAddr(512)
 
 export class WriteBehind {
   private readonly op: Operation
   private readonly toSystem: ToSystem
   private readonly slices: readonly LaunchSlice[]
-  private readonly isWanted: boolean
+  /** Slices before this one leave. */
+  private readonly firstKept: number
   private readonly leaving: Promise<void>[] = []
 
   /** `slices` are those of a launch, in order. */
@@ -30,13 +28,20 @@ export class WriteBehind {
     this.op = op
     this.toSystem = toSystem
     this.slices = slices
-    const ranges = slices.flatMap(({ read = [], write = [] }) => [...read, ...write])
-    this.isWanted = slices.length > 2 && countPages(ranges) >= LAUNCH_SIZE_MIN * op.parts.pool.npages
+    let nleft = op.parts.pool.npages
+    let firstKept = slices.length
+    while (firstKept > 0) {
+      const { read = [], write = [] } = slices[firstKept - 1]
+      nleft -= countPages([...read, ...write])
+      if (nleft < 0) break
+      firstKept--
+    }
+    this.firstKept = firstKept
   }
 
   /** Slice `index`, which has been submitted, holds its pages no longer. What the next one uses stays. */
   begin(index: number): void {
-    if (!this.isWanted) return
+    if (index >= this.firstKept) return
     const { read = [], write = [] } = this.slices[index + 1]
     const kept = [...read, ...write].map(wholePages)
     for (const range of (this.slices[index].write ?? []).map(wholePages)) {
