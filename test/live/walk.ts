@@ -73,7 +73,7 @@ await runCase({
   /** Two threads walk, while launches take parts of the array again and again. */
   async contested() {
     const { fixture, heap, x } = await open({})
-    const until = Date.now() + 2000
+    const until = Date.now() + 1000
     const walkers = await Promise.all([1, 2].map((word) => startThread({ x, word, until, PAGE_WORDS }, WALKER)))
     while (Date.now() < until) {
       const first = Math.floor(Math.random() * NPAGES)
