@@ -59,7 +59,7 @@ export function checkFits(
 }
 
 /** Pages of all ranges; one that is in several counts once. */
-export function countPages(ranges: readonly AddrRange[]): number {
+function countPages(ranges: readonly AddrRange[]): number {
   const runs = ranges.map(({ start, end }) => ({ first: addrToVpn(start), end: addrToVpn(end - 1) + 1 }))
   runs.sort((a, b) => a.first - b.first)
   let npages = 0

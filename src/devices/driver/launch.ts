@@ -24,7 +24,6 @@ import { prefetchAround } from './prefetch-around.ts'
 import type { LaunchMode, LaunchReceipt, PageCounts } from './receipt.ts'
 import type { ToDevice } from './to-device.ts'
 import type { ToSystem } from './to-system.ts'
-import { WriteBehind } from './write-behind.ts'
 
 /** The parts of the device that a launch runs on. */
 export interface LaunchSite {
@@ -57,45 +56,13 @@ export async function runLaunch<Memory extends ProgramMemory, Slice extends Laun
   program: Program<Memory, Slice>,
   queuedAt: number,
 ): Promise<LaunchReceipt> {
-  const { name = 'kernel', inOnePiece = false } = request
-  const { clock } = op.parts
+  const { name = 'kernel', durable = false, inOnePiece = false, around = [] } = request
+  const { clock, hardware, pool, watch } = op.parts
   const begunAt = clock.now()
   const times = { queued: begunAt - queuedAt, service: 0, transfer: 0, kernel: 0, flush: 0 }
   const shape = { mode: 'direct' as LaunchMode, why: 'each range lies in one piece' }
   for (const slice of slices) checkFits(op, slice, name, inOnePiece)
   await collectStores(op, request, name)
-  const behind = new WriteBehind(op, site.toSystem, slices)
-  try {
-    await runSlices(site, op, request, slices, program, { times, shape, behind })
-  } catch (error) {
-    if (op.parts.failure === null) await behind.end()
-    throw error
-  }
-  await site.unlessLost(behind.end())
-  times.transfer = op.purpose.copying.time
-  const { purpose, parts } = op
-  const did = { pages: pagesOf(op), counters: purpose.counters.total }
-  return { name, device: parts.name, ...shape, nslices: slices.length, thrashing: [], ...did, times }
-}
-
-/** What a launch knows of itself. */
-interface LaunchState {
-  readonly times: { service: number; kernel: number; flush: number }
-  readonly shape: { mode: LaunchMode; why: string }
-  readonly behind: WriteBehind
-}
-
-/** Brings one slice after the other in and submits it. */
-async function runSlices<Memory extends ProgramMemory, Slice extends LaunchSlice>(
-  site: LaunchSite,
-  op: Operation<Memory>,
-  request: LaunchRequest<Slice>,
-  slices: readonly Slice[],
-  program: Program<Memory, Slice>,
-  { times, shape, behind }: LaunchState,
-): Promise<void> {
-  const { name = 'kernel', durable = false, inOnePiece = false, around = [] } = request
-  const { clock, hardware, pool, watch } = op.parts
   const inFlight: (Promise<void> | null)[] = []
   for (const [index, slice] of slices.entries()) {
     op.check()
@@ -134,10 +101,12 @@ async function runSlices<Memory extends ProgramMemory, Slice extends LaunchSlice
     times.kernel += endedAt - servedAt
     if (durable) await flush(op, site.toSystem, site.migrations)
     times.flush += clock.now() - endedAt
-    if (index === slices.length - 1) return
-    op.release()
-    behind.begin(index)
+    if (index < slices.length - 1) op.release()
   }
+  times.transfer = op.purpose.copying.time
+  const { purpose, parts } = op
+  const did = { pages: pagesOf(op), counters: purpose.counters.total }
+  return { name, device: parts.name, ...shape, nslices: slices.length, thrashing: [], ...did, times }
 }
 
 /** How the pages of an operation came to be on the device. */

@@ -25,12 +25,8 @@ import { GpuLaunch } from './gpu-launch.ts'
 import { StagingRing } from './staging.ts'
 import { BUFFER_COPY_DST, BUFFER_COPY_SRC, MAP_READ } from './webgpu-flags.ts'
 
-/**
- * Buffers of 2 MiB on the way back: the GPU copies into one, one is read, one waits. A quarter of a device is what a slice of a large
- * launch writes; up to 32 MiB of it can be on its way.
- */
-const stagingCount = (nbytes: number): number =>
-  Math.min(16, Math.max(3, Math.floor(nbytes / 4 / (UPLOAD_PAGES_MAX * PAGE_SIZE))))
+/** Buffers of 2 MiB on the way back: the GPU copies into one, one is read, one waits. */
+const STAGING_COUNT = 3
 
 /** Bytes that `writeBuffer` may hold on to before somebody waits for the queue. */
 const WRITE_BUFFER_BYTES_MAX = 64 * 1024 ** 2
@@ -67,7 +63,7 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
   static async create(mmu: Mmu, device: GPUDevice, options: WebGpuHardwareOptions): Promise<WebGpuHardware> {
     let hardware: WebGpuHardware | null = null
     const context = new GpuContext(device, (reason) => hardware?.lost(reason))
-    const staging = await StagingRing.create(context, UPLOAD_PAGES_MAX, stagingCount(options.nbytes))
+    const staging = await StagingRing.create(context, UPLOAD_PAGES_MAX, STAGING_COUNT)
     const banks = await GpuBanks.create(context, options.nbytes, options.bankBytesMax)
     hardware = new WebGpuHardware(mmu, context, banks, staging, options.ownsDevice)
     if (context.lostBecause !== null) throw new GpuError(`the device is lost: ${context.lostBecause}`)
