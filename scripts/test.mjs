@@ -1,5 +1,5 @@
-// `npm test`: all stages, cheapest first, until one fails. A stage that passes is one line; one that fails is shown in
-// full. The closing line counts everything that was checked: types, lint and layers as one each, then tests and
+// `npm test`: all stages, cheapest first, until one fails; those that leave a processor free run beside each other. A stage that
+// passes is one line; one that fails is shown in full. The closing line counts everything that was checked: types, lint and layers as one each, then tests and
 // recorded sequences.
 
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
@@ -8,8 +8,8 @@ import { duration, runCaptured } from './process.mjs'
 import { build, ROOT, SetupError } from './setup.mjs'
 import { TASKS } from './tasks.mjs'
 
-const STAGES = ['types', 'lint', 'layers', 'unit', 'model', 'conformance', 'examples', 'browser']
-const SUMMARY = join(ROOT, '.cache/test-summary.json')
+/** What stands together runs at the same time. */
+const STAGES = [['types', 'lint', 'layers'], ['unit'], ['model'], ['conformance'], ['examples', 'browser']]
 
 /**
  * What a stage did. `note` is for its line.
@@ -23,7 +23,7 @@ export async function test() {
   let passed = 0
   let failed = 0
   let ran = 0
-  for (const [index, stage] of STAGES.entries()) {
+  const run = async (stage) => {
     const start = performance.now()
     const outcome = await runStage(stage)
     ran++
@@ -32,14 +32,17 @@ export async function test() {
     if (outcome.failed > 0) process.stdout.write(`${outcome.output.trimEnd()}\n`)
     const verdict = outcome.failed > 0 ? 'FAILED' : 'ok'
     console.log(`${stage.padEnd(12)} ${verdict.padEnd(7)} ${duration(start).padStart(12)}  ${outcome.note}`.trimEnd())
-    if (outcome.failed > 0) {
-      const rest = STAGES.slice(index + 1)
-      if (rest.length > 0) console.log(`not run: ${rest.join(', ')}`)
-      break
-    }
+    if (outcome.failed > 0) return
     for (const detail of outcome.details ?? []) console.log(`  ${detail}`)
   }
-  console.log(`${ran} of ${STAGES.length} stages in ${duration(begin)}`)
+  for (const [index, stages] of STAGES.entries()) {
+    await Promise.all(stages.map(run))
+    if (failed === 0) continue
+    const rest = STAGES.slice(index + 1).flat()
+    if (rest.length > 0) console.log(`not run: ${rest.join(', ')}`)
+    break
+  }
+  console.log(`${ran} of ${STAGES.flat().length} stages in ${duration(begin)}`)
   console.log(`${passed} passed, ${failed} failed`)
   return failed > 0 ? 1 : 0
 }
@@ -55,9 +58,10 @@ async function runStage(stage) {
 /** @returns {Promise<Outcome>} */
 async function runTests(stage) {
   mkdirSync(join(ROOT, '.cache'), { recursive: true })
-  rmSync(SUMMARY, { force: true })
-  const { status, output } = await runTask(stage, { HETMEM_TEST_SUMMARY: SUMMARY })
-  const counts = existsSync(SUMMARY) ? JSON.parse(readFileSync(SUMMARY, 'utf8')) : undefined
+  const summary = join(ROOT, `.cache/test-summary-${stage}.json`)
+  rmSync(summary, { force: true })
+  const { status, output } = await runTask(stage, { HETMEM_TEST_SUMMARY: summary })
+  const counts = existsSync(summary) ? JSON.parse(readFileSync(summary, 'utf8')) : undefined
   if (counts === undefined) return { passed: 0, failed: 1, note: 'vitest did not finish', output }
   const { passed, skipped, skips } = counts
   // A file that cannot be loaded, or an error outside of all tests, fails the run without a failed test.
