@@ -6,7 +6,7 @@ import { mmMmap, mmput } from '../mm/mmap.ts'
 import { System } from '../mm/system.ts'
 import { ExplicitMmu } from '../mmu/explicit/explicit-mmu.ts'
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_READ } from '../uapi/mman.ts'
-import { mmapReadLock, Serial, touchPages, withMmapWriteLock, withUser } from './edge.ts'
+import { forEachConcurrent, mmapReadLock, Serial, touchPages, withMmapWriteLock, withUser } from './edge.ts'
 
 const page = (vpn: number) => vpn * PAGE_SIZE
 
@@ -112,5 +112,33 @@ describe('Serial', () => {
     const results = await Promise.allSettled([step('a'), step('b', true), step('c')])
     expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
     expect(log).toEqual(['a begins', 'a ends', 'b begins', 'b ends', 'c begins', 'c ends'])
+  })
+})
+
+describe('forEachConcurrent()', () => {
+  it('works on so many items at a time, in order, and on each once', async () => {
+    const begun: number[] = []
+    let running = 0
+    let most = 0
+    await forEachConcurrent([0, 1, 2, 3, 4, 5, 6], 3, async (item) => {
+      begun.push(item)
+      most = Math.max(most, ++running)
+      for (let i = 0; i <= item % 2; i++) await new Promise(setImmediate)
+      running--
+    })
+    expect([begun, most, running]).toEqual([[0, 1, 2, 3, 4, 5, 6], 3, 0])
+  })
+
+  it('begins nothing new after a failure, and waits for what has begun', async () => {
+    const begun: number[] = []
+    const ended: number[] = []
+    const work = forEachConcurrent([0, 1, 2, 3], 2, async (item) => {
+      begun.push(item)
+      if (item === 0) throw new Error('it did not work')
+      await new Promise(setImmediate)
+      ended.push(item)
+    })
+    await expect(work).rejects.toThrow('it did not work')
+    expect([begun, ended]).toEqual([[0, 1], [1]])
   })
 })

@@ -1,5 +1,6 @@
-// Whether threads are still there: that of an engine, for threads that did not start it, and those of its clients. An engine that fails says so itself (life.ts), but one that is
-// ended from outside has no say: it ends with the thread that has opened the heap. The system still shows its thread, or not.
+// Whether threads are still there: that of an engine, for threads that did not start it, and those of its clients. An engine that
+// fails says so itself (life.ts), but one that is ended from outside has no say: it ends with the thread that has opened the heap. The
+// system still shows its thread, or not.
 
 import { existsSync, readlinkSync } from 'node:fs'
 import { isMainThread } from 'node:worker_threads'
