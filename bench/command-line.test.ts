@@ -7,9 +7,12 @@ test('parseCommandLine() takes suites and options in any order', () => {
     json: true,
     list: false,
     help: false,
-    caseName: null,
+    caseNames: [],
   })
-  expect(parseCommandLine(['core', '--case', 'fault', '--list'])).toMatchObject({ list: true, caseName: 'fault' })
+  expect(parseCommandLine(['core', '--case', 'fault', '--list'])).toMatchObject({ list: true, caseNames: ['fault'] })
+  expect(parseCommandLine(['core', '--case', 'fault', '--case', 'migrate'])).toMatchObject({
+    caseNames: ['fault', 'migrate'],
+  })
   expect(parseCommandLine([])).toMatchObject({ suites: [], json: false })
   expect(parseCommandLine(['-h'])).toMatchObject({ help: true })
 })

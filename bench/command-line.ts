@@ -7,22 +7,22 @@ export const USAGE = `npm run bench -- [SUITE...] [--json]
 
   --json        one JSON object per case and line
   --list        what the suites measure, without running them
-  --case NAME   only this case, in this process`
+  --case NAME   only this case, in this process; again for more of them`
 
 export interface CommandLine {
   readonly suites: readonly string[]
   readonly json: boolean
   readonly list: boolean
   readonly help: boolean
-  /** null for all. */
-  readonly caseName: string | null
+  /** None for all. */
+  readonly caseNames: readonly string[]
 }
 
 /** Reads the arguments, or says in a few words what is wrong with them. */
 export function parseCommandLine(argv: readonly string[]): CommandLine | { readonly complaint: string } {
   const suites: string[] = []
   const flags = { json: false, list: false, help: false }
-  let caseName: string | null = null
+  const caseNames: string[] = []
   for (let i = 0; i < argv.length; i++) {
     const arg = argv[i]
     if (arg === '--json') flags.json = true
@@ -31,10 +31,10 @@ export function parseCommandLine(argv: readonly string[]): CommandLine | { reado
     else if (arg === '--case') {
       i++
       if (i === argv.length) return { complaint: '--case wants the name of a case' }
-      caseName = argv[i]
+      caseNames.push(argv[i])
     } else if (arg.startsWith('-')) return { complaint: `there is no option ${arg}` }
     else suites.push(arg)
   }
-  if (caseName !== null && suites.length !== 1) return { complaint: '--case wants exactly one suite beside it' }
-  return { suites, ...flags, caseName }
+  if (caseNames.length > 0 && suites.length !== 1) return { complaint: '--case wants exactly one suite beside it' }
+  return { suites, ...flags, caseNames }
 }

@@ -5,7 +5,7 @@
 
 import { changes } from './compare/changes.ts'
 import { conjugateGradient } from './compare/conjugate-gradient.ts'
-import { DEVICE_MEMORY, type Opponent, prepareComparison, preparePlain } from './compare/contests.ts'
+import { DEVICE_MEMORY, HeapSide, type Opponent, preparePlain } from './compare/contests.ts'
 import { embedding } from './compare/embedding.ts'
 import { gather } from './compare/gather.ts'
 import { neighbours } from './compare/neighbours.ts'
@@ -42,16 +42,18 @@ const AGAINST: Readonly<Record<Opponent, string>> = {
 }
 
 const cases: BenchCase[] = COMPARED.flatMap(({ workload, goals }) =>
-  SIZES.flatMap(({ times, opponents }) =>
-    opponents.map((opponent) => ({
+  SIZES.flatMap(({ times, opponents }) => {
+    const side = new HeapSide(workload, times)
+    return opponents.map((opponent) => ({
       name: `${workload.name}-${times}x-${opponent}`,
+      together: `${workload.name}-${times}x`,
       summary: `${workload.summary}; arrays ${times} times as large as the device memory; against ${AGAINST[opponent]}.`,
       unit: 'ms',
       better: 'lower' as const,
       goal: opponent === 'js' ? null : goals[opponent],
-      prepare: () => prepareComparison(workload, times, opponent),
-    })),
-  ),
+      prepare: () => side.against(opponent),
+    }))
+  }),
 )
 
 export const compare: Suite = {

@@ -1,12 +1,26 @@
 import { describe, expect, test } from 'vitest'
-import { type BenchCase, type Contest, casesOf, PAIRS_MIN, runCase, type Suite } from './harness.ts'
+import {
+  type BenchCase,
+  type Contest,
+  casesOf,
+  groupsOf,
+  PAIRS_MIN,
+  type Row,
+  runGroup,
+  type Suite,
+} from './harness.ts'
 
 /** A case whose rounds return the given numbers, in the order in which they are run. */
 function makeCase(contest: Contest, options: Partial<BenchCase> = {}): BenchCase {
   return { name: 'c', summary: '', unit: 'ns', better: 'lower', goal: 2, prepare: () => contest, ...options }
 }
 
-describe('runCase()', () => {
+async function runCase(suite: string, benchCase: BenchCase): Promise<Row> {
+  const [row] = await runGroup(suite, [benchCase])
+  return row
+}
+
+describe('runGroup() of one case', () => {
   test('reports the median of the paired ratios, which a drift of the machine does not move', async () => {
     // The machine slows down from round to round; the candidate always costs twice the baseline of its pair.
     let round = 0
@@ -68,6 +82,44 @@ describe('runCase()', () => {
 
   test.each([0, -1, Number.NaN])('refuses a baseline of %d', async (baseline) => {
     await expect(runCase('s', makeCase({ candidate: () => 1, baseline: () => baseline }))).rejects.toThrow(RangeError)
+  })
+})
+
+describe('runGroup() of several cases', () => {
+  test('measures one candidate beside all baselines, who take turns', async () => {
+    const order: string[] = []
+    const variant = (name: string, cost: number) => () => {
+      order.push(name)
+      return cost
+    }
+    const candidate = variant('c', 6)
+    const cases = [2, 3].map((cost) =>
+      makeCase({ candidate, baseline: variant(String(cost), cost) }, { name: `by-${cost}`, together: 'g' }),
+    )
+    const rows = await runGroup('s', cases)
+    expect(rows).toMatchObject([
+      { case: 'by-2', ratio: 3, baseline: 2, pairs: PAIRS_MIN },
+      { case: 'by-3', ratio: 2, baseline: 3, pairs: PAIRS_MIN },
+    ])
+    expect(order.join('')).toMatch(/^(c2323c3c2)+(c23)?(23c)?$/)
+    expect(order.filter((name) => name === 'c').length).toBe(order.length / 3)
+  })
+
+  test('refuses cases whose candidates are two', async () => {
+    const cases = [1, 2].map(() => makeCase({ candidate: () => 1, baseline: () => 1 }))
+    await expect(runGroup('s', cases)).rejects.toThrow('c has a candidate of its own')
+  })
+
+  test('groupsOf() leaves cases alone that name no group, also one that is called like a group', () => {
+    const contest = { candidate: () => 1, baseline: () => 1 }
+    const names = (cases: BenchCase[]) => groupsOf(cases).map((group) => group.map(({ name }) => name))
+    const [a, b, g, d] = [
+      makeCase(contest, { name: 'a' }),
+      makeCase(contest, { name: 'b', together: 'g' }),
+      makeCase(contest, { name: 'g' }),
+      makeCase(contest, { name: 'd', together: 'g' }),
+    ]
+    expect(names([a, b, g, d])).toEqual([['a'], ['b', 'd'], ['g']])
   })
 })
 

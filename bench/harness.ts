@@ -5,6 +5,9 @@
 //   pair      0      1      2      3                        ratio = median of candidate / baseline
 //   rounds    c b    b c    c b    b c    ...               goal missed: the whole interval lies on the wrong side
 //
+// Cases that compare one candidate with several baselines are measured together, and all of these take turns:
+// c b1 b2, b1 b2 c, b2 c b1, and so on; each baseline makes its own pairs with the candidate.
+//
 // Every suite has a baseline for most of its cases. It is also measured against itself: what that ratio strays from 1
 // is the noise of the machine in this very run.
 
@@ -30,6 +33,8 @@ export interface BenchCase {
   readonly goal: number | null
   /** At least PAIRS_MIN, which is the default. */
   readonly pairs?: number
+  /** Cases with the same name here have the same candidate, one function, and are measured together; otherwise each alone. */
+  readonly together?: string
   /** Builds what the rounds need. Runs in the process of the case. */
   prepare(): Contest | Promise<Contest>
 }
@@ -76,23 +81,52 @@ export function casesOf(suite: Suite): readonly BenchCase[] {
   return [selfCase(suite), ...suite.cases]
 }
 
-/** Runs a case in this process. */
-export async function runCase(suite: string, benchCase: BenchCase): Promise<Row> {
-  const { name, unit, better, goal, pairs = PAIRS_MIN } = benchCase
-  const { candidate, baseline } = await benchCase.prepare()
-  const samples = await takeTurns(candidate, baseline, pairs)
-  const ratios = samples.map((sample) => sample.candidate / sample.baseline)
+/** Cases in the groups in which they are measured, in the order of the first of each. */
+export function groupsOf(cases: readonly BenchCase[]): readonly (readonly BenchCase[])[] {
+  const groups = new Map<string, BenchCase[]>()
+  for (const benchCase of cases) {
+    const key = benchCase.together === undefined ? `case ${benchCase.name}` : `group ${benchCase.together}`
+    groups.set(key, [...(groups.get(key) ?? []), benchCase])
+  }
+  return [...groups.values()]
+}
+
+/** Runs a group of cases in this process. A row for each, in their order. */
+export async function runGroup(suite: string, cases: readonly BenchCase[]): Promise<Row[]> {
+  const baselines: Measure[] = []
+  let shared: Measure | null = null
+  for (const benchCase of cases) {
+    const { candidate, baseline } = await benchCase.prepare()
+    if (shared !== null && candidate !== shared) throw new Error(`${benchCase.name} has a candidate of its own`)
+    shared = candidate
+    baselines.push(baseline)
+  }
+  if (shared === null) return []
+  const pairs = Math.max(...cases.map((benchCase) => benchCase.pairs ?? PAIRS_MIN))
+  const [candidate, ...others] = await takeTurns([shared, ...baselines], pairs)
+  return cases.map((benchCase, i) => makeRow(suite, benchCase, { candidate, baseline: others[i] }))
+}
+
+/** What the rounds of two variants cost, pair by pair. */
+interface Samples {
+  readonly candidate: readonly number[]
+  readonly baseline: readonly number[]
+}
+
+function makeRow(suite: string, benchCase: BenchCase, { candidate, baseline }: Samples): Row {
+  const { name, unit, better, goal } = benchCase
+  const ratios = candidate.map((cost, pair) => cost / baseline[pair])
   const { low, high } = medianInterval(ratios)
   return {
     suite,
     case: name,
     unit,
-    value: rounded(median(samples.map((sample) => sample.candidate))),
-    baseline: rounded(median(samples.map((sample) => sample.baseline))),
+    value: rounded(median(candidate)),
+    baseline: rounded(median(baseline)),
     ratio: rounded(median(ratios)),
     low: rounded(low),
     high: rounded(high),
-    pairs,
+    pairs: ratios.length,
     better,
     goal,
     ok: goal === null || (better === 'lower' ? low <= goal : high >= goal),
@@ -123,23 +157,19 @@ function cpuClockUs(): number {
   return user + system
 }
 
-interface Sample {
-  readonly candidate: number
-  readonly baseline: number
-}
-
-async function takeTurns(candidate: Measure, baseline: Measure, pairs: number): Promise<Sample[]> {
+/** Rounds of all variants in turn, each time beginning with the next. What they cost, variant by variant. */
+async function takeTurns(variants: readonly Measure[], pairs: number): Promise<number[][]> {
   if (!(pairs >= PAIRS_MIN)) throw new RangeError(`${pairs} pairs of rounds, wanted at least ${PAIRS_MIN}`)
-  const samples: Sample[] = []
-  for (let pair = -WARMUP_PAIRS; pair < pairs; pair++) {
-    const candidateFirst = pair % 2 === 0
-    const first = await (candidateFirst ? candidate : baseline)()
-    const second = await (candidateFirst ? baseline : candidate)()
-    const sample = candidateFirst ? { candidate: first, baseline: second } : { candidate: second, baseline: first }
-    if (!(sample.candidate >= 0 && sample.baseline > 0)) {
-      throw new RangeError(`a round measured ${sample.candidate} against ${sample.baseline}`)
+  const n = variants.length
+  const samples = variants.map((): number[] => [])
+  for (let turn = 0; turn < WARMUP_PAIRS + pairs; turn++) {
+    for (let k = 0; k < n; k++) {
+      const i = (turn + k) % n
+      const cost = await variants[i]()
+      // A candidate may cost nothing that can be measured; whoever it is divided by may not.
+      if (!(cost > 0) && !(i === 0 && cost === 0)) throw new RangeError(`a round measured ${cost}`)
+      if (turn >= WARMUP_PAIRS) samples[i].push(cost)
     }
-    if (pair >= 0) samples.push(sample)
   }
   return samples
 }

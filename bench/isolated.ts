@@ -1,14 +1,15 @@
-// One case in a process of its own: this program again, with `--case`, read back as JSON.
+// A group of cases in a process of its own: this program again, with `--case`, read back as JSON.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import type { Row } from './harness.ts'
+import type { BenchCase, Row } from './harness.ts'
 
 const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
-/** Runs the case and returns its row. What the case writes to stderr is passed on; throws if it fails. */
-export async function runIsolated(suite: string, caseName: string): Promise<Row> {
-  const args = [...process.execArgv, process.argv[1], suite, '--case', caseName, '--json']
+/** Runs the cases and returns a row for each. What they write to stderr is passed on; throws if one fails. */
+export async function runIsolated(suite: string, cases: readonly BenchCase[]): Promise<Row[]> {
+  const names = cases.map(({ name }) => name)
+  const args = [...process.execArgv, process.argv[1], suite, ...names.flatMap((name) => ['--case', name]), '--json']
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   let stoppedBy: NodeJS.Signals | null = null
   const forward = (signal: NodeJS.Signals) => {
@@ -24,10 +25,11 @@ export async function runIsolated(suite: string, caseName: string): Promise<Row>
   const [status, signal] = await once(child, 'close')
   for (const forwarded of FORWARDED) process.off(forwarded, forward)
   if (stoppedBy !== null) process.kill(process.pid, stoppedBy)
-  // A missed goal has its exit status too; what counts is that there is a row.
+  // A missed goal has its exit status too; what counts is that there are rows.
   const lines = output.trimEnd().split('\n')
-  if (signal !== null || lines.length !== 1 || !lines[0].startsWith('{')) {
-    throw new Error(`bench: case ${caseName} of ${suite} ended without a result (${signal ?? `status ${status}`})`)
+  if (signal !== null || lines.length !== names.length || !lines.every((line) => line.startsWith('{'))) {
+    const which = names.length === 1 ? `case ${names[0]}` : `cases ${names.join(', ')}`
+    throw new Error(`bench: ${which} of ${suite} ended without a result (${signal ?? `status ${status}`})`)
   }
-  return JSON.parse(lines[0])
+  return lines.map((line) => JSON.parse(line))
 }

@@ -1,11 +1,11 @@
 // `npm run bench -- [SUITE...] [--json]`: measures, prints ratios with their goals, and ends with 1 if one was missed.
-// Every case has a process of its own, so that what one case teaches the compiler or leaves on the heap does not reach
-// the next. `--case NAME` runs one case in this very process, which is also how to profile it:
+// Every case, or group of cases, has a process of its own, so that what one case teaches the compiler or leaves on the
+// heap does not reach the next. `--case NAME` runs one case in this very process, which is also how to profile it:
 //
 //   node --cpu-prof dist/bench/main.js core --case fault
 
 import { type CommandLine, parseCommandLine, USAGE } from './command-line.ts'
-import { casesOf, type Row, runCase, type Suite } from './harness.ts'
+import { casesOf, groupsOf, type Row, runGroup, type Suite } from './harness.ts'
 import { runIsolated } from './isolated.ts'
 import { describeCase, jsonReporter, tableReporter } from './report.ts'
 import { isSuiteName, loadSuite, SUITE_NAMES } from './suites.ts'
@@ -39,19 +39,22 @@ async function main(argv: readonly string[]): Promise<number> {
 }
 
 /** Returns the exit status. */
-async function run(suites: readonly Suite[], { json, caseName }: CommandLine): Promise<number> {
+async function run(suites: readonly Suite[], { json, caseNames }: CommandLine): Promise<number> {
   const reporter = json ? jsonReporter(print) : tableReporter(print)
   let missed = false
   for (const suite of suites) {
-    const cases = casesOf(suite).filter(({ name }) => caseName === null || name === caseName)
-    if (cases.length === 0) return refuse(`suite ${suite.name} has no case ${caseName}`)
+    const all = casesOf(suite)
+    const unknown = caseNames.find((wanted) => all.every(({ name }) => name !== wanted))
+    if (unknown !== undefined) return refuse(`suite ${suite.name} has no case ${unknown}`)
+    const cases = all.filter(({ name }) => caseNames.length === 0 || caseNames.includes(name))
     reporter.suite(suite)
     const rows: Row[] = []
-    for (const benchCase of cases) {
-      const row =
-        caseName === null ? await runIsolated(suite.name, benchCase.name) : await runCase(suite.name, benchCase)
-      reporter.row(row)
-      rows.push(row)
+    for (const group of groupsOf(cases)) {
+      const measured = caseNames.length === 0 ? runIsolated(suite.name, group) : runGroup(suite.name, group)
+      for (const row of await measured) {
+        reporter.row(row)
+        rows.push(row)
+      }
     }
     reporter.end(rows)
     missed ||= rows.some((row) => !row.ok)

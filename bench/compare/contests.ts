@@ -1,4 +1,4 @@
-// A workload on a heap against another way to solve it. Before anything is timed both go some rounds, whose results must be the same.
+// A workload on a heap against other ways to solve it. Before anything is timed both go some rounds, whose results must be the same.
 
 import { openHeap } from '../../src/index.ts'
 import type { Contest, Measure } from '../harness.ts'
@@ -15,24 +15,44 @@ const CHECKED_ROUNDS = 3
 export const OPPONENTS = ['resident', 'hand', 'js'] as const
 export type Opponent = (typeof OPPONENTS)[number]
 
-/** In milliseconds per round; the arrays of the workload are `times` as large as the device memory of `memory` bytes. */
-export async function prepareComparison(
-  workload: Workload,
-  times: number,
-  opponent: Opponent,
-  memory = DEVICE_MEMORY,
-): Promise<Contest> {
-  const nbytes = times * memory
-  // What plain WebGPU has too: arrays of this thread alone, and nobody who checks how the program goes about them.
-  const heap = await openHeap({ mode: 'explicit', shared: false, check: false, device: { memory } })
-  const ours = workload.onHeap(nbytes, heap)
-  const theirs = await makeOpponent(workload, nbytes, opponent, memory)
-  for (let round = 0; round < CHECKED_ROUNDS; round++) {
-    await ours.round()
-    await theirs.round()
-    checkSame(workload, ours.result, theirs.result)
+/** A workload on a heap, for all that it is compared with: arrays `times` as large as the device memory of `memory` bytes. */
+export class HeapSide {
+  private readonly workload: Workload
+  private readonly nbytes: number
+  private readonly memory: number
+  private ours: Solver | null = null
+  private rounds = 0
+
+  constructor(workload: Workload, times: number, memory = DEVICE_MEMORY) {
+    this.workload = workload
+    this.nbytes = times * memory
+    this.memory = memory
   }
-  return { candidate: timed(ours), baseline: timed(theirs) }
+
+  /** In milliseconds per round. The candidate of all contests is the same function. */
+  async against(opponent: Opponent): Promise<Contest> {
+    const { workload, nbytes, memory } = this
+    this.ours ??= await this.open()
+    const theirs = await makeOpponent(workload, nbytes, opponent, memory)
+    // Results depend on the rounds before.
+    for (let round = 0; round < this.rounds; round++) await theirs.round()
+    for (let round = 0; round < CHECKED_ROUNDS; round++) {
+      await this.ours.round()
+      this.rounds++
+      await theirs.round()
+      checkSame(workload, this.ours.result, theirs.result)
+    }
+    return { candidate: this.measure, baseline: timed(theirs) }
+  }
+
+  private readonly measure: Measure = () => milliseconds(async () => this.ours?.round())
+
+  private async open(): Promise<Solver> {
+    // What plain WebGPU has too: arrays of this thread alone, and nobody who checks how the program goes about them.
+    const { workload, nbytes, memory } = this
+    const heap = await openHeap({ mode: 'explicit', shared: false, check: false, device: { memory } })
+    return workload.onHeap(nbytes, heap)
+  }
 }
 
 /** Milliseconds per round of plain JavaScript. */

@@ -1,7 +1,7 @@
 // Data on its way to the device and back.
 
 import { type Heap, openHeap } from '../../src/index.ts'
-import { prepareComparison } from '../compare/contests.ts'
+import { HeapSide } from '../compare/contests.ts'
 import { saxpy } from '../compare/saxpy.ts'
 import type { Contest } from '../harness.ts'
 import { saxpy as saxpyKernel } from './kernels.ts'
@@ -56,5 +56,5 @@ export async function prepareReadback(): Promise<Contest> {
 
 /** Arrays of four times the device memory, through the device and back. In milliseconds. */
 export function prepareStream(): Promise<Contest> {
-  return prepareComparison(saxpy, 4, 'hand', 32 * MIB)
+  return new HeapSide(saxpy, 4, 32 * MIB).against('hand')
 }
