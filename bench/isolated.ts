@@ -2,15 +2,23 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { createInterface } from 'node:readline'
 import type { BenchCase, Row } from './harness.ts'
 
 const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
-/** Runs the cases and returns a row for each. What they write to stderr is passed on; throws if one fails. */
+/** What the processes have said: each says again which device there is. */
+const said = new Set<string>()
+
+/** Runs the cases and returns a row for each. What they write to stderr is passed on, each line once; throws if one fails. */
 export async function runIsolated(suite: string, cases: readonly BenchCase[]): Promise<Row[]> {
   const names = cases.map(({ name }) => name)
   const args = [...process.execArgv, process.argv[1], suite, ...names.flatMap((name) => ['--case', name]), '--json']
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  createInterface(child.stderr).on('line', (line) => {
+    if (!said.has(line)) console.error(line)
+    said.add(line)
+  })
   let stoppedBy: NodeJS.Signals | null = null
   const forward = (signal: NodeJS.Signals) => {
     stoppedBy = signal

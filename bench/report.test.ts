@@ -21,7 +21,11 @@ const MISSED: Row = { ...ROW, case: 'slow', better: 'higher', goal: 2, ok: false
 function report(make: (print: (line: string) => void) => Reporter): string[] {
   const lines: string[] = []
   const reporter = make((line) => lines.push(line))
-  const suite = { name: 's', summary: 'what it measures', cases: [] }
+  const suite = {
+    name: 's',
+    summary: 'what it measures',
+    cases: [{ ...ROW, name: 'a-name-longer-than-others', summary: '', prepare: unused }],
+  }
   reporter.suite({ ...suite, baseline: { summary: '', unit: '', prepare: () => () => 1 } })
   reporter.row(ROW)
   reporter.row(MISSED)
@@ -48,6 +52,7 @@ test('tableReporter() prints three digits, the goal with its direction, and what
   ])
   expect(slow.split(/ {2,}/).slice(-2)).toEqual(['>= 2', 'MISSED'])
   expect(fast.indexOf('98.8')).toBe(head.indexOf('value'))
+  expect(head.indexOf('value')).toBe('  a-name-longer-than-others  '.length)
   expect(end).toBe('goal missed: slow')
 })
 

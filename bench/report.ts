@@ -1,6 +1,6 @@
 // Rows as people and as programs read them: a table that grows while the cases run, or one JSON object per line.
 
-import type { BenchCase, Row, Suite } from './harness.ts'
+import { type BenchCase, casesOf, type Row, type Suite } from './harness.ts'
 
 export interface Reporter {
   suite(suite: Suite): void
@@ -21,9 +21,15 @@ export function jsonReporter(print: Print): Reporter {
  *   fault                81.3 ns/page    321 ns/page    0.253  0.249 to 0.26    <= 0.7  ok
  */
 export function tableReporter(print: Print): Reporter {
+  let nameWidth = 0
+  const columns = (name: string, ...cells: string[]): string => {
+    const widths = [19, 19, 9, 20, 0]
+    return `  ${name.padEnd(nameWidth)}${cells.map((cell, i) => cell.padEnd(widths[i])).join('')}`.trimEnd()
+  }
   return {
-    suite({ name, summary }) {
-      print(`${name}: ${summary}`)
+    suite(suite) {
+      nameWidth = Math.max(...casesOf(suite).map(({ name }) => name.length)) + 2
+      print(`${suite.name}: ${suite.summary}`)
       print(columns('case', 'value', 'baseline', 'ratio', '95 % interval', 'goal'))
     },
     row(row) {
@@ -48,11 +54,6 @@ export function describeCase({ name, summary, better, goal }: BenchCase): string
 function verdict({ goal, better, ok }: Row): string {
   if (goal === null) return 'none'
   return `${`${better === 'lower' ? '<=' : '>='} ${short(goal)}`.padEnd(10)}${ok ? 'ok' : 'MISSED'}`
-}
-
-function columns(...cells: string[]): string {
-  const widths = [22, 19, 19, 9, 20, 0]
-  return `  ${cells.map((cell, i) => cell.padEnd(widths[i])).join('')}`.trimEnd()
 }
 
 /** Three digits, and all of those before the point. */
