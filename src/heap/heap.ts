@@ -386,7 +386,14 @@ export class Heap {
     return new Receipt('discard', 'discarded', await this.#send('discard', { ranges: this.#arrays.rangesOf(views) }))
   }
 
-  /** Says how memory is going to be used. Rejects like `sync`, and with a RangeError for advice that is none. */
+  /**
+   * Says how memory is going to be used: 'sequential' is from front to back and read ahead farther, 'random' here and there and
+   * not read ahead, 'normal' follows what the touches show; 'cold' is not needed on a device for a while and goes back to system memory now.
+   *
+   *     await heap.advise(x, 'sequential')
+   *
+   * Rejects like `sync`, and with a RangeError for advice that is none.
+   */
   async advise(view: HeapView, advice: Advice): Promise<Receipt> {
     this.#arrays.checkOpen()
     if (!ADVICE.includes(advice)) {
