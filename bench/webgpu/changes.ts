@@ -21,6 +21,7 @@ export async function prepareChanges(runPages: number): Promise<Contest> {
   const buffer = gpu.buffer(4 * LENGTH)
   const plain = gpu.kernel(PLAIN_SAMPLE, [buffer, gpu.buffer(4 * NPAGES)])
   const all = new Float32Array(LENGTH).fill(1)
+  const upload = await gpu.fastestUpload(buffer, new Uint8Array(all.buffer))
   let round = 0
   return {
     candidate: async () => {
@@ -30,7 +31,7 @@ export async function prepareChanges(runPages: number): Promise<Contest> {
     baseline: async () => {
       change(all, runPages, ++round)
       const ms = await milliseconds(async () => {
-        gpu.device.queue.writeBuffer(buffer, 0, all)
+        upload()
         gpu.submit(plain, NPAGES / WORKGROUP_SIZE)
         await gpu.done()
       })

@@ -3,7 +3,7 @@
 
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { ExplicitMachine, type ExplicitMachineOptions, PINNING } from '../../../test/helpers/explicit-machine.ts'
 import { openGpu, whyNoGpu } from '../../../test/helpers/gpu.ts'
 import { PAGE_SIZE } from '../../base/addr.ts'
@@ -187,6 +187,21 @@ describe('a launch', () => {
       await m.sync(y, page(46))
     }
     expect([...m.floats(y, 4)]).toEqual([0, 11, 22, 33])
+  })
+})
+
+describe('an upload', () => {
+  it('is submitted block by block, so that the device copies while the next one is read', async () => {
+    const m = await start({ heapPages: 2048, devicePages: 2048 })
+    const x = filled(m, 0, 1536)
+    const submit = vi.spyOn(gpu.queue, 'submit')
+    try {
+      await m.handle.prefetch({ start: x, end: x + page(1536) }, 'read')
+      expect(submit).toHaveBeenCalledTimes(3)
+    } finally {
+      submit.mockRestore()
+    }
+    m.check()
   })
 })
 

@@ -3,8 +3,9 @@
 //   upload     system pages ──(memcpy into one piece)──> writeBuffer ──> frames
 //   download   frames ──copy──> mapped buffer ──memcpy──> system pages
 //
-// `writeBuffer` has read its source when it returns, and on all adapters measured it is as fast as buffers that are mapped. Views on
-// shared memory never reach it: Dawn in Node dies of them.
+// `writeBuffer` has read its source when it returns, and on all adapters measured it is as fast as buffers that are mapped. What it
+// holds on to is submitted a block at a time: the device copies one while the next one is read, and memory in between is used again
+// and again. Views on shared memory never reach it: Dawn in Node dies of them.
 
 import { PAGE_SIZE, type Pfn } from '../../base/addr.ts'
 import { assert } from '../../base/assert.ts'
@@ -27,6 +28,9 @@ import { BUFFER_COPY_DST, BUFFER_COPY_SRC, MAP_READ } from './webgpu-flags.ts'
 
 /** Buffers of 2 MiB on the way back: the GPU copies into one, one is read, one waits. */
 const STAGING_COUNT = 3
+
+/** Bytes that wait in `writeBuffer` before they are submitted. */
+const SUBMIT_BYTES = 2 * 1024 ** 2
 
 /** Bytes that `writeBuffer` may hold on to before somebody waits for the queue. */
 const WRITE_BUFFER_BYTES_MAX = 64 * 1024 ** 2
@@ -56,6 +60,8 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
   private scratch: GPUBuffer | null = null
   /** Bytes given to `writeBuffer` since the queue was last waited for. */
   private written = 0
+  /** Of these, bytes that were not submitted yet, as far as is known: what others submit takes them along. */
+  private unsubmitted = 0
   private failure: Error | null = null
   private isDestroyed = false
 
@@ -97,6 +103,11 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
       this.context.device.queue.writeBuffer(buffer, offset, bytes)
     })
     this.written += frames.length * PAGE_SIZE
+    this.unsubmitted += frames.length * PAGE_SIZE
+    if (this.unsubmitted >= SUBMIT_BYTES) {
+      this.context.device.queue.submit([])
+      this.unsubmitted = 0
+    }
     return null
   }
 
