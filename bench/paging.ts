@@ -2,7 +2,12 @@
 
 import { preparePageCopy } from './core/page-copy.ts'
 import type { BenchCase, Suite } from './harness.ts'
-import { type BenchKernel, prepareEmptyRound, prepareResidentKernel } from './paging/resident-kernels.ts'
+import {
+  type BenchKernel,
+  prepareBoundAtomics,
+  prepareEmptyRound,
+  prepareResidentKernel,
+} from './paging/resident-kernels.ts'
 
 const COUNT = 262_144
 const MAIN = `@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u)`
@@ -53,6 +58,13 @@ const NEIGHBOURS: BenchKernel = {
   args: { x: floats, y: floats },
   invocations: COUNT / 32,
 }
+const HISTOGRAM: BenchKernel = {
+  name: 'histogram',
+  // Of sums of 32 numbers: most of it is plain loads.
+  code: `${MAIN} { var sum = 0u; for (var k = 0u; k < 32u; k++) { sum += at[id.x * 32u + k]; } atomicAdd(&bins[sum >> 15u], 1u); }`,
+  args: { at: indices, bins: { type: 'atomic<u32>', words: () => new Uint32Array(1024) } },
+  invocations: COUNT / 32,
+}
 const SPANS: BenchKernel = {
   ...NEIGHBOURS,
   name: 'neighbours-spans',
@@ -88,6 +100,16 @@ const cases: BenchCase[] = [
   resident(GATHER, '262,144 random loads', 2.5),
   resident(BFS, 'A step of a search over 32,768 vertices', 2.5),
   resident(REDUCE, 'Sums of 64 with barriers', 2.5),
+  resident(HISTOGRAM, 'A histogram of 8,192 sums of 32', 2.5),
+  {
+    name: 'bound-atomics',
+    summary:
+      'The same histogram with its bins bound directly; against bins among the pages, which makes every load atomic.',
+    unit: 'ms',
+    better: 'lower',
+    goal: 1.1,
+    prepare: () => prepareBoundAtomics(HISTOGRAM),
+  },
   resident(NEIGHBOURS, '8,192 sums of 32 neighbours', 2.5),
   resident(SPANS, 'The same sums with spans', 2),
   resident(CHASE, '16,384 chases of 64 hops', 2),

@@ -34,16 +34,42 @@ function declarations({ args }: BenchKernel, bindings: boolean): string {
     .join('\n')
 }
 
-/** Milliseconds for one launch. */
+/** Milliseconds for one launch; against the same WGSL with bindings of its own. */
 export async function prepareResidentKernel(kernel: BenchKernel): Promise<Contest> {
   const gpu = await PlainGpu.open()
-  const arrays = Object.values(kernel.args).map(({ words }) => words())
-  const buffers = arrays.map((words) => {
-    const buffer = gpu.buffer(words.byteLength)
-    gpu.device.queue.writeBuffer(buffer, 0, words as Uint32Array<ArrayBuffer>)
+  const buffers = Object.values(kernel.args).map(({ words }) => {
+    const contents = words()
+    const buffer = gpu.buffer(contents.byteLength)
+    gpu.device.queue.writeBuffer(buffer, 0, contents as Uint32Array<ArrayBuffer>)
     return buffer
   })
   const plain = gpu.kernel(`${declarations(kernel, true)}\n${kernel.plain ?? kernel.code}`, buffers)
+  return {
+    candidate: await residentLaunch(gpu, kernel, 'bound'),
+    baseline: () =>
+      milliseconds(async () => {
+        gpu.submit(plain, kernel.invocations / WORKGROUP)
+        await gpu.done()
+      }),
+  }
+}
+
+/** A kernel with its atomics bound directly, against the same with them in the pool. */
+export async function prepareBoundAtomics(kernel: BenchKernel): Promise<Contest> {
+  const gpu = await PlainGpu.open()
+  return {
+    candidate: await residentLaunch(gpu, kernel, 'bound'),
+    baseline: await residentLaunch(gpu, kernel, 'pool'),
+  }
+}
+
+/** Launches through a page table, with atomics bound directly if there are any, or not. */
+async function residentLaunch(
+  { device }: PlainGpu,
+  kernel: BenchKernel,
+  atomics: 'bound' | 'pool',
+): Promise<() => Promise<number>> {
+  const arrays = Object.values(kernel.args).map(({ words }) => words())
   const heap = new Uint32Array(FIRST_WORD + arrays.reduce((sum, { length }) => sum + length, 0))
   let next = FIRST_WORD
   const args = arrays.map((words) => {
@@ -51,7 +77,7 @@ export async function prepareResidentKernel(kernel: BenchKernel): Promise<Contes
     next += words.length
     return { word: next - words.length, length: words.length }
   })
-  const pages = new ResidentPages(gpu.device, heap)
+  const pages = new ResidentPages(device, heap)
   const prelude = parseWgsl(declarations(kernel, false))
   const types = Object.entries(kernel.args).map(([name, { type }]) => [name, readWrite(type === 'f32' ? f32 : u32)])
   const spans = spanCode(parseWgsl(kernel.code), Object.fromEntries(types), new Set(), (reason) => {
@@ -60,17 +86,12 @@ export async function prepareResidentKernel(kernel: BenchKernel): Promise<Contes
   const module = parseWgsl(`${kernel.code}\n${spans.wgsl}`, { name: kernel.name })
   const analysis = analyse(module, { prelude })
   const compiled = compilePaged({ name: kernel.name, analysis, entry: analysis.entryPoints[0], spans: spans.args })
-  const pipeline = await createPagedPipeline(gpu.device, compiled, pages.pageBits)
-  const dispatch = new PagedDispatch(gpu.device, pages)
+  const bound = atomics === 'bound' ? compiled.program.bound : null
+  const form = { program: bound ?? compiled.program, map: bound === null ? compiled.map : compiled.boundMap }
+  const pipeline = await createPagedPipeline(device, form, pages.pageBits)
+  const dispatch = new PagedDispatch(device, pages)
   const launch = { args, uniforms: [], extent: [kernel.invocations, 1, 1] as const }
-  return {
-    candidate: () => milliseconds(() => dispatch.run(pipeline, launch)),
-    baseline: () =>
-      milliseconds(async () => {
-        gpu.submit(plain, kernel.invocations / WORKGROUP)
-        await gpu.done()
-      }),
-  }
+  return () => milliseconds(() => dispatch.run(pipeline, launch))
 }
 
 /** A round that finds nothing missing, against an empty submit with a small readback. */

@@ -3,7 +3,7 @@
 import type { PageAnswer, PageProvider } from '../../src/kernel/paged/page-provider.ts'
 import { PTE_VALID, PTE_WRITE } from '../../src/kernel/paged/paged-program.ts'
 
-const USAGE = { copyDst: 8, storage: 128 } as const
+const USAGE = { copySrc: 4, copyDst: 8, storage: 128 } as const
 
 export class ResidentPages implements PageProvider {
   readonly pageBits = 10
@@ -13,6 +13,7 @@ export class ResidentPages implements PageProvider {
   readonly pageCount: number
   readonly pool: GPUBuffer
   readonly table: GPUBuffer
+  private readonly frames: readonly number[]
 
   /** Of words that begin with these contents. */
   constructor(device: GPUDevice, contents: Uint32Array) {
@@ -20,14 +21,14 @@ export class ResidentPages implements PageProvider {
     this.pageCount = Math.ceil(contents.length / pageWords)
     this.frameCount = this.pageCount + 1
     this.capacity = this.pageCount
-    const usage = USAGE.storage | USAGE.copyDst
+    const usage = USAGE.storage | USAGE.copySrc | USAGE.copyDst
     this.pool = device.createBuffer({ size: 4 * this.frameCount * pageWords, usage })
     this.table = device.createBuffer({ size: 4 * this.pageCount, usage })
-    // A step that is a large prime visits every frame.
     const entries = new Uint32Array(this.pageCount)
+    // A step that is a large prime visits every frame.
+    this.frames = Array.from(entries, (_, page) => 1 + ((page * 7919) % this.pageCount))
     const pool = new Uint32Array(this.frameCount * pageWords)
-    for (let page = 0; page < this.pageCount; page++) {
-      const frame = 1 + ((page * 7919) % this.pageCount)
+    for (const [page, frame] of this.frames.entries()) {
       entries[page] = frame * pageWords + PTE_VALID + PTE_WRITE
       pool.set(contents.subarray(page * pageWords, (page + 1) * pageWords), frame * pageWords)
     }
@@ -36,7 +37,11 @@ export class ResidentPages implements PageProvider {
   }
 
   async service(): Promise<PageAnswer> {
-    throw new Error('a page is missing, and all of them are there')
+    return { evicted: [] }
+  }
+
+  frameOf(page: number): number {
+    return this.frames[page]
   }
 
   noteDirty(): void {}

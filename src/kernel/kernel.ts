@@ -212,8 +212,10 @@ export class Kernel<A extends KernelArguments = KernelArguments> {
   /** @internal What a compiler said about the code of a program, as an error at the user's line. */
   errorOf(groups: ArgumentGroups, strict: boolean, { wgsl, text, line, column }: CompilerMessage): KernelError {
     const { source } = this.#source.module
-    const { program, maps, pagedMap } = this.#generate(groups, strict)
-    const ofPaged = program.paged?.wgsl === wgsl ? pagedMap : null
+    const { program, maps } = this.#generate(groups, strict)
+    const { paged } = this.#paging()
+    const ofPaged =
+      program.paged?.wgsl === wgsl ? paged?.map : program.paged?.bound?.wgsl === wgsl ? paged?.boundMap : null
     const map = ofPaged ?? PROGRAM_FORMS.flatMap((form) => (program[form] === wgsl ? (maps[form] ?? []) : []))[0]
     const place = line === 0 ? null : (map?.find(new Source(wgsl).offset({ line, column })) ?? null)
     return new KernelError(text, source, place === null ? null : place.source.position(place.offset))
@@ -234,7 +236,6 @@ export class Kernel<A extends KernelArguments = KernelArguments> {
 interface GeneratedProgram {
   readonly program: KernelProgram
   readonly maps: Readonly<Partial<Record<ProgramForm, SourceMap>>>
-  readonly pagedMap: SourceMap | null
 }
 
 function generateProgram(
@@ -264,7 +265,6 @@ function generateProgram(
       paged: paged?.program ?? null,
       whyNotPaged: whyNotPaged === null ? null : lineAndReason(whyNotPaged),
     },
-    pagedMap: paged?.map ?? null,
     maps: {
       ...(whole !== null && { whole: new SourceMap(whole) }),
       ...(direct !== null && { direct: new SourceMap(direct) }),

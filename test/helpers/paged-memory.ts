@@ -89,6 +89,12 @@ export class PagedMemory implements PageProvider {
     return { evicted }
   }
 
+  frameOf(page: number): number {
+    const frame = this.frames.get(page)
+    if (frame === undefined) throw new Error(`page ${page} is not there`)
+    return frame
+  }
+
   /** Brings everything back to `heap`. */
   async flush(): Promise<void> {
     await this.evict([...this.frames.keys()])

@@ -1,6 +1,7 @@
 // Runs a kernel twice, for tests: with ordinary bindings, and through a page table with little memory. Both begin with the same words
 // and have to end with the same.
 
+import { formFor } from '../../src/kernel/paged/bound-atomics.ts'
 import { type CompiledPaged, compilePaged } from '../../src/kernel/paged/compile-paged.ts'
 import { PagedDispatch } from '../../src/kernel/paged/paged-dispatch.ts'
 import type { ReachRange } from '../../src/kernel/paged/paged-launch.ts'
@@ -159,6 +160,8 @@ export interface PagedTestOptions {
   readonly stepsMax?: number
   /** Buffers of the pool. Default 1. */
   readonly banks?: number
+  /** Atomics in a buffer of their own, where the kernel lets them. Default true. */
+  readonly bound?: boolean
   /** As many pages as there is room for are on the device beforehand. */
   readonly isWarm?: boolean
 }
@@ -225,18 +228,16 @@ export async function runPaged(
       const first = names.flatMap((name, i) => pagesOf(words[i], contents[name].length, pageWords)).slice(0, frames)
       await memory.service({ read: [], write: first, pinned: new Set(first) })
     }
-    const pipeline = await createPagedPipeline(device, compiled, pageBits, memory.banks)
     const args = names.map((name, i) => ({
       word: words[i],
       length: Math.floor((contents[name].length * 4) / program.args[i].stride),
     }))
     const reach = options.reach?.(Object.fromEntries(names.map((name, i) => [name, words[i]]))) ?? []
-    const receipt = await dispatch.run(pipeline, {
-      args,
-      uniforms: uniformBytes(kernel),
-      extent: extentOf(kernel),
-      reach,
-    })
+    const launch = { args, uniforms: uniformBytes(kernel), extent: extentOf(kernel), reach }
+    const form = (options.bound ?? true) ? formFor(program, launch, memory) : program
+    const map = form === program ? compiled.map : compiled.boundMap
+    const pipeline = await createPagedPipeline(device, { program: form, map }, pageBits, memory.banks)
+    const receipt = await dispatch.run(pipeline, launch)
     await memory.flush()
     const result = names.map(
       (name, i) => [name, memory.heap.slice(words[i], words[i] + contents[name].length)] as const,

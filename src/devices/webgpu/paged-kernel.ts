@@ -2,6 +2,7 @@
 // that do not fit as a whole and cannot be cut, because each invocation may use all of an argument.
 
 import { PAGE_SIZE } from '../../base/addr.ts'
+import { formFor } from '../../kernel/paged/bound-atomics.ts'
 import { GpuFaultError } from '../../kernel/paged/gpu-fault-error.ts'
 import type { PageAnswer, PageProvider, PageRequest } from '../../kernel/paged/page-provider.ts'
 import { PagedDispatch } from '../../kernel/paged/paged-dispatch.ts'
@@ -60,8 +61,8 @@ export async function runPagedKernel(
 ): Promise<LaunchReceipt> {
   const { context, banks, handle } = site
   const { program } = launch
-  const paged = program.paged
-  if (paged === null) throw new TypeError(`${program.name} cannot run through a page table`)
+  const { paged, words } = formOf(site, launch)
+  const how = paged.atomics === null ? why : `${why}; ${paged.atomics}`
   // Compiled while the launch waits for its turn: it claims its ranges now, so that launches keep their order.
   const compiling = pipelineOf(context.device, banks, paged)
   compiling.catch(() => {})
@@ -70,11 +71,11 @@ export async function runPagedKernel(
   const plain = (write: boolean) =>
     ranges.filter((range) => range.write === write).map(({ start, end }) => ({ start, end }))
   const request = { ...options, read: plain(false), write: plain(true) }
-  return await handle.runOnDemand(request, why, async (pages) => {
+  return await handle.runOnDemand(request, how, async (pages) => {
     const provider = new DemandProvider(context.device, banks, pages, launch)
     const dispatch = new PagedDispatch(context.device, provider)
     try {
-      const { slices, replays } = await dispatch.run(await compiling, pagedLaunchOf(paged, launch))
+      const { slices, replays } = await dispatch.run(await compiling, words)
       return { nslices: slices, nreplays: replays }
     } catch (error) {
       if (context.lostBecause === null || error instanceof GpuFaultError) throw error
@@ -84,6 +85,16 @@ export async function runPagedKernel(
       provider.destroy()
     }
   })
+}
+
+/** The form that is run, and the launch in its words. */
+function formOf({ banks, context }: PagedSite, launch: KernelLaunch): { paged: PagedProgram; words: PagedLaunch } {
+  const { name, paged } = launch.program
+  if (paged === null) throw new TypeError(`${name} cannot run through a page table`)
+  const words = pagedLaunchOf(paged, launch)
+  const { maxStorageBuffersPerShaderStage } = context.device.limits
+  const hasRoom = banks.buffers.length + OTHER_BUFFERS < maxStorageBuffersPerShaderStage
+  return { paged: hasRoom ? formFor(paged, words, { pageBits: PAGE_BITS, capacity: banks.npages }) : paged, words }
 }
 
 const pipelines = new WeakMap<GpuBanks, WeakMap<PagedProgram, Promise<PagedPipeline>>>()
@@ -192,6 +203,12 @@ class DemandProvider implements PageProvider {
 
   finish(round: Promise<void>): Promise<void> {
     return this.pages.finish(round)
+  }
+
+  frameOf(page: number): number {
+    const frame = this.pages.frames.get(this.firstVpn + page)
+    if (frame === undefined) throw new RangeError(`page ${page} is not on the device`)
+    return frame
   }
 
   noteDirty(frames: readonly number[]): void {

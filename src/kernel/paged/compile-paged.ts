@@ -53,6 +53,8 @@ export interface CompiledPaged {
   readonly program: PagedProgram
   /** Leads from places in program.wgsl to the user's own. */
   readonly map: SourceMap
+  /** From places in program.bound.wgsl. */
+  readonly boundMap: SourceMap | null
 }
 
 /**
@@ -61,14 +63,34 @@ export interface CompiledPaged {
  *     const analysis = analyse(parseWgsl(code), { prelude: parseWgsl('var<storage, read_write> x: array<f32>;') })
  *     const { program } = compilePaged({ name: 'double', analysis, entry: analysis.entryPoints[0] })
  */
-export function compilePaged({
-  name,
-  analysis,
-  entry,
-  used,
-  spans = new Set(),
-  constants = {},
-}: PagedSource): CompiledPaged {
+export function compilePaged(source: PagedSource): CompiledPaged {
+  const { analysis, used } = source
+  const { program, map } = compileForm(source, new Set())
+  const bindable = bindableOf(analysis, resourcesOf(analysis, used).args)
+  if (program.atomics === null || bindable.size === 0) return { program, map, boundMap: null }
+  const bound = compileForm(source, bindable)
+  if (bound.program.boundArgs.length === 0) return { program, map, boundMap: null }
+  return { program: { ...program, bound: bound.program }, map, boundMap: bound.map }
+}
+
+/** Arguments whose elements are atomics, or structs and arrays of nothing else. */
+function bindableOf({ globals }: Analysis, args: readonly PagedArgument[]): Set<number> {
+  const isAtomic = (type: Type): boolean => {
+    if (type.kind === 'struct') return type.members.every((member) => isAtomic(member.type))
+    return type.kind === 'array' ? isAtomic(type.element) : type.kind === 'atomic'
+  }
+  const found = args.flatMap(({ name }, i) => {
+    const global = globals.get(name)
+    return global?.kind === 'variable' && global.type.kind === 'reference' && isAtomic(global.type.store) ? [i] : []
+  })
+  return new Set(found)
+}
+
+/** One form of the kernel. `bindable` are the arguments that may be bound directly in it. */
+function compileForm(
+  { name, analysis, entry, used, spans = new Set(), constants = {} }: PagedSource,
+  bindable: ReadonlySet<number>,
+): { program: PagedProgram; map: SourceMap } {
   const { args, uniforms } = resourcesOf(analysis, used)
   const structs = [...analysis.globals.values()].flatMap((global) =>
     global.kind === 'type' && global.type.kind === 'struct' ? [global.type] : [],
@@ -78,7 +100,7 @@ export function compilePaged({
   const fn = isStep ? entry : entry.function
   const state = isStep ? stateTypeOf(entry, analysis.module.source) : null
   const access = new HeapAccess(analysis, fn, argNames, pointerHelpers(structs))
-  const plan = planOrRefuse(analysis, access, fn, isStep)
+  const plan = planOrRefuse(analysis, access, fn, { isStep, bindable })
   checkPaging(access, entry, plan)
   const rewriter = new Rewriter(access, plan, argNames, spans)
   const functions = rewriter.functions(fn)
@@ -92,6 +114,7 @@ export function compilePaged({
   const runtime = runtimeWgsl({
     argCount: args.length,
     isPoolAtomic,
+    hasBound: plan.bound.size > 0,
     logEntryWords,
     hasJournal,
     hasPointers,
@@ -133,15 +156,33 @@ export function compilePaged({
     logEntryWords,
     hasJournal,
     stateWords: state === null ? 0 : stateWordsOf(state),
+    boundArgs: [...plan.bound],
+    bound: null,
+    atomics: atomicsOf(plan),
     sites: rewriter.sites,
     constants,
   }
   return { program, map: new SourceMap(whole) }
 }
 
-function planOrRefuse(analysis: Analysis, access: HeapAccess, fn: FunctionInfo, isStep: boolean): PagedPlan {
+/** How the atomics of a kernel happen, as a phrase. */
+function atomicsOf({ execution, immediate, bound }: PagedPlan): string | null {
+  const writes = execution.events.filter((event) => event.kind === 'atomic' && isWrite(event))
+  if (writes.length === 0 && bound.size === 0) return null
+  const later = writes.some(({ node }) => !immediate.has(node)) ? ['wait for the commit'] : []
+  const atOnce = immediate.size > 0 ? ['happen once and are noted'] : []
+  const how = [...later, ...atOnce].join(' or ') || 'are loads'
+  return `its atomics ${how}${bound.size > 0 ? ', in a buffer of their own' : ''}`
+}
+
+function planOrRefuse(
+  analysis: Analysis,
+  access: HeapAccess,
+  fn: FunctionInfo,
+  options: Parameters<typeof planPaging>[2],
+): PagedPlan {
   try {
-    return planPaging(access, fn, isStep)
+    return planPaging(access, fn, options)
   } catch (error) {
     if (!(error instanceof TooLargeError)) throw error
     throw new WgslError('paging', 'its functions are called in too many ways', analysis.module.source, fn.node)

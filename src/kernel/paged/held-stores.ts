@@ -3,6 +3,7 @@
 // memory the later one wins, at the commit and for loads of the same transaction.
 
 import { type Fragment, generated, type Type, typeText } from '../../wgsl/index.ts'
+import { type AtomicMemory, type AtomicOp, BOUND, POOL, plainOperation, signedOperation } from './atomic-memory.ts'
 import type { PagedPlan } from './paged-plan.ts'
 import { isLeaf, type TypedAccess, toWords } from './typed-access.ts'
 
@@ -15,21 +16,22 @@ interface Register {
   readonly op: AtomicOp | null
 }
 
-/** Atomics by the name of their function; their numbers in the log begin at 1. */
-export const ATOMIC_OPS = ['Add', 'Sub', 'Max', 'Min', 'And', 'Or', 'Xor', 'Exchange'] as const
-export type AtomicOp = (typeof ATOMIC_OPS)[number]
+type HoldingPlan = Pick<PagedPlan, 'hold' | 'defersAtomics' | 'seeing' | 'bound'>
 
 export class HeldStores {
-  private readonly plan: Pick<PagedPlan, 'hold' | 'defersAtomics' | 'seeing'>
+  /** What its atomics work on. */
+  readonly memory: AtomicMemory
+  private readonly plan: HoldingPlan
   private readonly typed: TypedAccess
   private readonly registers: Register[] = []
   // Functions that the code calls to hold something back, with their texts.
   private readonly functions = new Map<string, string>()
-  /** Operations on the pool that the commit, or an immediate atomic, needs. */
+  /** Operations on words that the commit, or an immediate atomic, needs. */
   private readonly operations = new Map<string, string>()
 
-  constructor(plan: Pick<PagedPlan, 'hold' | 'defersAtomics' | 'seeing'>, typed: TypedAccess) {
+  constructor(plan: HoldingPlan, typed: TypedAccess) {
     this.plan = plan
+    this.memory = plan.bound.size > 0 ? BOUND : POOL
     this.typed = typed
   }
 
@@ -56,7 +58,7 @@ export class HeldStores {
   /** The call that stands for an atomic without result here. */
   atomic(type: Type, op: AtomicOp, address: Fragment, value: Fragment): Fragment {
     const keep = this.plan.hold === 'registers' ? this.register({ type, op }) : this.logAtomic(type, op)
-    return generated`${keep}(hm_w(${address}), ${value})`
+    return generated`${keep}(${this.memory === POOL ? generated`hm_w(${address})` : address}, ${value})`
   }
 
   private logAtomic(type: Type, op: AtomicOp): string {
@@ -67,11 +69,11 @@ export class HeldStores {
     return name
   }
 
-  /** An operation on a word of the pool, `(place, word) -> word`, the word that was there before. */
+  /** An operation on a word, `(place, word) -> word`, the word that was there before. */
   operation(type: Type, op: AtomicOp): string {
     const isSigned = typeText(type) === 'i32' && (op === 'Max' || op === 'Min')
     const name = `hm_do${op}${isSigned ? '_i32' : ''}`
-    this.operations.set(name, isSigned ? signedOperation(name, op) : plainOperation(name, op))
+    this.operations.set(name, isSigned ? signedOperation(name, op, this.memory) : plainOperation(name, op, this.memory))
     return name
   }
 
@@ -150,23 +152,4 @@ export class HeldStores {
     })
     return `fn hm_see(p: u32, w: u32) -> u32 {\n  var v = w;\n${lines.join('\n')}\n  return v;\n}`
   }
-}
-
-function plainOperation(name: string, op: AtomicOp): string {
-  return `fn ${name}(p: u32, v: u32) -> u32 { hm_dirty[p >> hm_page_bits] = 1u; return atomic${op}(&hm_pool[p], v); }`
-}
-
-/** The pool is unsigned, so signed comparisons have to be tried until nobody comes between. */
-function signedOperation(name: string, op: AtomicOp): string {
-  return `fn ${name}(p: u32, v: u32) -> u32 {
-  hm_dirty[p >> hm_page_bits] = 1u;
-  var old = atomicLoad(&hm_pool[p]);
-  loop {
-    let next = bitcast<u32>(${op.toLowerCase()}(bitcast<i32>(old), bitcast<i32>(v)));
-    let r = atomicCompareExchangeWeak(&hm_pool[p], old, next);
-    if (r.exchanged) { break; }
-    old = r.old_value;
-  }
-  return old;
-}`
 }

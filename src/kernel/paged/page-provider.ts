@@ -39,6 +39,8 @@ export interface PageProvider {
   service(request: PageRequest): Promise<PageAnswer>
   /** Settles like `round`, for which the kernel is on the device; whoever watches over the device may end it. Default: `round`. */
   finish?(round: Promise<void>): Promise<void>
+  /** The frame of a page that is present: since it was serviced, nothing else has been. */
+  frameOf(page: number): number
   /** What kernels have written since the last call, as frames: before anything is serviced. */
   noteDirty(frames: readonly number[]): void
 }

@@ -24,6 +24,7 @@ export class PagedBuffers {
   private lastGroup: { parts: readonly unknown[]; group: GPUBindGroup } | null = null
   private queueBuffer: GPUBuffer
   private scratchBuffer: GPUBuffer
+  private atomicsBuffer: GPUBuffer | null = null
   private queueEntries = 0
 
   constructor(device: GPUDevice, provider: PageProvider, faultCapacity: number) {
@@ -55,6 +56,12 @@ export class PagedBuffers {
     return this.scratchBuffer
   }
 
+  /** Arguments that are bound directly; of the launch that reserved it. */
+  get atomics(): GPUBuffer {
+    if (this.atomicsBuffer === null) throw new Error('nothing is bound directly')
+    return this.atomicsBuffer
+  }
+
   /** Words of a half of the queue, of which one is read while the other is written. */
   get queueHalf(): number {
     return 2 * this.queueEntries
@@ -79,6 +86,13 @@ export class PagedBuffers {
     this.queueBuffer.destroy()
     this.queueEntries = entries
     this.queueBuffer = this.storage('hetmem queue', 4 * entries)
+  }
+
+  /** Room for so many words that are bound directly. What was there is lost. */
+  reserveAtomics(words: number): void {
+    if (this.atomicsBuffer !== null && 4 * words <= this.atomicsBuffer.size) return
+    this.atomicsBuffer?.destroy()
+    this.atomicsBuffer = this.storage('hetmem atomics', words)
   }
 
   /** Room for a journal and a log; the first `keep` words stay what they are. */
@@ -124,7 +138,7 @@ export class PagedBuffers {
     const buffers = [provider.pool, provider.table, this.faults, this.queue, this.dirty]
     const sizes = [uniforms.block, ...uniforms.ranges].map(({ size }) => size)
     const morePools = provider.morePools ?? []
-    const parts = [layout, ...buffers, ...morePools, this.scratch, uniforms.buffer, ...sizes]
+    const parts = [layout, ...buffers, ...morePools, this.scratch, this.atomicsBuffer, uniforms.buffer, ...sizes]
     const last = this.lastGroup
     if (last !== null && last.parts.length === parts.length && last.parts.every((part, i) => part === parts[i])) {
       return last.group
@@ -134,6 +148,9 @@ export class PagedBuffers {
       entries.push({ binding: PAGED_BINDINGS.banks + 1 + i, resource: { buffer } })
     })
     if (usesScratch(program)) entries.push({ binding: 5, resource: { buffer: this.scratch } })
+    if (program.boundArgs.length > 0) {
+      entries.push({ binding: PAGED_BINDINGS.atomics, resource: { buffer: this.atomics } })
+    }
     entries.push({ binding: 6, resource: uniforms.block })
     program.uniforms.forEach(({ binding }, i) => {
       entries.push({ binding, resource: uniforms.ranges[i] })
@@ -160,6 +177,7 @@ export class PagedBuffers {
   destroy(): void {
     for (const buffer of [this.faults, this.dirty, this.readback, this.queueBuffer, this.scratchBuffer])
       buffer.destroy()
+    this.atomicsBuffer?.destroy()
     this.uniformBuffer?.destroy()
   }
 

@@ -3,6 +3,7 @@
 //
 //   dispatch ─> misses ─> provider.service ─> replay ─> ... ─> nobody was stopped: next slice
 
+import { BoundAtomics } from './bound-atomics.ts'
 import type { PageProvider } from './page-provider.ts'
 import { PagedBuffers } from './paged-buffers.ts'
 import { checkPagedLaunch, type PagedLaunch } from './paged-launch.ts'
@@ -42,8 +43,18 @@ export class PagedDispatch {
   async run(pipeline: PagedPipeline, launch: PagedLaunch): Promise<PagedReceipt> {
     checkPagedLaunch(pipeline.program, launch)
     const { provider, buffers, device, scratchWordsMax, stepsMax } = this
-    const run = new PagedRun({ device, provider, buffers, pipeline, launch, scratchWordsMax, stepsMax })
-    return await run.all()
+    const { program } = pipeline
+    const atomics =
+      program.boundArgs.length > 0 ? new BoundAtomics({ device, provider, buffers }, program, launch) : null
+    const pages = atomics ?? provider
+    const run = new PagedRun({ device, provider: pages, buffers, pipeline, launch, scratchWordsMax, stepsMax })
+    await atomics?.load()
+    try {
+      return await run.all()
+    } finally {
+      // What has committed stays, also when something goes wrong.
+      atomics?.save()
+    }
   }
 
   destroy(): void {

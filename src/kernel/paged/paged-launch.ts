@@ -1,6 +1,7 @@
 // One launch of a paged program, as numbers: which words its arguments are, how many invocations, and the launch block that tells it
 // to the device.
 
+import { boundLayout } from './bound-atomics.ts'
 import { LAUNCH, LAUNCH_WORDS, type PagedProgram, REACH_MAX } from './paged-program.ts'
 
 export interface PagedRange {
@@ -88,8 +89,9 @@ export function launchBlock(program: PagedProgram, launch: PagedLaunch): Uint32A
     launch.extent.map((n, d) => Math.ceil(n / program.workgroupSize[d])),
     LAUNCH.groups,
   )
+  const { starts } = boundLayout(program, launch)
   launch.args.forEach(({ word, length }, i) => {
-    block.set([word, length], LAUNCH_WORDS + 4 * i)
+    block.set([starts.get(i) ?? word, length], LAUNCH_WORDS + 4 * i)
   })
   const reach = launch.reach ?? []
   block[LAUNCH.reachCount] = reach.length

@@ -147,6 +147,7 @@ function layoutEntries(program: PagedProgram, { count }: PoolBanks): GPUBindGrou
     entry(B.queue, 'storage'),
     entry(B.dirty, 'storage'),
     ...(usesScratch(program) ? [entry(B.scratch, 'storage')] : []),
+    ...(program.boundArgs.length > 0 ? [entry(B.atomics, 'storage')] : []),
     entry(B.launch, 'uniform'),
     ...program.uniforms.map(({ binding }) => entry(binding, 'uniform')),
   ]

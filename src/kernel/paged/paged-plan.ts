@@ -5,6 +5,7 @@
 // - Atomics whose results nobody uses wait like stores. The others happen at once, at most once, and their results are noted in a
 //   journal, from which a replay takes them. A replay must take the same way as the first attempt, or what happened would not
 //   fit what comes; so loads of memory that other invocations may change are noted too.
+// - Where all atomics are in arguments that are nothing else, these can be bound directly: then the rest of the pool is plain memory.
 
 import { type Declaration, type FunctionInfo, type Node, sizeOf, type Type, walk } from '../../wgsl/index.ts'
 import { Execution, type HeapEvent, isWrite } from './execution.ts'
@@ -14,7 +15,9 @@ import { isLeaf } from './typed-access.ts'
 export interface PagedPlan {
   readonly scope: 'invocation' | 'workgroup' | 'step'
   readonly hold: 'registers' | 'log'
-  /** Some heap memory is accessed by atomics. */
+  /** Arguments with atomics that are bound directly. */
+  readonly bound: ReadonlySet<number>
+  /** Some memory of the pool is accessed by atomics. */
   readonly isPoolAtomic: boolean
   readonly hasJournal: boolean
   /** Stores and atomics wait in the log together. */
@@ -31,10 +34,16 @@ export interface PagedPlan {
 // Registers of one invocation that may hold stores back, in words; more go to the log.
 const REGISTER_WORDS_MAX = 64
 
-export function planPaging(access: HeapAccess, entry: FunctionInfo, isStep: boolean): PagedPlan {
+/** `bindable` are the arguments that may be bound directly: they are, if that is all that atomics are used on. */
+export function planPaging(
+  access: HeapAccess,
+  entry: FunctionInfo,
+  { isStep, bindable }: { isStep: boolean; bindable: ReadonlySet<number> },
+): PagedPlan {
   const execution = new Execution(access, entry)
   const { events } = execution
   const atomics = events.filter(({ kind }) => kind === 'atomic')
+  const isBound = atomics.length > 0 && atomics.every(({ roots }) => [...roots].every((root) => bindable.has(root)))
   const immediate = immediateAtomics(execution, atomics)
   const hasJournal = immediate.size > 0
   const deferred = atomics.filter((event) => isWrite(event) && !immediate.has(event.node))
@@ -53,7 +62,8 @@ export function planPaging(access: HeapAccess, entry: FunctionInfo, isStep: bool
   return {
     scope: usesWorkgroup(access, execution) ? 'workgroup' : isStep ? 'step' : 'invocation',
     hold: hasLoopStores || seesWholes || isTooMuch ? 'log' : 'registers',
-    isPoolAtomic: atomics.length > 0,
+    bound: isBound ? new Set(atomics.flatMap(({ roots }) => [...roots])) : new Set(),
+    isPoolAtomic: atomics.length > 0 && !isBound,
     hasJournal,
     defersAtomics: deferred.length > 0,
     seeing,

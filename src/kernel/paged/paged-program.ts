@@ -78,6 +78,8 @@ export const PAGED_BINDINGS = {
   scratch: 5,
   launch: 6,
   uniforms: 7,
+  /** Of arguments that are bound directly. */
+  atomics: 99,
   /** And the number of the buffer: those of a pool in several buffers, from the second one on. */
   banks: 100,
 } as const
@@ -135,6 +137,12 @@ export interface PagedProgram {
   readonly hasJournal: boolean
   /** Words of the state of an invocation that are kept between steps; 0 for other scopes. */
   readonly stateWords: number
+  /** Arguments, by index, that lie in a buffer of their own for the launch (bound-atomics.ts) instead of the pool. */
+  readonly boundArgs: readonly number[]
+  /** The same kernel with all its atomics in such a buffer, for launches in which they are small. Null where that cannot be. */
+  readonly bound: PagedProgram | null
+  /** How its atomics happen, as a phrase; null if it has none. */
+  readonly atomics: string | null
   /** What an EVENT_BAD names. */
   readonly sites: readonly PagedSite[]
   /** Values of overrides. */

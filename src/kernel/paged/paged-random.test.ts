@@ -26,9 +26,11 @@ describe('random kernels give the same result direct and paged', () => {
       const direct = await runDirect(device, kernel, contents)
       const paged = await runPaged(device, kernel, contents, { frames: 60, pageBits: 7 })
       const warm = await runPaged(device, kernel, contents, { frames: 120, pageBits: 7, isWarm: true })
+      const pooled = await runPaged(device, kernel, contents, { frames: 60, pageBits: 7, bound: false })
       for (const name of Object.keys(kernel.args)) {
         expect(paged.contents[name], `${name} after seed ${seed}`).toEqual(direct[name])
         expect(warm.contents[name], `${name} after seed ${seed}, warm`).toEqual(direct[name])
+        expect(pooled.contents[name], `${name} after seed ${seed}, pooled`).toEqual(direct[name])
       }
     }, 60_000)
   }

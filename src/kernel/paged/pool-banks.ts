@@ -15,7 +15,7 @@ export interface PoolBanks {
   readonly words: number
 }
 
-/** Storage buffers of a program besides its pool, at most. */
+/** Storage buffers of a program besides its pool and what it has bound directly, at most. */
 export const OTHER_BUFFERS = 5
 
 export function withBanks(wgsl: string, { count, words }: PoolBanks): string {

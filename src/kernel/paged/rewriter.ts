@@ -29,9 +29,10 @@ import {
   typeText,
   valueType,
 } from '../../wgsl/index.ts'
+import { ATOMIC_OPS } from './atomic-memory.ts'
 import { asCall } from './execution.ts'
 import { callersOf, type HeapAccess, isHeap, type Roots } from './heap-access.ts'
-import { ATOMIC_OPS, HeldStores } from './held-stores.ts'
+import { HeldStores } from './held-stores.ts'
 import { ImmediateAtomics } from './immediate-atomics.ts'
 import type { PagedPlan } from './paged-plan.ts'
 import type { PagedSite } from './paged-program.ts'
@@ -248,8 +249,11 @@ export class Rewriter {
     if (what === null || this.plan.immediate.has(call) || what.op === 'atomicLoad') return null
     const address = what.address()
     const value = this.emit(call.args[1])
-    if (what.op === 'atomicStore') return f`${this.held.store(what.type, address, value)}${semicolon}`
-    const op = ATOMIC_OPS.find((name) => what.op === `atomic${name}`)!
+    if (what.op === 'atomicStore' && this.plan.bound.size === 0) {
+      return f`${this.held.store(what.type, address, value)}${semicolon}`
+    }
+    // A store is an exchange whose result nobody uses.
+    const op = ATOMIC_OPS.find((name) => what.op === `atomic${name}`) ?? 'Exchange'
     return f`${this.held.atomic(what.type, op, address, value)}${semicolon}`
   }
 
@@ -435,8 +439,12 @@ export class Rewriter {
   private immediate(e: Call, { op, type, address }: { op: string; type: Type; address: () => Fragment }): Fragment {
     const f = fragmentFor(this.source, e)
     const place = address()
-    if (op === 'atomicLoad')
-      return f`${this.typed.load(type, { seeing: false, noted: this.plan.immediate.has(e) })}(${place})`
+    if (op === 'atomicLoad') {
+      const noted = this.plan.immediate.has(e)
+      if (this.plan.bound.size === 0) return f`${this.typed.load(type, { seeing: false, noted })}(${place})`
+      const word = f`atomicLoad(&hm_atomics[${place}])`
+      return f`bitcast<${typeText(type)}>(${noted ? f`hm_once(${word})` : word})`
+    }
     const values = e.args.slice(1).map((arg) => this.emit(arg))
     return f`${this.once.functionFor(op, type)}(${join([place, ...values], ', ')})`
   }

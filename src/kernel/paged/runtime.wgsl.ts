@@ -34,6 +34,8 @@ export interface RuntimeOptions {
   readonly argCount: number
   /** Atomics of the heap: then all of the pool is atomic, and plain accesses are atomic ones. */
   readonly isPoolAtomic: boolean
+  /** Arguments are bound directly. */
+  readonly hasBound: boolean
   readonly logEntryWords: 0 | 2 | 3
   readonly hasJournal: boolean
   readonly hasPointers: boolean
@@ -76,7 +78,7 @@ export function runtimeWgsl(o: RuntimeOptions): string {
     .join('\n')
 }
 
-function bindings({ argCount, isPoolAtomic, usesScratch }: RuntimeOptions): string {
+function bindings({ argCount, isPoolAtomic, hasBound, usesScratch }: RuntimeOptions): string {
   return `
 override ${PAGE_BITS_OVERRIDE}: u32 = 10u;
 // Nothing is expected to be missing: who is stopped only goes into the queue, and the other form of the kernel finds out why.
@@ -96,6 +98,7 @@ struct HmLaunch {
 @group(0) @binding(${B.queue}) var<storage, read_write> hm_queue: array<u32>;
 @group(0) @binding(${B.dirty}) var<storage, read_write> hm_dirty: array<u32>;
 ${usesScratch ? `@group(0) @binding(${B.scratch}) var<storage, read_write> hm_scratch: array<u32>;` : ''}
+${hasBound ? `@group(0) @binding(${B.atomics}) var<storage, read_write> hm_atomics: array<atomic<u32>>;` : ''}
 @group(0) @binding(${B.launch}) var<uniform> hm_launch: HmLaunch;
 // What stopped this invocation first; 0 while nothing has. Whatever is computed afterwards comes from zeros and counts for nothing.
 // In the optimistic form any number but 0: that something has.
