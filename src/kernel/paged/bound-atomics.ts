@@ -11,25 +11,11 @@
 
 import type { PageAnswer, PageProvider, PageRequest } from './page-provider.ts'
 import type { PagedBuffers } from './paged-buffers.ts'
-import type { PagedLaunch } from './paged-launch.ts'
+import { boundLayout, type PagedLaunch, wordsOf } from './paged-launch.ts'
 import type { PagedProgram } from './paged-program.ts'
 
 /** Pages of bound arguments, at most. They are copied as a whole, so what is larger had better be brought as it is missed. */
 const PAGES_MAX = 256
-
-/** Arguments begin at multiples of this in the buffer, in words: none shares a cache line with another. */
-const ALIGN_WORDS = 64
-
-/** Where the bound arguments of a launch begin, by the index of the argument, and where the last one ends, in words. */
-export function boundLayout(program: PagedProgram, launch: PagedLaunch): { starts: Map<number, number>; end: number } {
-  const starts = new Map<number, number>()
-  let end = ALIGN_WORDS
-  for (const arg of program.boundArgs) {
-    starts.set(arg, end)
-    end += Math.ceil(wordsOf(program, launch, arg) / ALIGN_WORDS) * ALIGN_WORDS
-  }
-  return { starts, end }
-}
 
 /**
  * The form in which a launch runs: with its atomics bound directly if they take no more than a quarter of the device, and if no pointer
@@ -50,10 +36,6 @@ export function formFor(
     if ((launch.reach ?? []).some((range) => range.start < end && start < range.end)) return program
   }
   return pages <= Math.min(PAGES_MAX, capacity / 4) ? bound : program
-}
-
-function wordsOf(program: PagedProgram, launch: PagedLaunch, arg: number): number {
-  return (launch.args[arg].length * program.args[arg].stride) / 4
 }
 
 /** As much of a bound argument as lies in one page. */

@@ -1,7 +1,6 @@
 // One launch of a paged program, as numbers: which words its arguments are, how many invocations, and the launch block that tells it
 // to the device.
 
-import { boundLayout } from './bound-atomics.ts'
 import { LAUNCH, LAUNCH_WORDS, type PagedProgram, REACH_MAX } from './paged-program.ts'
 
 export interface PagedRange {
@@ -99,6 +98,25 @@ export function launchBlock(program: PagedProgram, launch: PagedLaunch): Uint32A
     block.set([start, end, write ? 1 : 0], LAUNCH_WORDS + 4 * (args + i))
   })
   return block
+}
+
+// Bound arguments begin at multiples of this in their buffer, in words: none shares a cache line with another.
+const ALIGN_WORDS = 64
+
+/** Where the bound arguments of a launch begin, by the index of the argument, and where the last one ends, in words. */
+export function boundLayout(program: PagedProgram, launch: PagedLaunch): { starts: Map<number, number>; end: number } {
+  const starts = new Map<number, number>()
+  let end = ALIGN_WORDS
+  for (const arg of program.boundArgs) {
+    starts.set(arg, end)
+    end += Math.ceil(wordsOf(program, launch, arg) / ALIGN_WORDS) * ALIGN_WORDS
+  }
+  return { starts, end }
+}
+
+/** Words of an argument. */
+export function wordsOf(program: PagedProgram, launch: PagedLaunch, arg: number): number {
+  return (launch.args[arg].length * program.args[arg].stride) / 4
 }
 
 /** The id of an invocation from its number. */
