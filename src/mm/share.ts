@@ -60,20 +60,36 @@ function shareVma(vma: Vma, start: Addr, end: Addr): number {
   const range = new MmuNotifierRange(MMU_NOTIFY_PROTECTION_PAGE, vma, mm, start, end)
   mmuNotifierInvalidateRangeStart(range)
   tlbProtect(mm, start, end)
-  const marked = forEachEntry(mm, start, end, (words, i, page) => {
-    const flags = words[2 * i + 1]
-    if (!canBeShared(sys, flags, words[2 * i])) return false
-    if ((flags & PTE_DIRTY) !== 0) sys.pages.setDirty(words[2 * i])
-    if ((flags & WRITTEN) === WRITTEN) stale[page] = 1
-    words[2 * i + 1] = (flags & ~(PTE_WRITE | PTE_DIRTY)) | PTE_DUPLICATED
-    return true
-  })
+  let marked = 0
+  for (let addr = start; addr < end; addr = pmdAddrEnd(addr, end)) {
+    const table = mm.pageTable.findPte(addr)
+    if (table !== null) marked += markEntries(sys, table.words, addr, pmdAddrEnd(addr, end), stale, start)
+  }
   forEachRun(stale, (first, last) => {
     const clear = new MmuNotifierRange(MMU_NOTIFY_CLEAR, vma, mm, start + first * PAGE_SIZE, start + last * PAGE_SIZE)
     mmuNotifierInvalidateRangeStart(clear)
     mmuNotifierInvalidateRangeEnd(clear)
   })
   mmuNotifierInvalidateRangeEnd(range)
+  return marked
+}
+
+/** Marks what can be of the entries of one table, for `[from, to)`, and notes which were written since they were marked before. */
+function markEntries(sys: System, words: Uint32Array, from: Addr, to: Addr, stale: Uint8Array, start: Addr): number {
+  const page = (from - start) / PAGE_SIZE
+  const first = 2 * pteIndex(from)
+  const npages = (to - from) / PAGE_SIZE
+  let marked = 0
+  for (let k = 0; k < npages; k++) {
+    const w = first + 2 * k
+    const pfn = words[w]
+    const flags = words[w + 1]
+    if (!canBeShared(sys, flags, pfn)) continue
+    if ((flags & PTE_DIRTY) !== 0) sys.pages.setDirty(pfn)
+    if ((flags & WRITTEN) === WRITTEN) stale[page + k] = 1
+    words[w + 1] = (flags & ~(PTE_WRITE | PTE_DIRTY)) | PTE_DUPLICATED
+    marked++
+  }
   return marked
 }
 

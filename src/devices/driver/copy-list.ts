@@ -3,29 +3,47 @@
 import { PAGE_SIZE, type Pfn } from '../../base/addr.ts'
 import type { Mmu } from '../../mmu/mmu.ts'
 
+/** Entries that a list begins with room for. */
+const ROOM = 64
+
 /** Entry i is between system frame `pfns[i]` and frame `frames[i]` of the device. */
 export class CopyList {
-  readonly pfns: Pfn[] = []
-  readonly frames: number[] = []
+  length = 0
+  /** Both arrays have room for more than the list has. */
+  private pfnRoom = new Int32Array(ROOM)
+  private frameRoom = new Int32Array(ROOM)
 
-  add(pfn: Pfn, frame: number): void {
-    this.pfns.push(pfn)
-    this.frames.push(frame)
+  get pfns(): Int32Array {
+    return this.pfnRoom.subarray(0, this.length)
   }
 
-  get length(): number {
-    return this.frames.length
+  get frames(): Int32Array {
+    return this.frameRoom.subarray(0, this.length)
+  }
+
+  add(pfn: Pfn, frame: number): void {
+    if (this.length === this.pfnRoom.length) this.grow()
+    this.pfnRoom[this.length] = pfn
+    this.frameRoom[this.length++] = frame
   }
 
   clear(): void {
-    this.pfns.length = 0
-    this.frames.length = 0
+    this.length = 0
+  }
+
+  private grow(): void {
+    const size = 8 * this.pfnRoom.length
+    const [pfns, frames] = [new Int32Array(size), new Int32Array(size)]
+    pfns.set(this.pfnRoom)
+    frames.set(this.frameRoom)
+    this.pfnRoom = pfns
+    this.frameRoom = frames
   }
 }
 
 /** Visits runs of neighbours in `[from, to)` of a list of page or frame numbers: the first, how many, and index of the first. */
 export function forEachRun(
-  numbers: readonly number[],
+  numbers: ArrayLike<number>,
   from: number,
   to: number,
   visit: (first: number, npages: number, at: number) => void,
@@ -41,7 +59,7 @@ export function forEachRun(
 /** Visits the bytes of system frames `[from, to)` of a list, as few pieces as they lie in: bytes, and index of the first page. */
 export function forEachPiece(
   mmu: Mmu,
-  pfns: readonly Pfn[],
+  pfns: ArrayLike<Pfn>,
   from: number,
   to: number,
   visit: (bytes: Uint8Array, at: number) => void,
@@ -58,7 +76,7 @@ export function forEachPiece(
 }
 
 /** Fills system frames `[from, to)` of a list with `contents`, in as few pieces as they lie in. */
-export function fillFrames(mmu: Mmu, pfns: readonly Pfn[], from: number, to: number, contents: Uint8Array): void {
+export function fillFrames(mmu: Mmu, pfns: ArrayLike<Pfn>, from: number, to: number, contents: Uint8Array): void {
   const part = (at: number, npages: number): Uint8Array =>
     contents.subarray((at - from) * PAGE_SIZE, (at - from + npages) * PAGE_SIZE)
   if (mmu.fillFrames === undefined) {

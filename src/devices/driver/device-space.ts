@@ -9,7 +9,7 @@
 // Operations look translations up when they begin and keep the frames (FramePool.capture), as commands in the queue of a
 // device keep addresses. So an event has only two things to do: tell what was written, and end duplicates.
 
-import { type Addr, addrToVpn, PAGE_SIZE, type Pfn, vpnToAddr } from '../../base/addr.ts'
+import { type Addr, addrToVpn, PAGE_SIZE, vpnToAddr } from '../../base/addr.ts'
 import { assert } from '../../base/assert.ts'
 import { hmmRangeFault } from '../../hmm/hmm.ts'
 import { hmmPfnWords } from '../../hmm/hmm-pfn.ts'
@@ -82,16 +82,22 @@ export class DeviceSpace {
     first = -1,
   ): void {
     const end = start + frames.length * PAGE_SIZE
+    const base = this.parts.pool.pagemap.pfn
     const iter = new HmmPtIter(this.mirror.pt)
     for (let i = iter.walk(start, end); i >= 0; i = iter.walk(iter.next, end)) {
       const { words, npages } = iter
       const at = (iter.addr - start) / PAGE_SIZE
-      const vpn = addrToVpn(iter.addr)
+      // A directory covers the same 2 MiB as a block of the other table, so both have one index.
+      const copies = write ? null : this.duplicates.framesAround(addrToVpn(iter.addr))
       let runAt = -1
       let runLength = 0
       for (let k = 0; k < npages; k++) {
         if (frames[at + k] >= 0) continue
-        const frame = this.frameOf(words, i + k, vpn + k, write)
+        const flags = words[2 * (i + k)]
+        let frame = -1
+        if ((flags & HMM_PTE_VALID_DEV) !== 0) {
+          if (!write || (flags & HMM_PTE_WRITE) !== 0) frame = hmmPteFrame(words, i + k) - base
+        } else if (copies !== null && (flags & HMM_PTE_VALID_PFN) !== 0) frame = copies[i + k]
         if (frame < 0 || (first >= 0 && frame !== first + at + k)) continue
         frames[at + k] = frame
         if (frame === runAt + runLength) runLength++
@@ -128,15 +134,21 @@ export class DeviceSpace {
     return hmmPfnWords(hmmPfns)
   }
 
-  /** Visits the system pages of `[start, end)` that are in the mirror table without a duplicate, ascending. */
-  forEachUncopied(start: Addr, end: Addr, visit: (vpn: number, pfn: Pfn) => void): void {
+  /**
+   * Fills in `pfns`, one per page from `start` on, the system page that is in the mirror table without a duplicate, -1 where there
+   * is none.
+   */
+  findUncopied(start: Addr, pfns: Int32Array): void {
+    pfns.fill(-1)
+    const end = start + pfns.length * PAGE_SIZE
     const iter = new HmmPtIter(this.mirror.pt)
     for (let i = iter.walk(start, end); i >= 0; i = iter.walk(iter.next, end)) {
       const { words, npages } = iter
-      const vpn = addrToVpn(iter.addr)
+      const at = (iter.addr - start) / PAGE_SIZE
+      const copies = this.duplicates.framesAround(addrToVpn(iter.addr))
       for (let k = 0; k < npages; k++) {
-        if ((words[2 * (i + k)] & HMM_PTE_VALID_PFN) === 0 || this.duplicates.find(vpn + k) >= 0) continue
-        visit(vpn + k, hmmPteFrame(words, i + k))
+        const isCopied = copies !== null && copies[i + k] >= 0
+        if (!isCopied && (words[2 * (i + k)] & HMM_PTE_VALID_PFN) !== 0) pfns[at + k] = hmmPteFrame(words, i + k)
       }
     }
     iter.fini()
@@ -148,27 +160,20 @@ export class DeviceSpace {
     this.dropDuplicates(start, end, cause)
   }
 
-  private frameOf(words: Uint32Array, index: number, vpn: number, write: boolean): number {
-    const flags = words[2 * index]
-    if ((flags & HMM_PTE_VALID_DEV) !== 0) {
-      return write && (flags & HMM_PTE_WRITE) === 0 ? -1 : this.parts.pool.frameOf(hmmPteFrame(words, index))
-    }
-    if ((flags & HMM_PTE_VALID_PFN) === 0 || write) return -1
-    return this.duplicates.find(vpn)
-  }
-
   /** Sets DIRTY where the device wrote since it was last asked; the core hands that on to the pages. */
   private reportDirty(start: Addr, end: Addr): void {
-    const { pool } = this.parts
+    const { dirty, pagemap } = this.parts.pool
+    const base = pagemap.pfn
     const iter = new HmmPtIter(this.mirror.pt)
     for (let i = iter.walk(start, end); i >= 0; i = iter.walk(iter.next, end)) {
-      const { words, npages } = iter
-      for (let k = i; k < i + npages; k++) {
+      const { words } = iter
+      const stop = i + iter.npages
+      for (let k = i; k < stop; k++) {
         if ((words[2 * k] & HMM_PTE_VALID_DEV) === 0) continue
-        const frame = pool.frameOf(hmmPteFrame(words, k))
-        if (pool.dirty[frame] === 0) continue
+        const frame = hmmPteFrame(words, k) - base
+        if (dirty[frame] === 0) continue
         words[2 * k] |= HMM_PTE_DIRTY
-        pool.dirty[frame] = 0
+        dirty[frame] = 0
       }
     }
     iter.fini()
@@ -179,11 +184,11 @@ export class DeviceSpace {
     let ndropped = 0
     let first = 0
     let last = 0
-    this.duplicates.take(addrToVpn(start), addrToVpn(end), (vpn, frame) => {
-      pool.dropDuplicate(frame)
+    this.duplicates.take(addrToVpn(start), addrToVpn(end), (vpn, frame, npages) => {
+      pool.dropDuplicates(frame, npages)
       first = ndropped === 0 ? vpn : Math.min(first, vpn)
-      last = Math.max(last, vpn)
-      ndropped++
+      last = Math.max(last, vpn + npages - 1)
+      ndropped += npages
     })
     const run = { mm: this.mm, start: vpnToAddr(first), end: vpnToAddr(last + 1) }
     traffic.duplicatesInvalidated(run, ndropped, cause)

@@ -21,6 +21,7 @@ import { type LaunchSite, pagesOf, runLaunch } from './launch.ts'
 import { checkRanges, checkSlices, collectStores } from './launch-checks.ts'
 import type { DeviceLimits, LaunchRequest, LaunchSlice, Program } from './launch-request.ts'
 import { Operation } from './operation.ts'
+import { nmissing } from './range-use.ts'
 import type { LaunchReceipt, PrefetchReceipt } from './receipt.ts'
 import type { Room } from './room.ts'
 import { makePurpose, type Purpose } from './traffic.ts'
@@ -185,7 +186,7 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
         for (const part of blocksOf(range)) {
           const use = op.use(part, access)
           if (nskipped === 0) await toDevice.bringIn(op, use).catch(unlessFull)
-          nskipped += use.frames.reduce((count, frame) => (frame < 0 ? count + 1 : count), 0)
+          nskipped += nmissing(use)
         }
         await parts.hardware.uploaded()
       } finally {

@@ -71,7 +71,7 @@ describe('FramePool', () => {
   it('a frame that is given back while its block is open is reserved again', () => {
     const [block] = reserve(8, 2)
     pool.takeDuplicates(0, 1)
-    pool.dropDuplicate(0)
+    pool.dropDuplicates(0, 1)
     expect([pool.state[0], pool.nfree]).toEqual([FRAME_RESERVED, 6])
     pool.takeDuplicates(0, 1)
     pool.close(block)
@@ -93,12 +93,30 @@ describe('FramePool', () => {
       [1],
       [block],
     ])
-    pool.dropDuplicate(1)
+    pool.dropDuplicates(1, 1)
     expect(pool.evictable()).toEqual([])
     free(0)
     expect([pool.state[0], pool.nfree]).toEqual([FRAME_RETIRED, 7])
     pool.release([0, 1])
     expect([pool.state[0], pool.captured[0], pool.nfree]).toEqual([FRAME_FREE, 0, 8])
+  })
+
+  it('duplicates end in runs, of several blocks, and what is captured keeps its bytes', () => {
+    const first = reserve(8, 3)[0]
+    const second = reserve(16, 3)[0]
+    pool.takeDuplicates(0, 3)
+    pool.takeDuplicates(3, 3)
+    pool.close(first)
+    pool.close(second)
+    const runs: FrameRun[] = []
+    pool.capture(1, 1, CAPTURED, runs)
+    pool.dropDuplicates(0, 6)
+    const [f, r] = [FRAME_FREE, FRAME_RETIRED]
+    expect([[...pool.state.subarray(0, 6)], pool.nfree]).toEqual([[f, r, f, f, f, f], 7])
+    expect([first.live, first.ncaptured, second.live]).toEqual([0, 1, 0])
+    for (const run of runs) pool.release(run)
+    expect([pool.state[1], pool.nfree]).toEqual([FRAME_FREE, 8])
+    expect(() => pool.blockAt(1)).toThrow(AssertionError)
   })
 
   it('a page has to be copied unless something equal stands behind it', () => {

@@ -239,13 +239,29 @@ export class FramePool {
 
   /** Takes reserved frames of one block for copies of system pages. */
   takeDuplicates(first: number, npages: number): void {
-    for (let frame = first; frame < first + npages; frame++) this.take(frame, FRAME_DUPLICATE)
+    const end = first + npages
+    for (let frame = first; frame < end; frame++) {
+      if (this.state[frame] !== FRAME_RESERVED) throw new AssertionError(`frame ${frame} is reserved`)
+    }
+    this.state.fill(FRAME_DUPLICATE, first, end)
+    this.dirty.fill(0, first, end)
+    this.blockAt(first).live += npages
   }
 
-  /** A duplicate ends. */
-  dropDuplicate(frame: number): void {
-    assert(this.state[frame] === FRAME_DUPLICATE, () => `frame ${frame} holds a duplicate`)
-    this.vacate(frame)
+  /** Duplicates in neighbouring frames end. */
+  dropDuplicates(first: number, npages: number): void {
+    const end = first + npages
+    for (let frame = first; frame < end; ) {
+      const block = this.blockAt(frame)
+      let next = frame
+      while (next < end && this.blockOf[next] === block.id && this.captured[next] === 0) {
+        assert(this.state[next] === FRAME_DUPLICATE, () => `frame ${next} holds a duplicate`)
+        next++
+      }
+      if (next > frame) this.vacateRun(block, frame, next - frame)
+      else this.vacate(next++)
+      frame = next
+    }
   }
 
   /** What stands behind the page in a frame: a system frame, ZEROES or NO_COPY. */
@@ -281,30 +297,36 @@ export class FramePool {
    * to `runs`: they are the operation's to release.
    */
   capture(first: number, npages: number, bits: number, runs: FrameRun[]): void {
+    const { captured, blockOf } = this
     const end = first + npages
     for (let frame = first; frame < end; ) {
       let next = frame
-      for (; next < end && this.captured[next] === 0; next++) {
-        this.captured[next] = bits
+      while (next < end && captured[next] === 0) {
         const block = this.blockAt(next)
-        block.ncaptured++
+        const from = next
+        for (; next < end && captured[next] === 0 && blockOf[next] === block.id; next++) captured[next] = bits
+        block.ncaptured += next - from
         block.lastUse = this.uses
       }
       if (next > frame) runs.push([frame, next - frame])
-      for (; next < end && this.captured[next] !== 0; next++) this.captured[next] |= bits
+      for (; next < end && captured[next] !== 0; next++) captured[next] |= bits
       frame = next
     }
   }
 
   /** The operation that captured a run is over. The caller wakes `released` when all are let go. */
   release([first, npages]: FrameRun): void {
-    for (let frame = first; frame < first + npages; frame++) {
-      if (this.captured[frame] === 0) throw new AssertionError(`frame ${frame} is captured`)
+    const { captured, blockOf, state } = this
+    const end = first + npages
+    for (let frame = first; frame < end; ) {
       const block = this.blockAt(frame)
-      this.captured[frame] = 0
-      block.ncaptured--
-      if (this.state[frame] === FRAME_RETIRED) this.giveBack(frame)
-      if (!block.open && block.live === 0 && block.ncaptured === 0) this.blocks.delete(block.id)
+      for (; frame < end && blockOf[frame] === block.id; frame++) {
+        if (captured[frame] === 0) throw new AssertionError(`frame ${frame} is captured`)
+        captured[frame] = 0
+        block.ncaptured--
+        if (state[frame] === FRAME_RETIRED) this.giveBack(frame)
+      }
+      this.deleteIfEmpty(block)
     }
   }
 
@@ -335,12 +357,24 @@ export class FramePool {
     if (this.captured[frame] !== 0) this.state[frame] = FRAME_RETIRED
     else if (block.open) this.state[frame] = FRAME_RESERVED
     else this.giveBack(frame)
-    if (!block.open && block.live === 0 && block.ncaptured === 0) this.blocks.delete(block.id)
+    this.deleteIfEmpty(block)
   }
 
-  private giveBack(frame: number): void {
-    this.state[frame] = FRAME_FREE
-    this.blockOf[frame] = NO_BLOCK
-    this.free.free(frame, 1)
+  /** The same for neighbouring frames of one block that nobody has captured. */
+  private vacateRun(block: Block, first: number, npages: number): void {
+    block.live -= npages
+    if (block.open) this.state.fill(FRAME_RESERVED, first, first + npages)
+    else this.giveBack(first, npages)
+    this.deleteIfEmpty(block)
+  }
+
+  private giveBack(first: number, npages = 1): void {
+    this.state.fill(FRAME_FREE, first, first + npages)
+    this.blockOf.fill(NO_BLOCK, first, first + npages)
+    this.free.free(first, npages)
+  }
+
+  private deleteIfEmpty(block: Block): void {
+    if (!block.open && block.live === 0 && block.ncaptured === 0) this.blocks.delete(block.id)
   }
 }

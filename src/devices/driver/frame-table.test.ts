@@ -13,9 +13,24 @@ describe('FrameTable', () => {
   it('take() over the whole address space costs no more than what is in the table', () => {
     const table = new FrameTable()
     table.add(2 ** 35, 5, 1)
-    const taken: [number, number][] = []
-    table.take(0, 2 ** 52, (vpn, frame) => taken.push([vpn, frame]))
-    expect([taken, table.size, [...table]]).toEqual([[[2 ** 35, 5]], 0, []])
+    const taken: number[][] = []
+    table.take(0, 2 ** 52, (...run) => taken.push(run))
+    expect([taken, table.size, [...table]]).toEqual([[[2 ** 35, 5, 1]], 0, []])
+  })
+
+  it('take() visits neighbours in neighbouring frames together', () => {
+    const table = new FrameTable()
+    table.add(10, 0, 4)
+    table.add(14, 8, 2)
+    const taken: number[][] = []
+    table.take(11, 16, (...run) => taken.push(run))
+    expect([taken, [...table]]).toEqual([
+      [
+        [11, 1, 3],
+        [14, 8, 2],
+      ],
+      [[10, 0]],
+    ])
   })
 
   it('does what a plain map does, for any sequence of operations', () => {
@@ -39,7 +54,9 @@ describe('FrameTable', () => {
             for (const i of run) model.set(each.vpn + i, each.frame + i)
           } else {
             const taken = new Map<number, number>()
-            table.take(each.vpn, each.vpn + each.npages, (at, frame) => taken.set(at, frame))
+            table.take(each.vpn, each.vpn + each.npages, (at, frame, npages) => {
+              for (let i = 0; i < npages; i++) taken.set(at + i, frame + i)
+            })
             const wanted = [...model].filter(([at]) => at >= each.vpn && at < each.vpn + each.npages)
             expect(taken).toEqual(new Map(wanted))
             for (const [at] of wanted) model.delete(at)
@@ -48,6 +65,7 @@ describe('FrameTable', () => {
         }
         expect(new Map(table)).toEqual(model)
         expect([...model].every(([at, frame]) => table.find(at) === frame)).toBe(true)
+        expect([...model].every(([at, frame]) => table.framesAround(at)?.[at % 512] === frame)).toBe(true)
       }),
     )
   })

@@ -30,6 +30,12 @@ export class FrameTable {
     return block === null ? NONE : block.frames[vpn % BLOCK_PAGES]
   }
 
+  /** Frames of the 2 MiB of pages that `vpn` lies in, by page number modulo 512; null if none of them has an entry. To be read only. */
+  framesAround(vpn: number): Int32Array | null {
+    const block = this.blockOf(Math.floor(vpn / BLOCK_PAGES))
+    return block === null ? null : block.frames
+  }
+
   /** Enters neighbouring pages that have no entry, in neighbouring frames. */
   add(vpn: number, frame: number, npages: number): void {
     for (let done = 0; done < npages; ) {
@@ -49,19 +55,24 @@ export class FrameTable {
     if (block !== null) block.frames[vpn % BLOCK_PAGES] = frame
   }
 
-  /** Takes every entry of the pages `[first, end)` out and calls `visit` with each, ascending within 2 MiB. */
-  take(first: number, end: number, visit: (vpn: number, frame: number) => void): void {
+  /** Takes every entry of the pages `[first, end)` out and calls `visit` with each run of them, ascending within 2 MiB. */
+  take(first: number, end: number, visit: (vpn: number, frame: number, npages: number) => void): void {
     if (this.size === 0) return
     for (const block of this.blocksIn(first, end)) {
       const base = block.key * BLOCK_PAGES
       const stop = Math.min(end - base, BLOCK_PAGES)
-      for (let i = Math.max(first - base, 0); i < stop; i++) {
-        const frame = block.frames[i]
-        if (frame === NONE) continue
-        block.frames[i] = NONE
-        block.count--
-        this.size--
-        visit(base + i, frame)
+      const { frames } = block
+      for (let i = Math.max(first - base, 0); i < stop; ) {
+        const frame = frames[i]
+        let next = i + 1
+        if (frame !== NONE) {
+          while (next < stop && frames[next] === frame + next - i) next++
+          frames.fill(NONE, i, next)
+          block.count -= next - i
+          this.size -= next - i
+          visit(base + i, frame, next - i)
+        }
+        i = next
       }
       if (block.count > 0) continue
       this.blocks.delete(block.key)

@@ -44,7 +44,7 @@ export function gatherDuplicates(op: Operation, block: Block): void {
     to.push(target)
     pool.takeDuplicates(target, 1)
     duplicates.replace(block.vpn + i, target)
-    pool.dropDuplicate(frame)
+    pool.dropDuplicates(frame, 1)
   }
   hardware.move(from, to)
   const run = { mm, start: vpnToAddr(block.vpn), end: vpnToAddr(block.vpn + block.npages) }

@@ -47,21 +47,19 @@ export class LaunchRanges {
    */
   *pieces(range: AddrRange, access: Access): IterableIterator<DevicePiece> {
     const use = this.find(range, access)
-    for (let addr = range.start; addr < range.end; ) {
-      const frame = use.frames[pageIn(use, addr)]
-      let next = Math.min(range.end, addr - (addr % PAGE_SIZE) + PAGE_SIZE)
-      let nframes = 1
-      while (
-        next < range.end &&
-        use.frames[pageIn(use, next)] === frame + nframes &&
-        !this.isBankStart(frame + nframes)
-      ) {
-        next = Math.min(range.end, next + PAGE_SIZE)
-        nframes++
-      }
-      if (access === 'write') this.pool.dirty.fill(1, frame, frame + nframes)
-      yield { addr, offset: frame * PAGE_SIZE + (addr % PAGE_SIZE), nbytes: next - addr }
-      addr = next
+    const { frames, start } = use
+    const { bankPages } = this.pool
+    const last = pageIn(use, range.end - 1)
+    for (let page = pageIn(use, range.start), addr = range.start; page <= last; ) {
+      const frame = frames[page]
+      const limit = Math.min(last + 1, page + bankPages - (frame % bankPages))
+      let next = page + 1
+      while (next < limit && frames[next] === frame + next - page) next++
+      if (access === 'write') this.pool.dirty.fill(1, frame, frame + next - page)
+      const end = Math.min(range.end, start + next * PAGE_SIZE)
+      yield { addr, offset: frame * PAGE_SIZE + (addr % PAGE_SIZE), nbytes: end - addr }
+      page = next
+      addr = end
     }
   }
 
@@ -102,10 +100,6 @@ export class LaunchRanges {
     }
     const what = access === 'write' ? 'for writing' : 'at all'
     throw new RangeError(`${formatRange(range)} is not declared ${what} by the launch`)
-  }
-
-  private isBankStart(frame: number): boolean {
-    return frame % this.pool.bankPages === 0
   }
 }
 

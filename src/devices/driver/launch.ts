@@ -172,8 +172,10 @@ function declare(op: Operation, { read = [], write = [] }: LaunchSlice, inOnePie
 /** Notes the first range that does not lie in one piece. */
 function noteShape(shape: { mode: LaunchMode; why: string }, declared: readonly DeclaredRange[]): void {
   for (const { use } of declared) {
-    const npieces = use.frames.reduce((n, frame, i) => (i > 0 && frame === use.frames[i - 1] + 1 ? n : n + 1), 0)
-    if (npieces <= 1 || shape.mode === 'paged') continue
+    if (shape.mode === 'paged') return
+    let npieces = 1
+    for (let i = 1; i < use.frames.length; i++) if (use.frames[i] !== use.frames[i - 1] + 1) npieces++
+    if (npieces === 1) continue
     shape.mode = 'paged'
     shape.why = `the range at ${formatAddr(use.start)} lies in ${npieces} pieces`
   }

@@ -19,3 +19,10 @@ export interface RangeUse {
 export function endOf({ start, frames }: RangeUse): Addr {
   return start + frames.length * PAGE_SIZE
 }
+
+/** Pages of a use that are not there. */
+export function nmissing({ frames }: RangeUse): number {
+  let count = 0
+  for (let i = 0; i < frames.length; i++) if (frames[i] < 0) count++
+  return count
+}

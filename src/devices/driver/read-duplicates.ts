@@ -9,7 +9,7 @@ import { assert } from '../../base/assert.ts'
 import { EBUSY } from '../../base/errno.ts'
 import { shareForRead } from '../../mm/share.ts'
 import type { Block } from './block.ts'
-import { CopyList, forEachRun } from './copy-list.ts'
+import { CopyList } from './copy-list.ts'
 import { faultIn, othersTurn } from './device-fault.ts'
 import type { Operation } from './operation.ts'
 import type { RangeUse } from './range-use.ts'
@@ -23,27 +23,27 @@ export async function duplicateBlock(op: Operation, use: RangeUse, block: Block)
   await hardware.ready()
   if (faultIn(op, start, end, false) === -EBUSY) return await othersTurn(op)
   // Nothing waits from the fault to the look, so what the fault found is true, and each page is copied and captured.
-  const vpns: number[] = []
-  const pfns: Pfn[] = []
-  space.forEachUncopied(start, end, (vpn, pfn) => {
-    if (!pool.isReserved(block.first + (vpn - block.vpn))) return
-    vpns.push(vpn)
-    pfns.push(pfn)
-  })
+  const pfns = new Int32Array(block.npages)
+  space.findUncopied(start, pfns)
+  for (let i = 0; i < pfns.length; i++) if (!pool.isReserved(block.first + i)) pfns[i] = -1
   assert(mm.mmapLock.tryRead(true), 'a fault that succeeded just now found no writer')
-  forEachRun(vpns, 0, vpns.length, (vpn, npages) => shareForRead(mm, vpnToAddr(vpn), vpnToAddr(vpn + npages)))
+  let nduplicated = 0
+  let nshared = 0
+  forEachPresent(pfns, (from, to) => {
+    nduplicated += to - from
+    nshared += shareForRead(mm, vpnToAddr(block.vpn + from), vpnToAddr(block.vpn + to))
+  })
   mm.mmapLock.unlockRead()
   const copies = new CopyList()
   const zeroes: number[] = []
-  forEachRun(vpns, 0, vpns.length, (vpn, npages, at) => {
-    const first = block.first + (vpn - block.vpn)
-    pool.takeDuplicates(first, npages)
-    space.duplicates.add(vpn, first, npages)
-    for (let i = 0; i < npages; i++) {
-      const pfn = pfns[at + i]
-      if (pfn === sys.zeroPfn) zeroes.push(first + i)
-      else copies.add(pfn, first + i)
-      if (mayChangeUnnoticed(op, pfn)) op.transient.push(vpn + i)
+  forEachPresent(pfns, (from, to) => {
+    pool.takeDuplicates(block.first + from, to - from)
+    space.duplicates.add(block.vpn + from, block.first + from, to - from)
+    for (let i = from; i < to; i++) {
+      if (pfns[i] === sys.zeroPfn) zeroes.push(block.first + i)
+      else copies.add(pfns[i], block.first + i)
+      // What is shared is anonymous memory that nobody has pinned.
+      if (nshared < nduplicated && mayChangeUnnoticed(op, pfns[i])) op.transient.push(block.vpn + i)
     }
   })
   hardware.clear(zeroes)
@@ -52,10 +52,20 @@ export async function duplicateBlock(op: Operation, use: RangeUse, block: Block)
   void hardware.upload(copies)
   op.purpose.copying.time += clock.now() - begunAt
   op.look(use, start, end)
-  op.placed.duplicate += vpns.length
-  traffic.duplicated({ mm, start, end }, vpns.length, op.purpose)
+  op.placed.duplicate += nduplicated
+  traffic.duplicated({ mm, start, end }, nduplicated, op.purpose)
   traffic.copied({ mm, start, end }, 'host-to-device', copies.length, op.purpose)
   return false
+}
+
+/** Visits the runs `[from, to)` of entries that name a page. */
+function forEachPresent(pfns: Int32Array, visit: (from: number, to: number) => void): void {
+  for (let from = 0; from < pfns.length; ) {
+    let to = from
+    while (to < pfns.length && pfns[to] >= 0) to++
+    if (to > from) visit(from, to)
+    from = to + 1
+  }
 }
 
 /**

@@ -205,12 +205,13 @@ function missingRuns({ start }: RangeUse, frames: Int32Array): VpnRun[] {
 
 /** Where a range begins whose pages, as far as they are there, lie in one piece; -1 if they do not, or none is there. */
 function firstFrameOf(found: Int32Array, bankPages: number): number {
-  const at = found.findIndex((frame) => frame >= 0)
-  if (at < 0) return -1
-  const first = found[at] - at
-  const last = first + found.length - 1
-  if (first < 0 || Math.floor(first / bankPages) !== Math.floor(last / bankPages)) return -1
-  return found.every((frame, i) => frame < 0 || frame === first + i) ? first : -1
+  let first = -1
+  for (let i = 0; i < found.length; i++) {
+    if (found[i] < 0) continue
+    if (first < 0) first = found[i] - i
+    if (first < 0 || found[i] !== first + i) return -1
+  }
+  return first >= 0 && Math.floor(first / bankPages) === Math.floor((first + found.length - 1) / bankPages) ? first : -1
 }
 
 /** Reserves the frames at which the missing pages of a range belong; null if some are not free. */

@@ -253,6 +253,7 @@ export class ToSystem {
     const around = touched < 0 ? purpose : { ...purpose, cause: 'prefetch' as const }
     const src = migratePfnWords(back.src)
     const dst = migratePfnWords(back.dst)
+    const { pfns } = copies
     // In the order of the pages.
     let ncopies = 0
     const others = { npages: 0, nskipped: 0, ncopied: 0 }
@@ -261,7 +262,7 @@ export class ToSystem {
       if (page < 0) continue
       const home = migratePfnAt(dst, i)
       const hasMoved = (src[2 * i] & MIGRATE_PFN_MIGRATE) !== 0 && home >= 0
-      const isListed = home >= 0 && ncopies < copies.length && copies.pfns[ncopies] === home
+      const isListed = home >= 0 && ncopies < pfns.length && pfns[ncopies] === home
       if (isListed) ncopies++
       const wasCopied = hasMoved && isListed
       if (page === touched) {

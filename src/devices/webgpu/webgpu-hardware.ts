@@ -186,7 +186,7 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
   }
 
   /** System pages `[from, to)` of a list in one piece of ordinary memory, as it is or put together. */
-  private inOnePiece(pfns: readonly Pfn[], from: number, to: number): Uint8Array<ArrayBuffer> {
+  private inOnePiece(pfns: ArrayLike<Pfn>, from: number, to: number): Uint8Array<ArrayBuffer> {
     const all = this.bounce.subarray(0, (to - from) * PAGE_SIZE)
     let whole: Uint8Array<ArrayBuffer> | null = null
     forEachPiece(this.mmu, pfns, from, to, (piece, first) => {
@@ -236,7 +236,7 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
 
   /** Visits the runs of frames `[from, to)` of a list: where each lies, its bytes, and index of its first page from `from` on. */
   private forEachRun(
-    frames: readonly number[],
+    frames: ArrayLike<number>,
     from: number,
     to: number,
     visit: (buffer: GPUBuffer, offset: number, nbytes: number, at: number) => void,
