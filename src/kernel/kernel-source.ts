@@ -23,7 +23,7 @@ import {
 import type { KernelArguments } from './argument.ts'
 import { type ArgumentUse, argumentUses } from './argument-uses.ts'
 import { KernelError } from './kernel-error.ts'
-import { pointerPrelude } from './paged/pointer-helpers.ts'
+import { type PointerBits, pointer64Code, pointerPrelude } from './paged/pointer-helpers.ts'
 import { preludeOf } from './prelude.ts'
 import { spanCode } from './spans.ts'
 
@@ -36,6 +36,8 @@ export interface KernelText {
   readonly constants: Readonly<Record<string, number>>
   /** The step function of a resumable kernel, which takes the place of entry points; null for every other kernel. */
   readonly step: string | null
+  /** Of the pointers that it follows. */
+  readonly pointers: PointerBits
 }
 
 export interface EntryFacts {
@@ -65,15 +67,16 @@ export interface KernelSource {
 
 /** Reads and checks the code. Throws a KernelError at the user's line, and a TypeError for constants that are none. */
 export function readKernelSource(text: KernelText): KernelSource {
-  const { name, args, code, constants } = text
+  const { name, args, code, constants, pointers } = text
   const written = parse(name, code)
   checkDeclarations(written, text)
   const spans = spanCode(written, args, declaredNames(written), (reason, span) => {
     throw new KernelError(reason, written.source, positionOf(written, span))
   })
-  const module = spans.wgsl === '' ? written : parse(name, `${code}\n${spans.wgsl}`)
+  const added = [spans.wgsl, pointers === 64 ? pointer64Code(written) : ''].filter((wgsl) => wgsl !== '')
+  const module = added.length === 0 ? written : parse(name, [code, ...added].join('\n'))
   const declarations = preludeOf(args, declaredNames(module))
-  const helpers = pointerPrelude(module, declarations)
+  const helpers = pointerPrelude(module, declarations, pointers)
   const prelude = parseWgsl(`${declarations}\n${helpers}`, { name: `arguments of ${name}` })
   for (const [override, value] of Object.entries(constants)) {
     if (typeof value !== 'number') throw new TypeError(`constants.${override} is ${describe(value)}, wanted a number`)

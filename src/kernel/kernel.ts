@@ -19,6 +19,7 @@ import type { Triple } from './grid.ts'
 import { type IndexForm, indexForms } from './index-form.ts'
 import { KernelError } from './kernel-error.ts'
 import { type EntryFacts, type KernelSource, readKernelSource } from './kernel-source.ts'
+import { POINTER_BITS, type PointerBits } from './paged/pointer-helpers.ts'
 import {
   decidePaging,
   nameOf,
@@ -52,6 +53,8 @@ export interface KernelSpec<A extends KernelArguments = KernelArguments> {
    * with 'require' code that does not is an error here.
    */
   readonly paging?: PagingOption
+  /** Bits of the pointers that the code follows: with 64 a pointer is a `vec2<u32>`, the `ptr64` of structs. Default 32. */
+  readonly pointers?: PointerBits
   /** Values of the overrides in the code. */
   readonly constants?: Readonly<Record<string, number>>
 }
@@ -83,19 +86,22 @@ export function kernel<const A extends KernelArguments>(spec: KernelSpec<A>): Ke
     if ((SPEC_NAMES as readonly string[]).includes(name)) continue
     throw new TypeError(`${name} is no option of a kernel, wanted ${SPEC_NAMES.join(', ')}`)
   }
-  const { name = 'kernel', args, code, entry, step, paging = 'auto', constants = {} } = spec
+  const { name = 'kernel', args, code, entry, step, paging = 'auto', pointers = 32, constants = {} } = spec
   if (typeof name !== 'string' || name === '') throw new TypeError(`name is ${describe(name)}, wanted a text`)
   checkArguments(args)
   if (typeof code !== 'string') throw new TypeError(`code is ${describe(code)}, wanted a text`)
   if (!PAGING_OPTIONS.includes(paging)) {
     throw new RangeError(`paging is ${describe(paging)}, wanted one of ${PAGING_OPTIONS.join(', ')}`)
   }
+  if (!POINTER_BITS.includes(pointers)) {
+    throw new RangeError(`pointers is ${describe(pointers)}, wanted ${POINTER_BITS.join(' or ')}`)
+  }
   if (typeof constants !== 'object' || constants === null) {
     throw new TypeError(`constants is ${describe(constants)}, wanted an object such as { SIZE: 64 }`)
   }
   if (step !== undefined && typeof step !== 'string') throw new TypeError(`step is ${describe(step)}, wanted a name`)
   if (step !== undefined && entry !== undefined) throw new TypeError('entry and step are given, wanted one of them')
-  const source = readKernelSource({ name, args, code, constants, step: step ?? null })
+  const source = readKernelSource({ name, args, code, constants, step: step ?? null, pointers })
   if (entry !== undefined) checkEntry(source, entry)
   return new Kernel<A>(source, entry ?? defaultEntry(source), paging)
 }
@@ -107,6 +113,7 @@ const SPEC_NAMES = [
   'entry',
   'step',
   'paging',
+  'pointers',
   'constants',
 ] as const satisfies readonly (keyof KernelSpec)[]
 

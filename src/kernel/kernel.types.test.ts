@@ -13,6 +13,7 @@ import {
   kernel,
   mat4x4f,
   ptr,
+  ptr64,
   type RunReceipt,
   read,
   readWrite,
@@ -29,6 +30,8 @@ declare const heap: Heap
 /** Never called: the compiler alone looks at it. */
 type Unrun = () => unknown
 
+const wide = () => kernel({ pointers: 64, args: { nodes: read(Wide), at: uniform(ptr64) }, code: '' })
+const Wide = struct('Wide', { key: u32, next: ptr64 })
 const Node = struct('Node', { key: u32, at: vec2f, next: ptr, table: array(f32, 3) })
 /** Not made: it has no code. */
 const one = () =>
@@ -72,6 +75,8 @@ describe('types of kernels', () => {
     expectTypeOf<readonly [number, number]>().toExtend<Values['p']>()
     expectTypeOf<Float32Array>().toExtend<Values['p']>()
     expectTypeOf<{ at: [number, number]; key: number }>().toExtend<Values['node']>()
+    expectTypeOf<ArgumentValues<ReturnType<typeof wide>['args']>['at']>().toEqualTypeOf<number>()
+    expectTypeOf<ReturnType<typeof Wide.get>>().toEqualTypeOf<{ key: number; next: number }>()
     expectTypeOf<number[]>().toExtend<Values['t']>()
   })
 
@@ -121,6 +126,8 @@ describe('types of kernels', () => {
 
   it('kernel() and its types refuse what makes no sense', () => {
     const refused: Unrun[] = [
+      // @ts-expect-error pointers have 32 bits or 64
+      () => kernel({ pointers: 48, args: {}, code: '' }),
       // @ts-expect-error a type, not a typed array
       () => read(Float32Array),
       // @ts-expect-error a type says how it is used

@@ -7,7 +7,7 @@ import { PagedDispatch } from '../../src/kernel/paged/paged-dispatch.ts'
 import type { ReachRange } from '../../src/kernel/paged/paged-launch.ts'
 import { createPagedPipeline } from '../../src/kernel/paged/paged-pipeline.ts'
 import type { PagedReceipt } from '../../src/kernel/paged/paged-run.ts'
-import { pointerHelpersWgsl } from '../../src/kernel/paged/pointer-helpers.ts'
+import { type PointerBits, pointer64Code, pointerHelpersWgsl } from '../../src/kernel/paged/pointer-helpers.ts'
 import { type Analysis, analyse, parseWgsl, type StructType } from '../../src/wgsl/index.ts'
 import { PagedMemory } from './paged-memory.ts'
 
@@ -26,7 +26,12 @@ export interface TestKernel {
   readonly entry?: string
   /** The step function of a resumable kernel, instead of an entry point. */
   readonly step?: string
+  /** It follows pointers into its first argument, which is of `vec2<u32>` and begins at POINTED_WORD. */
+  readonly pointers?: PointerBits
 }
+
+/** Of the argument that pointers lead into, with pages of 128 words; see placeArguments. */
+export const POINTED_WORD = 128 + 18
 
 /** Words of each argument, by name. */
 export type Contents = Readonly<Record<string, Uint32Array>>
@@ -51,11 +56,36 @@ function structTypes(kernel: TestKernel): StructType[] {
   )
 }
 
+/** The code, with what pointers of 64 bits are worked out with. */
+function codeOf({ code, pointers }: TestKernel): string {
+  return pointers === 64 ? `${code}\n${pointer64Code(parseWgsl(code))}` : code
+}
+
+/** What loads and stores through pointers do, with ordinary bindings. */
+function directPointers({ pointers, args }: TestKernel): string {
+  if (pointers === undefined) return ''
+  const [m] = Object.keys(args)
+  const [type, word] = pointers === 64 ? ['vec2<u32>', 'p.x'] : ['u32', 'p']
+  const at = `${m}[(${word} - ${POINTED_WORD}u) / 2u]`
+  const part = `${at}[(${word} - ${POINTED_WORD}u) % 2u]`
+  const scalars = ['U32', 'I32', 'F32'].flatMap((name) => [
+    `fn load${name}(p: ${type}) -> ${name.toLowerCase()} { return bitcast<${name.toLowerCase()}>(${part}); }`,
+    `fn store${name}(p: ${type}, v: ${name.toLowerCase()}) { ${part} = bitcast<u32>(v); }`,
+  ])
+  const vectors = ['Vec2U', 'Ptr64'].flatMap((name) => [
+    `fn load${name}(p: ${type}) -> vec2<u32> { return ${at}; }`,
+    `fn store${name}(p: ${type}, v: vec2<u32>) { ${at} = v; }`,
+  ])
+  return [...scalars, ...vectors].join('\n')
+}
+
 export function analyseKernel(kernel: TestKernel, withPointers: boolean): Analysis {
-  const helpers = withPointers ? pointerHelpersWgsl(structTypes(kernel)) : ''
+  const { pointers } = kernel
+  const isFollowing = withPointers || pointers !== undefined
+  const helpers = isFollowing ? pointerHelpersWgsl(structTypes(kernel), pointers ?? 32) : ''
   const prelude = parseWgsl(preludeOf(kernel, false, helpers), { name: `arguments of ${kernel.name}` })
   const overrides = kernel.constants ?? {}
-  return analyse(parseWgsl(kernel.code, { name: kernel.name }), { prelude, overrides })
+  return analyse(parseWgsl(codeOf(kernel), { name: kernel.name }), { prelude, overrides })
 }
 
 /** Throws a WgslError for a kernel that cannot run paged. */
@@ -86,7 +116,7 @@ function uniformBytes({ uniforms = {} }: TestKernel): Uint8Array<ArrayBuffer>[] 
 
 /** The contents after the kernel ran with ordinary bindings. Its extent is whole workgroups. */
 export async function runDirect(device: GPUDevice, kernel: TestKernel, contents: Contents): Promise<Contents> {
-  const code = `${preludeOf(kernel, true, '')}\n${kernel.code}`
+  const code = `${preludeOf(kernel, true, directPointers(kernel))}\n${codeOf(kernel)}`
   const module = device.createShaderModule({ code })
   const { messages } = await module.getCompilationInfo()
   const mistake = messages.find(({ type }) => type === 'error')
@@ -232,7 +262,11 @@ export async function runPaged(
       word: words[i],
       length: Math.floor((contents[name].length * 4) / program.args[i].stride),
     }))
-    const reach = options.reach?.(Object.fromEntries(names.map((name, i) => [name, words[i]]))) ?? []
+    const [m] = names
+    const whole = { start: words[0], end: words[0] + contents[m].length, write: true }
+    const reach =
+      options.reach?.(Object.fromEntries(names.map((name, i) => [name, words[i]]))) ??
+      (kernel.pointers === undefined ? [] : [whole])
     const launch = { args, uniforms: uniformBytes(kernel), extent: extentOf(kernel), reach }
     const form = (options.bound ?? true) ? formFor(program, launch, memory) : program
     const map = form === program ? compiled.map : compiled.boundMap

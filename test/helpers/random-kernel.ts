@@ -1,9 +1,10 @@
 // Kernels made at random, for tests: WGSL that a device accepts, whose result does not depend on the order of invocations. Each
 // invocation stores to elements of its own only (a block of `v` and `y`, one element of `w` and `d`), reads the read-only arrays
-// anywhere, and adds to shared counters.
+// anywhere, and adds to shared counters. Two of three follow pointers too, of 32 or of 64 bits, to four words of their own and to some
+// that nobody stores to.
 
 import type { Contents } from './paged-run.ts'
-import { fill, type TestKernel } from './paged-run.ts'
+import { fill, POINTED_WORD, type TestKernel } from './paged-run.ts'
 
 const COUNT = 128
 const SIZE = 512
@@ -20,12 +21,15 @@ export interface RandomKernel {
 }
 
 export function randomKernel(seed: number): RandomKernel {
-  const code = new Writer(seed).module()
+  const pointers = ([undefined, 32, 64] as const)[seed % 3]
+  const code = new Writer(seed, pointers).module()
   const kernel: TestKernel = {
     name: `random ${seed}`,
     code,
     structs: STRUCTS,
+    ...(pointers !== undefined && { pointers }),
     args: {
+      ...(pointers !== undefined && { m: 'vec2<u32>' }),
       x: 'read f32',
       u: 'read u32',
       n: 'read Cell',
@@ -39,6 +43,7 @@ export function randomKernel(seed: number): RandomKernel {
     extent: [COUNT],
   }
   const contents = {
+    ...(pointers !== undefined && { m: fill(4 * COUNT + SIZE, seed + 7, 'small') }),
     x: Uint32Array.from(new Uint32Array(Float32Array.from(fill(SIZE, seed, 'small', 1000)).buffer)),
     u: fill(SIZE, seed + 1, seed % 2 === 0 ? 'small' : 'u32'),
     n: fill(CELL_WORDS * COUNT, seed + 2, 'small'),
@@ -66,7 +71,10 @@ class Writer {
   private inFunction = false
   private functions: { name: string; stores: boolean }[] = []
 
-  constructor(seed: number) {
+  private readonly pointerBits: 32 | 64 | undefined
+
+  constructor(seed: number, pointerBits: 32 | 64 | undefined) {
+    this.pointerBits = pointerBits
     this.state = Math.imul(seed + 1, 0x9e3779b1) >>> 0
   }
 
@@ -74,7 +82,11 @@ class Writer {
     const functions = Array.from({ length: this.below(4) }, () => this.function())
     const body = this.block(4, 3 + this.below(6))
     const main = `@compute @workgroup_size(64)\nfn main(@builtin(global_invocation_id) id: vec3u) {\n  let i = id.x;\n${body}\n}`
-    return [...functions, main].join('\n')
+    const at = {
+      32: `fn at(word: u32) -> u32 { return ${POINTED_WORD}u + word; }`,
+      64: `fn at(word: u32) -> ptr64 { return add64(ptr64(${POINTED_WORD}u, 0u), word); }`,
+    }
+    return [...(this.pointerBits === undefined ? [] : [at[this.pointerBits]]), ...functions, main].join('\n')
   }
 
   /** 0 to n - 1. */
@@ -209,7 +221,19 @@ class Writer {
     return `${name} ${this.pick(['=', '+='])} ${this.expression(type, 3)};`
   }
 
+  private pointerStore(): string {
+    const word = `4u * i + ${this.expression('u32', 1)} % 4u`
+    if (this.below(2) === 0) return `storeU32(at(${word}), ${this.expression('u32', 3)});`
+    return `storePtr64(at(4u * i + 2u * (${this.expression('u32', 1)} % 2u)), ${this.expression('vec2u', 2)});`
+  }
+
+  private pointerLoad(): string {
+    const own = `4u * i + ${this.expression('u32', 1)} % 4u`
+    return `loadU32(at(${this.pick([own, `${4 * COUNT}u + ${this.expression('u32', 1)} % ${SIZE}u`])}))`
+  }
+
   private store(): string {
+    if (this.pointerBits !== undefined && this.below(4) === 0) return this.pointerStore()
     const type = this.pick(['u32', 'u32', 'f32'] as const)
     const place = this.anyPlace(type)
     switch (this.below(5)) {
@@ -298,6 +322,7 @@ class Writer {
           () => `n[${e('u32')} % ${COUNT}u].c[${e('u32')} % 3u]`,
           () => this.anyPlace('u32'),
           () => this.anyPlace('u32'),
+          () => (this.pointerBits === undefined ? this.operand('u32') : this.pointerLoad()),
           () => `(${e('u32')} ${this.pick(['+', '-', '*'])} ${e('u32')})`,
           () => `((${e('u32')}) ${this.pick(['&', '|', '^'])} (${e('u32')}))`,
           () => `((${e('u32')}) ${this.pick(['<<', '>>'])} ((${e('u32')}) % 32u))`,

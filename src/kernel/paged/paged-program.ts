@@ -42,6 +42,8 @@ export const FAULT_PROGRESS = 8
 export const FAULT_BAD_SITE = 5
 export const FAULT_BAD_ID = 6
 export const FAULT_BAD_VALUE = 7
+/** Its high half, of a pointer of 64 bits. */
+export const FAULT_BAD_HIGH = 9
 
 /** Words of the launch block before its arguments. */
 export const LAUNCH_WORDS = 20

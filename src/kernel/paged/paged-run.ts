@@ -13,6 +13,7 @@ import {
   EVENT_PAGE_MASK,
   EVENT_WRITE,
   FAULT_BAD,
+  FAULT_BAD_HIGH,
   FAULT_BAD_ID,
   FAULT_BAD_SITE,
   FAULT_BAD_VALUE,
@@ -344,7 +345,8 @@ export class PagedRun {
     const id = invocationId(this.launch, this.program, words[FAULT_BAD_ID])
     const arg = this.program.args.findIndex(({ name }) => name === site.arg)
     const length = arg === -1 ? null : this.launch.args[arg].length
-    return faultAt(this.program.name, id, site, words[FAULT_BAD_VALUE], length)
+    const value = words[FAULT_BAD_VALUE] + words[FAULT_BAD_HIGH] * 2 ** 32
+    return faultAt(this.program.name, id, site, value, length)
   }
 
   /** An address that is in no argument cannot be reached by a kernel that was compiled right, but costs little to look for. */

@@ -1,7 +1,8 @@
 // The functions with which a kernel follows heap pointers: a pointer is a u32, the number of a word from the beginning of the heap,
-// and 0 is null.
+// and 0 is null. With 64 bits it is a vec2<u32>, low half first: what is stored has the 8 bytes that pointers have elsewhere.
 //
 //   loadU32(p)   storeF32(p, v)   loadVec4F(p)   atomicAddU32(p, v)   loadNode(p)   storeNode(p, node)   loadU32(p + Node_left)
+//   loadPtr64(p)                                                               and with 64 bits  loadU32(add64(p, Node_left))
 //
 // Here they are declared, so that the analysis knows their types; a paged kernel has them replaced by accesses through the page table.
 
@@ -18,6 +19,9 @@ import {
   walk,
 } from '../../wgsl/index.ts'
 import { F32, I32, type ScalarType, typeText, U32, vector } from '../../wgsl/types.ts'
+
+export const POINTER_BITS = [32, 64] as const
+export type PointerBits = (typeof POINTER_BITS)[number]
 
 export interface PointerHelper {
   readonly name: string
@@ -46,6 +50,7 @@ export function pointerHelpers(structs: readonly StructType[]): Map<string, Poin
     if (type === F32) continue
     for (const op of ATOMICS) helpers.push({ name: `atomic${op}${suffix}`, does: `atomic${op}`, type })
   }
+  both('Ptr64', vector(2, U32))
   for (const type of structs) both(type.name, type)
   return new Map(helpers.map((helper) => [helper.name, helper]))
 }
@@ -54,20 +59,40 @@ export function pointerHelpers(structs: readonly StructType[]): Map<string, Poin
  * What a kernel that follows pointers has to know beside its arguments: the helpers and the constants of the structs that it, or its
  * prelude, declares. Empty if the code uses none of them.
  */
-export function pointerPrelude(module: Module, prelude: string): string {
+export function pointerPrelude(module: Module, prelude: string, bits: PointerBits): string {
   const structs = structsIn(module, prelude)
   const names = new Set([...pointerHelpers(structs).keys(), ...structs.flatMap(constantNames)])
-  const declared = new Set(
-    module.declarations.flatMap((node) => (node.kind === 'const_assert' ? [] : [node.name.text])),
-  )
+  return usesOneOf(module, names) ? pointerHelpersWgsl(structs, bits) : ''
+}
+
+/** Whether the code uses one of some names that it does not declare itself. */
+function usesOneOf({ declarations }: Module, names: ReadonlySet<string>): boolean {
+  const declared = new Set(declarations.flatMap((node) => (node.kind === 'const_assert' ? [] : [node.name.text])))
   let isUsed = false
-  for (const declaration of module.declarations) {
+  for (const declaration of declarations) {
     walk(declaration, (node) => {
       isUsed ||= 'kind' in node && node.kind === 'ident' && names.has(node.name) && !declared.has(node.name)
       return !isUsed
     })
   }
-  return isUsed ? pointerHelpersWgsl(structs) : ''
+  return isUsed
+}
+
+/** What kernels work out pointers of 64 bits with: ordinary functions, which stand behind their code. */
+const ARITHMETIC64: readonly (readonly [name: string, wgsl: string])[] = [
+  ['ptr64', 'alias ptr64 = vec2<u32>;'],
+  [
+    'add64',
+    'fn add64(p: vec2<u32>, words: u32) -> vec2<u32> { let low = p.x + words; return vec2<u32>(low, p.y + select(0u, 1u, low < words)); }',
+  ],
+  ['isNull64', 'fn isNull64(p: vec2<u32>) -> bool { return (p.x | p.y) == 0u; }'],
+]
+
+/** Those of them that the code uses. */
+export function pointer64Code(module: Module): string {
+  return ARITHMETIC64.filter(([name]) => usesOneOf(module, new Set([name])))
+    .map(([, wgsl]) => wgsl)
+    .join('\n')
 }
 
 /** Structs that can be at a pointer. None if a declaration is wrong: the analysis of the whole says what. */
@@ -90,14 +115,15 @@ function structsIn({ source, declarations }: Module, prelude: string): StructTyp
 }
 
 /** Their declarations, and the offset of each field of each struct in words, `Node_left`. The bodies are never run. */
-export function pointerHelpersWgsl(structs: readonly StructType[]): string {
+export function pointerHelpersWgsl(structs: readonly StructType[], bits: PointerBits): string {
+  const pointer = bits === 64 ? 'vec2<u32>' : 'u32'
   const lines = [...pointerHelpers(structs).values()].map(({ name, does, type }) => {
     const text = typeText(type)
     const isVoid = does === 'store' || does === 'atomicStore'
     const hasValue = does !== 'load' && does !== 'atomicLoad'
     const result = isVoid ? '' : ` -> ${text}`
     const body = isVoid ? '' : type.kind === 'struct' ? `var v: ${text}; return v;` : `return ${text}();`
-    return `fn ${name}(p: u32${hasValue ? `, v: ${text}` : ''})${result} { ${body} }`
+    return `fn ${name}(p: ${pointer}${hasValue ? `, v: ${text}` : ''})${result} { ${body} }`
   })
   return [...lines, fieldOffsetsWgsl(structs)].join('\n')
 }

@@ -409,10 +409,11 @@ export class Rewriter {
     const align = alignOf(type) / 4
     const isAtomic = this.access.helperOf(call)?.does.startsWith('atomic')
     const site = this.site(call, isAtomic ? 'atomic' : isWrite ? 'store' : 'load', new Set(), align)
+    const is64 = valueType(this.analysis.typeOf(call.args[0])).kind === 'vector'
     return fragmentFor(
       this.source,
       call,
-    )`hm_reach(${this.emit(call.args[0])}, ${sizeOf(type) / 4}u, ${align}u, ${String(isWrite)}, ${site}u)`
+    )`hm_reach${is64 ? '64' : ''}(${this.emit(call.args[0])}, ${sizeOf(type) / 4}u, ${align}u, ${String(isWrite)}, ${site}u)`
   }
 
   /** What an atomic function does to the heap; null for every other call. */

@@ -9,6 +9,7 @@ import {
   EVENT_PAGE_MASK,
   EVENT_WRITE,
   FAULT_BAD,
+  FAULT_BAD_HIGH,
   FAULT_BAD_ID,
   FAULT_BAD_SITE,
   FAULT_BAD_VALUE,
@@ -104,6 +105,7 @@ ${hasBound ? `@group(0) @binding(${B.atomics}) var<storage, read_write> hm_atomi
 // In the optimistic form any number but 0: that something has.
 var<private> hm_event: u32;
 var<private> hm_bad: u32;
+var<private> hm_bad_high: u32;
 // The invocation, its place among those of the dispatch, and its place in the journal.
 var<private> hm_id: u32;
 var<private> hm_index: u32;
@@ -158,6 +160,13 @@ fn hm_reach(a: u32, words: u32, align: u32, is_write: bool, site: u32) -> u32 {
   }
   hm_refuse(is_bad, a, site);
   return select(a, 0u, is_bad);
+}
+// A heap has less than 2^32 words.
+fn hm_reach64(p: vec2<u32>, words: u32, align: u32, is_write: bool, site: u32) -> u32 {
+  let is_far = p.y != 0u;
+  hm_bad_high = select(hm_bad_high, p.y, is_far && hm_event == 0u);
+  hm_refuse(is_far, p.x, site);
+  return hm_reach(select(p.x, 0u, is_far), words, align, is_write, site);
 }`
 }
 
@@ -182,6 +191,7 @@ fn hm_report() {
       atomicStore(&hm_faults[${FAULT_BAD_SITE}], event & ${u(EVENT_PAGE_MASK)});
       atomicStore(&hm_faults[${FAULT_BAD_ID}], hm_id);
       atomicStore(&hm_faults[${FAULT_BAD_VALUE}], hm_bad);
+      atomicStore(&hm_faults[${FAULT_BAD_HIGH}], hm_bad_high);
       atomicStore(&hm_faults[${FAULT_STOP}], 1u);
     }
     return;

@@ -3,6 +3,7 @@
 import { EXPRESSIONS } from './expressions.ts'
 import { FUNCTIONS } from './functions.ts'
 import { LOOPS } from './loops.ts'
+import { POINTERS } from './pointers.ts'
 import { SHAPES } from './shapes.ts'
 import { ATOMICS, WORKGROUPS } from './shared.ts'
 import type { KernelCase } from './table.ts'
@@ -14,4 +15,5 @@ export const KERNELS: Readonly<Record<string, readonly KernelCase[]>> = {
   loops: LOOPS,
   atomics: ATOMICS,
   workgroups: WORKGROUPS,
+  pointers: POINTERS,
 }
