@@ -63,6 +63,24 @@ export class FreeRuns {
     return -1
   }
 
+  /** Takes the first neighbouring frames that are free, `npages` at most; there are some. Returns the first one, and how many. */
+  allocSome(npages: number): [first: number, npages: number] {
+    const { starts, lengths } = this
+    assert(starts.length > 0, 'some frames are free')
+    this.recentLimit = -1
+    const first = starts[0]
+    const taken = Math.min(npages, lengths[0])
+    if (taken === lengths[0]) {
+      starts.shift()
+      lengths.shift()
+    } else {
+      starts[0] += taken
+      lengths[0] -= taken
+    }
+    this.nfree -= taken
+    return [first, taken]
+  }
+
   /** Takes certain neighbouring frames of one bank. Returns false, with nothing taken, if they are not all free. */
   take(first: number, npages: number): boolean {
     const { starts, lengths } = this

@@ -35,11 +35,13 @@ const WRITTEN = PTE_PRESENT | PTE_DUPLICATED | PTE_DIRTY
  * Left out is what can be written past all entries of this address space, so that the copy would be stale: pages of files,
  * pages that may be pinned for DMA, and device memory. Pages that nobody may access are left out too.
  *
+ * With `wanted`, a byte for each page from `start` on, only pages whose byte is not 0 are looked at; the event is over all of them.
+ *
  * Preconditions: mmapLock is held.
  *
  * Returns the number of pages marked, or -EINVAL if this is no range of whole pages.
  */
-export function shareForRead(mm: Mm, start: Addr, end: Addr): number {
+export function shareForRead(mm: Mm, start: Addr, end: Addr, wanted: Uint8Array | null = null): number {
   if (!isPageRange(start, end)) return -EINVAL
   assert(mm.mmapLock.isHeld, 'shareForRead: the mmapLock is not held')
   let marked = 0
@@ -47,23 +49,29 @@ export function shareForRead(mm: Mm, start: Addr, end: Addr): number {
     const vma = mm.findVmaIntersection(at, end)
     if (vma === null) break
     at = Math.min(end, vma.end)
-    if ((vma.flags & VM_HUGETLB) === 0) marked += shareVma(vma, Math.max(start, vma.start), at)
+    if ((vma.flags & VM_HUGETLB) !== 0) continue
+    const from = Math.max(start, vma.start)
+    const part = wanted === null ? null : wanted.subarray((from - start) / PAGE_SIZE, (at - start) / PAGE_SIZE)
+    marked += shareVma(vma, from, at, part)
   }
   return marked
 }
 
-function shareVma(vma: Vma, start: Addr, end: Addr): number {
+function shareVma(vma: Vma, start: Addr, end: Addr, wanted: Uint8Array | null): number {
   const { mm } = vma
   const { sys } = mm
   const stale = new Uint8Array((end - start) / PAGE_SIZE)
   splitHugePmds(vma, start, end)
   const range = new MmuNotifierRange(MMU_NOTIFY_PROTECTION_PAGE, vma, mm, start, end)
   mmuNotifierInvalidateRangeStart(range)
-  tlbProtect(mm, start, end)
+  if (wanted === null) tlbProtect(mm, start, end)
+  else forEachRun(wanted, (first, last) => tlbProtect(mm, start + first * PAGE_SIZE, start + last * PAGE_SIZE))
   let marked = 0
   for (let addr = start; addr < end; addr = pmdAddrEnd(addr, end)) {
     const table = mm.pageTable.findPte(addr)
-    if (table !== null) marked += markEntries(sys, table.words, addr, pmdAddrEnd(addr, end), stale, start)
+    const next = pmdAddrEnd(addr, end)
+    const part = wanted === null ? null : wanted.subarray((addr - start) / PAGE_SIZE, (next - start) / PAGE_SIZE)
+    if (table !== null) marked += markEntries(sys, table.words, addr, next, part, stale, start)
   }
   forEachRun(stale, (first, last) => {
     const clear = new MmuNotifierRange(MMU_NOTIFY_CLEAR, vma, mm, start + first * PAGE_SIZE, start + last * PAGE_SIZE)
@@ -75,12 +83,21 @@ function shareVma(vma: Vma, start: Addr, end: Addr): number {
 }
 
 /** Marks what can be of the entries of one table, for `[from, to)`, and notes which were written since they were marked before. */
-function markEntries(sys: System, words: Uint32Array, from: Addr, to: Addr, stale: Uint8Array, start: Addr): number {
+function markEntries(
+  sys: System,
+  words: Uint32Array,
+  from: Addr,
+  to: Addr,
+  wanted: Uint8Array | null,
+  stale: Uint8Array,
+  start: Addr,
+): number {
   const page = (from - start) / PAGE_SIZE
   const first = 2 * pteIndex(from)
   const npages = (to - from) / PAGE_SIZE
   let marked = 0
   for (let k = 0; k < npages; k++) {
+    if (wanted !== null && wanted[k] === 0) continue
     const w = first + 2 * k
     const pfn = words[w]
     const flags = words[w + 1]

@@ -158,6 +158,63 @@ describe('a launch that misses what it had', () => {
   })
 })
 
+describe('pages that lie scattered', () => {
+  const scattered = upTo(24).map((i) => vpnX + 5 * i)
+
+  it('come all at once, and nothing between them does', async () => {
+    await start(32, false)
+    await machine.alloc(vpnX, 120, (i) => i, 'x')
+    const { counters, pages: found } = await launch({ read: 120 }, async (demand) => {
+      await bring(demand, { read: scattered.toReversed() })
+      expect([...demand.frames.keys()].sort((a, b) => a - b)).toEqual(scattered)
+      for (const vpn of scattered) expect(wordOf(demand, vpn)).toBe(vpn - vpnX)
+    })
+    expect(counters).toMatchObject({ deviceFaults: 24, pagesDuplicated: 24 })
+    expect(counters.bytesHostToDevice.fault).toBe(24 * PAGE_SIZE)
+    expect(found).toMatchObject({ resident: 0, duplicated: 24 })
+    expect(machine.events.filter(({ kind }) => kind === 'duplication')).toMatchObject([{ npages: 24, allocation: 'x' }])
+    // A store to a page between them meets no duplicate.
+    await machine.store(X + PAGE_SIZE, 7)
+    await launch({ read: 120 }, async (demand) => {
+      await bring(demand, { read: scattered })
+    })
+    expect(machine.events.filter(({ kind }) => kind === 'duplication')).toHaveLength(1)
+  })
+
+  it('go without a copy, and are found unchanged when they come again', async () => {
+    await start(8, false)
+    await machine.alloc(vpnX, 120, (i) => i)
+    const { counters } = await launch({ read: 120 }, async (demand) => {
+      for (let round = 0; round < 2; round++) {
+        for (let i = 0; i < 24; i += 8) {
+          const part = scattered.slice(i, i + 8)
+          await bring(demand, { read: part })
+          for (const vpn of part) expect(wordOf(demand, vpn)).toBe(vpn - vpnX)
+          machine.check()
+        }
+      }
+    })
+    expect(counters.pagesDuplicated).toBe(48)
+    expect(counters.bytesDeviceToHost).toMatchObject({ eviction: 0, fault: 0 })
+  })
+
+  it('stay while they are used, and are not asked for again', async () => {
+    await start(8, false)
+    await machine.alloc(vpnX, 120, (i) => i)
+    await machine.alloc(vpnY, 4, (i) => i)
+    const { counters, thrashing } = await launch({ read: 120, write: 4 }, async (demand) => {
+      // Whoever needs a page of x needs those of y too, and misses what is not there.
+      const hot = [vpnY, vpnY + 2]
+      for (let i = 0; i < 120; i += 4) {
+        await bring(demand, { read: upTo(4, vpnX + i), write: hot.filter((vpn) => !demand.frames.has(vpn)) })
+      }
+    })
+    // When they were new, and once when they had been pushed out.
+    expect(counters.deviceFaults).toBeLessThanOrEqual(120 + 2 * 2)
+    expect(thrashing.map(({ refaults }) => refaults)).toEqual(thrashing.length === 0 ? [] : [2])
+  })
+})
+
 describe('a durable launch', () => {
   it('is safe from the loss of the device, with what came along', async () => {
     await start(64)

@@ -1,8 +1,11 @@
 // The pages of a launch that says only while it runs which ones it needs: a kernel that goes through a page table. Its ranges are
 // claimed as a whole, as those of every launch; pages come when they are missed, with others around them as far as there is free memory
-// (density-tree.ts), stay while there is room, and are kept (captured) all the time that they are in the table of the device.
+// (density-tree.ts), stay while there is room (kept-pages.ts), and are kept (captured) all the time that they are in the table of the device.
 //
-// Each call of `bring` captures anew: what is still there is captured again before anything else happens, so nothing of it can leave.
+//   missed ─> is it on the device? ──yes──────────────────────────────────> captured
+//                  └─no─> others are given up ─> duplicates, all at once ───────┘
+//                                             └> pages that are written, run by run
+//
 // Pages that are missed again after they were given up are refaults: the device is too small for what is done at once.
 
 import { type Addr, addrToVpn, PAGE_SIZE, pageAlignDown, vpnToAddr } from '../../base/addr.ts'
@@ -13,6 +16,8 @@ import type { AddrRange } from '../claims.ts'
 import { aheadOf, bringAhead, type PageRun, runsOf } from './ahead.ts'
 import { partsAround } from './density-tree.ts'
 import type { VpnRun } from './device-space.ts'
+import { CAPTURED, CAPTURED_FOR_WRITING, FRAME_DUPLICATE, type FrameRun } from './frame-pool.ts'
+import { KeptPages } from './kept-pages.ts'
 import type { Operation } from './operation.ts'
 import type { RangeUse } from './range-use.ts'
 import type { ThrashedArray } from './receipt.ts'
@@ -33,17 +38,13 @@ interface DemandRange extends VpnRun, DemandCounters {
 }
 
 export class DemandPages {
-  /** Frames of the pages that are there. */
-  readonly frames = new Map<number, number>()
   private readonly op: Operation
   private readonly toDevice: ToDevice
   private readonly name: string
   /** Pages that come along. */
   private readonly ahead: Operation
   private readonly ranges: readonly DemandRange[]
-  // Pages that are kept, oldest first, and whether they may be written.
-  private readonly kept = new Map<number, boolean>()
-  private readonly givenUp = new Set<number>()
+  private readonly kept: KeptPages
 
   /** `name` is that of the kernel, `ranges` are all that it may use. */
   constructor(op: Operation, toDevice: ToDevice, name: string, ranges: readonly AddrRange[]) {
@@ -51,6 +52,7 @@ export class DemandPages {
     this.toDevice = toDevice
     this.name = name
     this.ahead = aheadOf(op, true)
+    this.kept = new KeptPages(this.capacity)
     this.ranges = ranges.map(({ start, end }) => {
       const vpn = addrToVpn(pageAlignDown(start))
       return { vpn, npages: addrToVpn(end - 1) + 1 - vpn, nfaults: 0, nrefaults: 0 }
@@ -62,9 +64,21 @@ export class DemandPages {
     return this.op.parts.pool.npages
   }
 
+  /** Frames of the pages that are there. */
+  get frames(): ReadonlyMap<number, number> {
+    return this.kept.frames
+  }
+
   /** Whether a page is there and may be written. */
   isWritable(vpn: number): boolean {
-    return this.kept.get(vpn) === true
+    return this.kept.isWritable(vpn)
+  }
+
+  /** Pages that have come, gone or become writable since this was asked last. */
+  takeChanged(): number[] {
+    const changed = [...this.kept.changed]
+    this.kept.changed.clear()
+    return changed
   }
 
   /**
@@ -73,28 +87,30 @@ export class DemandPages {
    * Rejects with an MmError ENOMEM if the pinned pages do not fit, and as ToDevice.bringIn.
    */
   async bring({ read, write, pinned }: PageDemand): Promise<number[]> {
-    const before = [...this.frames.keys()]
     const missed = [...read, ...write]
     const isThrashing = this.countRefaults(missed)
-    for (const vpn of read) this.keep(vpn, this.isWritable(vpn))
-    for (const vpn of write) this.keep(vpn, true)
-    this.giveUp(this.kept.size - this.capacity, pinned)
+    const gone: number[] = []
+    const toWrite = [...write].filter((vpn) => !this.isWritable(vpn))
+    // What was there for reading comes anew: its duplicate ends.
+    this.letGo(toWrite.filter((vpn) => this.frames.has(vpn)))
     for (;;) {
+      const wanted = [...read].filter((vpn) => !this.frames.has(vpn))
+      const written = toWrite.filter((vpn) => !this.frames.has(vpn))
+      this.giveUp(this.frames.size + wanted.length + written.length - this.capacity, pinned, gone)
       try {
-        await this.capture()
+        await this.fetch(wanted, false)
+        await this.fetch(written, true)
         break
       } catch (error) {
         // Frames of others, or of pages that left while they were kept, may be in the way.
         const isFull = error instanceof MmError && error.code === 'ENOMEM'
-        if (!isFull || !this.giveUp(Math.ceil(this.kept.size / 4), pinned)) throw error
+        if (!isFull || !this.giveUp(Math.ceil(this.frames.size / 4), pinned, gone)) throw error
       }
     }
     await this.bringAround(missed, isThrashing)
     await this.op.parts.hardware.uploaded()
     this.op.check()
-    const gone = before.filter((vpn) => !this.frames.has(vpn))
-    for (const vpn of gone) this.givenUp.add(vpn)
-    return gone
+    return gone.filter((vpn) => !this.frames.has(vpn))
   }
 
   /** Settles like a round of the kernel, which counts as its progress. */
@@ -127,35 +143,71 @@ export class DemandPages {
 
   /** Lets everything go. */
   release(): void {
+    this.letGo([...this.frames.keys()])
     this.ahead.release()
     this.op.release()
   }
 
-  private keep(vpn: number, isWrite: boolean): void {
-    this.kept.delete(vpn)
-    this.kept.set(vpn, isWrite)
+  /** Pages stay where they are, and need not any more. */
+  private letGo(vpns: readonly number[]): void {
+    const { pool } = this.op.parts
+    for (const vpn of vpns) pool.release([this.kept.take(vpn), 1])
+    if (vpns.length > 0) pool.released.wake()
   }
 
-  /** Gives the oldest pages up that are not pinned. False if there is none. */
-  private giveUp(count: number, pinned: ReadonlySet<number>): boolean {
-    let left = count
-    for (const vpn of this.kept.keys()) {
-      if (left <= 0) break
-      if (pinned.has(vpn)) continue
-      this.kept.delete(vpn)
-      left--
+  /** Gives pages up that are not pinned, and adds them to `gone`. False if there is none. */
+  private giveUp(count: number, pinned: ReadonlySet<number>, gone: number[]): boolean {
+    const { pool } = this.op.parts
+    const leaving = this.kept.first(count, pinned).sort((a, b) => a - b)
+    // Duplicates cost nothing to drop. What was written is copied back when its frame is wanted.
+    const duplicates = leaving.filter((vpn) => pool.state[this.frames.get(vpn) ?? 0] === FRAME_DUPLICATE)
+    this.letGo(leaving)
+    this.op.space.dropDuplicatesOf(duplicates)
+    for (const vpn of leaving) {
+      this.kept.giveUp(vpn)
+      gone.push(vpn)
     }
-    return left < count
+    return leaving.length > 0
   }
 
-  private async capture(): Promise<void> {
-    const { op } = this
-    this.release()
-    this.frames.clear()
-    const uses = runsOf(this.kept).map((run) => this.use(op, run))
-    for (const use of uses) op.look(use)
-    for (const use of uses) await this.toDevice.bringIn(op, use)
-    for (const use of uses) this.enter(use)
+  /** Brings pages that are not kept. */
+  private async fetch(vpns: readonly number[], isWrite: boolean): Promise<void> {
+    const { op, toDevice } = this
+    const ascending = vpns.toSorted((a, b) => a - b)
+    const absent = this.capture(ascending, isWrite)
+    op.nresident += vpns.length - absent.length
+    if (absent.length === 0) return
+    if (!isWrite && (await toDevice.duplicate(op, absent, (part) => this.capture(part, false)))) return
+    for (const run of runsOf(new Map(absent.map((vpn) => [vpn, isWrite])))) {
+      const use = this.use(op, run)
+      try {
+        await toDevice.bringIn(op, use)
+      } finally {
+        this.adopt(op, use)
+      }
+    }
+  }
+
+  /** Keeps those of some pages, in ascending order, that are on the device. Returns the others. */
+  private capture(vpns: readonly number[], isWrite: boolean): number[] {
+    if (vpns.length === 0) return []
+    const { pool } = this.op.parts
+    const bits = isWrite ? CAPTURED | CAPTURED_FOR_WRITING : CAPTURED
+    const runs: FrameRun[] = []
+    this.op.space.forEachOf(vpns, isWrite ? 'write' : 'read', (k, frame) => {
+      pool.capture(frame, 1, bits, runs)
+      this.kept.add(vpns[k], frame, isWrite)
+    })
+    return runs.length === vpns.length ? [] : vpns.filter((vpn) => !this.frames.has(vpn))
+  }
+
+  /** Keeps what an operation has captured. */
+  private adopt(op: Operation, { start, frames, access }: RangeUse): void {
+    frames.forEach((frame, i) => {
+      const vpn = addrToVpn(start) + i
+      if (frame >= 0 && !this.frames.has(vpn)) this.kept.add(vpn, frame, access === 'write')
+    })
+    op.handOver()
   }
 
   /** Counts what was missed. Returns whether too much of it had been there before. */
@@ -164,7 +216,7 @@ export class DemandPages {
     for (const vpn of missed) {
       // A page that is there is missed for writing alone.
       if (this.frames.has(vpn)) continue
-      const isRefault = this.givenUp.delete(vpn)
+      const isRefault = this.kept.wasGivenUp(vpn)
       for (const counters of [now, this.ranges.find((range) => isIn(range, vpn))]) {
         if (counters === undefined) continue
         counters.nfaults++
@@ -177,8 +229,9 @@ export class DemandPages {
   /** Brings what lies around missing pages into frames that are free: nobody has to go for what may never be used. */
   private async bringAround(missed: readonly number[], isThrashing: boolean): Promise<void> {
     const { pool, policy } = this.op.parts
-    let room = Math.min(pool.nfree, this.capacity - this.kept.size)
-    const ascending = [...missed].sort((a, b) => a - b)
+    let room = Math.min(pool.nfree, this.capacity - this.frames.size)
+    if (room <= 0) return
+    const ascending = missed.toSorted((a, b) => a - b)
     for (const within of this.ranges) {
       if (room <= 0) return
       const own = ascending.filter((vpn) => isIn(within, vpn))
@@ -194,17 +247,17 @@ export class DemandPages {
   private async bringPart(part: VpnRun, isWrite: boolean, room: number): Promise<number> {
     const absent = new Map<number, boolean>()
     for (let vpn = part.vpn; vpn < part.vpn + part.npages && absent.size < room; vpn++) {
-      if (!this.kept.has(vpn)) absent.set(vpn, isWrite)
+      if (!this.frames.has(vpn)) absent.set(vpn, isWrite)
     }
     for (const run of runsOf(absent)) {
       // With the page before it, it comes to the frames behind that one if they are free.
-      const hasNeighbour = this.kept.get(run.vpn - 1) === isWrite
+      const hasNeighbour = this.frames.has(run.vpn - 1) && this.isWritable(run.vpn - 1) === isWrite
       const use = this.use(this.ahead, hasNeighbour ? { ...run, vpn: run.vpn - 1, npages: run.npages + 1 } : run)
-      await bringAhead(this.toDevice, this.ahead, use)
-      this.enter(use)
-      use.frames.forEach((frame, i) => {
-        if (frame >= 0 && !this.kept.has(addrToVpn(use.start) + i)) this.keep(addrToVpn(use.start) + i, isWrite)
-      })
+      try {
+        await bringAhead(this.toDevice, this.ahead, use)
+      } finally {
+        this.adopt(this.ahead, use)
+      }
     }
     return absent.size
   }
@@ -212,13 +265,6 @@ export class DemandPages {
   private use(op: Operation, { vpn, npages, isWrite }: PageRun): RangeUse {
     const start: Addr = vpnToAddr(vpn)
     return op.use({ start, end: start + npages * PAGE_SIZE }, isWrite ? 'write' : 'read')
-  }
-
-  /** Notes where the pages of a use are. */
-  private enter({ start, frames }: RangeUse): void {
-    frames.forEach((frame, i) => {
-      if (frame >= 0) this.frames.set(addrToVpn(start) + i, frame)
-    })
   }
 }
 

@@ -30,7 +30,7 @@ import {
 } from '../../hmm/mirror/index.ts'
 import type { Mm } from '../../mm/mm.ts'
 import { MMU_NOTIFY_RELEASE, MMU_NOTIFY_UNMAP, mmuIntervalReadBegin } from '../../mm/mmu-notifier.ts'
-import type { Cause } from '../../trace/events.ts'
+import type { Access, Cause } from '../../trace/events.ts'
 import type { DeviceParts } from './device-parts.ts'
 import { FrameTable } from './frame-table.ts'
 import { TouchHistory } from './touch-history.ts'
@@ -113,6 +113,32 @@ export class DeviceSpace {
   }
 
   /**
+   * Visits those of some pages, in ascending order, that the device may use now or, with `uncopied`, that have an entry in the mirror table and
+   * no duplicate: index in `vpns`, and the frame of the device or of the system.
+   */
+  forEachOf(vpns: readonly number[], what: Access | 'uncopied', visit: (index: number, frame: number) => void): void {
+    const end = vpnToAddr(vpns[vpns.length - 1] + 1)
+    const iter = new HmmPtIter(this.mirror.pt)
+    let k = 0
+    for (let i = iter.walk(vpnToAddr(vpns[0]), end); i >= 0; i = iter.walk(vpnToAddr(vpns[k]), end)) {
+      const { words } = iter
+      const first = addrToVpn(iter.addr)
+      const last = first + iter.npages
+      while (vpns[k] < first) k++
+      for (; vpns[k] < last; k++) {
+        const entry = i + vpns[k] - first
+        const frame =
+          what === 'uncopied'
+            ? this.uncopiedAt(words, entry, vpns[k])
+            : this.frameOf(words, entry, vpns[k], what === 'write')
+        if (frame >= 0) visit(k, frame)
+      }
+      if (k === vpns.length) break
+    }
+    iter.fini()
+  }
+
+  /**
    * What the CPU page table says about `[start, end)` now, two words per page (hmm-pfn.ts). Pages of this device are named by
    * their frames. Nothing is faulted in. The caller holds mmapLock for reading.
    */
@@ -158,6 +184,37 @@ export class DeviceSpace {
   discardDuplicates(start: Addr, end: Addr, cause: Cause): void {
     hmmMirrorRangeDiscard(this.mirror, start, end)
     this.dropDuplicates(start, end, cause)
+  }
+
+  /**
+   * Ends duplicates, of pages in ascending order, that make room for others. Their entries stay in the mirror table, as nothing is wrong with
+   * them: when they come again the fault finds them.
+   */
+  dropDuplicatesOf(vpns: readonly number[]): void {
+    const { pool, traffic } = this.parts
+    const dropped: number[] = []
+    for (const vpn of vpns) {
+      this.duplicates.take(vpn, vpn + 1, (_, frame) => {
+        pool.dropDuplicates(frame, 1)
+        dropped.push(vpn)
+      })
+    }
+    traffic.forEachTold(this.mm, dropped, (run, npages) => traffic.duplicatesInvalidated(run, npages, 'eviction'))
+  }
+
+  /** The system page of an entry that has no duplicate, -1 for others. */
+  private uncopiedAt(words: Uint32Array, index: number, vpn: number): number {
+    if ((words[2 * index] & HMM_PTE_VALID_PFN) === 0 || this.duplicates.find(vpn) >= 0) return -1
+    return hmmPteFrame(words, index)
+  }
+
+  private frameOf(words: Uint32Array, index: number, vpn: number, write: boolean): number {
+    const flags = words[2 * index]
+    if ((flags & HMM_PTE_VALID_DEV) !== 0) {
+      return write && (flags & HMM_PTE_WRITE) === 0 ? -1 : this.parts.pool.frameOf(hmmPteFrame(words, index))
+    }
+    if ((flags & HMM_PTE_VALID_PFN) === 0 || write) return -1
+    return this.duplicates.find(vpn)
   }
 
   /** Sets DIRTY where the device wrote since it was last asked; the core hands that on to the pages. */

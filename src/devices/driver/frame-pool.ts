@@ -32,6 +32,7 @@ import { PG_DIRTY } from '../../mm/page.ts'
 import type { System } from '../../mm/system.ts'
 import { FreeRuns } from '../free-runs.ts'
 import { Block } from './block.ts'
+import { forEachRun } from './copy-list.ts'
 
 export const FRAME_FREE = 0
 export const FRAME_RESERVED = 1
@@ -131,6 +132,19 @@ export class FramePool {
   /** The same with certain frames; null if they are not all free. */
   reserveAt(mm: Mm, vpn: number, npages: number, first: number): Block[] | null {
     return this.free.take(first, npages) ? this.cutBlocks(mm, vpn, npages, first) : null
+  }
+
+  /** Reserves a frame for each of some pages, in ascending order, as far as frames are free. The blocks are in the order of the pages. */
+  reserveScattered(mm: Mm, vpns: readonly number[]): Block[] {
+    const blocks: Block[] = []
+    for (let at = 0; at < vpns.length && this.nfree > 0; ) {
+      const [first, n] = this.free.allocSome(vpns.length - at)
+      forEachRun(vpns, at, at + n, (vpn, npages, k) => {
+        blocks.push(...this.cutBlocks(mm, vpn, npages, first + k - at))
+      })
+      at += n
+    }
+    return blocks
   }
 
   private cutBlocks(mm: Mm, vpn: number, npages: number, first: number): Block[] {

@@ -106,6 +106,12 @@ export class Operation<Memory extends ProgramMemory = ProgramMemory> {
     }
   }
 
+  /** Ends the use of all ranges; whoever calls it releases their frames, all of them. */
+  handOver(): void {
+    this.captured = []
+    this.uses = []
+  }
+
   /** Ends the use of all ranges, and lets their frames go. */
   release(): void {
     const { pool } = this.parts

@@ -72,7 +72,7 @@ function forEachPresent(pfns: Int32Array, visit: (from: number, to: number) => v
  * A copy of this page may become old without an event: it belongs to a file, which others write through mappings of their
  * own, or it is pinned for somebody's DMA.
  */
-function mayChangeUnnoticed(op: Operation, pfn: Pfn): boolean {
+export function mayChangeUnnoticed(op: Operation, pfn: Pfn): boolean {
   const { sys } = op.parts
   if (pfn === sys.zeroPfn) return false
   return !sys.pages.isAnon(pfn) || sys.pages.maybeDmaPinned(pfn)

@@ -45,12 +45,34 @@ export class Room {
    */
   async reserve(mm: Mm, vpn: number, npages: number, inOnePiece: boolean, purpose: Purpose): Promise<Block[]> {
     const { pool } = this.parts
+    const take = (): Block[] | null => {
+      const blocks = pool.reserve(mm, vpn, npages)
+      if (blocks !== null || pool.nfree < npages || inOnePiece) return blocks
+      return reservePieces(pool, mm, vpn, npages)
+    }
+    return await this.reserveAs(take, { vpn, npages, inOnePiece }, purpose)
+  }
+
+  /** Reserves a frame for each of some pages, in ascending order; otherwise the same. */
+  async reserveScattered(mm: Mm, vpns: readonly number[], purpose: Purpose): Promise<Block[]> {
+    const { pool } = this.parts
+    const npages = vpns.length
+    const take = (): Block[] | null => (pool.nfree < npages ? null : pool.reserveScattered(mm, vpns))
+    return await this.reserveAs(take, { vpn: vpns[0], npages, inOnePiece: false }, purpose)
+  }
+
+  /** Makes room until `take` has what it wants. */
+  private async reserveAs(
+    take: () => Block[] | null,
+    { vpn, npages, inOnePiece }: { vpn: number; npages: number; inOnePiece: boolean },
+    purpose: Purpose,
+  ): Promise<Block[]> {
+    const { pool } = this.parts
     const stuck = new Set<Block>()
     for (;;) {
       if (this.parts.failure !== null) throw this.parts.failure
-      const blocks = pool.reserve(mm, vpn, npages)
+      const blocks = take()
       if (blocks !== null) return blocks
-      if (pool.nfree >= npages && !inOnePiece) return reservePieces(pool, mm, vpn, npages)
       const leaving = this.chooseVictims(stuck, Math.max(1, npages - pool.nfree))
       if (leaving.length > 0) {
         await allSettled(leaving.map((block) => this.evict(block, purpose)))

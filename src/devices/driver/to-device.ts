@@ -15,6 +15,7 @@ import { type Addr, addrToVpn, PAGE_SIZE, vpnToAddr } from '../../base/addr.ts'
 import { EACCES, EBUSY, EFAULT, MmError } from '../../base/errno.ts'
 import type { Placement } from '../../hmm/policy.ts'
 import { VM_WRITE } from '../../mm/vm-flags.ts'
+import type { Access } from '../../trace/events.ts'
 import type { AddrRange } from '../claims.ts'
 import { mmapReadLock } from '../edge.ts'
 import type { Block } from './block.ts'
@@ -27,6 +28,7 @@ import type { Operation } from './operation.ts'
 import { endOf, type RangeUse } from './range-use.ts'
 import { duplicateBlock } from './read-duplicates.ts'
 import type { Room } from './room.ts'
+import { duplicateScattered } from './scattered-pages.ts'
 
 /** Rounds for one block that may end without effect and without anybody to wait for. */
 const FRUITLESS_ROUNDS_MAX = 16
@@ -63,6 +65,22 @@ export class ToDevice {
     }
   }
 
+  /**
+   * Duplicates pages that lie scattered, in ascending order, of which none is on the device. `capture` as of duplicateScattered. Returns
+   * false, with nothing done, if the policy wants them to come in another way.
+   *
+   * Rejects as `bringIn`.
+   */
+  async duplicate(
+    op: Operation,
+    vpns: readonly number[],
+    capture: (vpns: readonly number[]) => readonly number[],
+  ): Promise<boolean> {
+    if (place(op, 'read', vpns.length) !== 'duplicate') return false
+    await duplicateScattered(op, this.room, vpns, capture)
+    return true
+  }
+
   /** What is missing comes to where it belongs; where that is not free, all of the range goes to another place. */
   private async bringInOnePiece(op: Operation, use: RangeUse): Promise<void> {
     const found = op.peek(use)
@@ -96,7 +114,7 @@ export class ToDevice {
   private async fill(op: Operation, use: RangeUse, block: Block, gathers: boolean): Promise<void> {
     const { traffic, name } = op.parts
     const { mm } = op.space
-    let placement = place(op, use, block)
+    let placement = place(op, use.access, block.npages)
     let missing = missingIn(use, block)
     for (let fruitless = 0; missing !== null; ) {
       op.check()
@@ -242,19 +260,19 @@ function reserveBeside(op: Operation, { start, frames }: RangeUse, vpn: number, 
   return after >= 0 ? pool.reserveAt(op.space.mm, vpn, npages, after) : null
 }
 
-/** What the policy says about a block. A page that is written cannot be a duplicate. */
-function place(op: Operation, use: RangeUse, block: Block): Placement {
+/** What the policy says about some pages. A page that is written cannot be a duplicate. */
+function place(op: Operation, access: Access, npages: number): Placement {
   const { sys, pool, policy } = op.parts
   const placement = policy.place({
-    access: use.access,
-    npages: block.npages,
+    access,
+    npages,
     systemPages: sys.memoryPages,
     systemFree: sys.nfree,
     systemReserve: sys.reservePages,
     npinned: pool.npinned,
     hint: op.hint,
   })
-  return placement === 'duplicate' && use.access === 'write' ? 'pin' : placement
+  return placement === 'duplicate' && access === 'write' ? 'pin' : placement
 }
 
 /** From the first to the last page of a block that a use has no frame for, and how many there are; null for none. */

@@ -1,13 +1,16 @@
 // What a device reports about itself: events for the trace, and sums of the same events for stats and receipts, so that
 // the figures of a receipt, of the device and of a trace that is read back agree.
 
-import { type Addr, PAGE_SIZE } from '../../base/addr.ts'
+import { type Addr, PAGE_SIZE, vpnToAddr } from '../../base/addr.ts'
 import type { Mm } from '../../mm/mm.ts'
 import { TraceCounters } from '../../trace/counters.ts'
 import type { Access, Cause, Direction, LaunchEvent, NewEvent, TraceEvent } from '../../trace/events.ts'
 import type { Tracer } from '../../trace/tracer.ts'
 import type { DeviceClock } from './device-clock.ts'
 import type { LaunchReceipt } from './receipt.ts'
+
+/** Pages between two of which one event tells: 64 KiB. */
+const TOLD_HOLE_MAX = 16
 
 /** Why something is done, and where that is added up besides the totals of the device. */
 export interface Purpose {
@@ -66,6 +69,16 @@ export class Traffic {
   duplicatesInvalidated(run: PageRun, npages: number, cause: Cause): void {
     if (npages === 0) return
     this.report({ kind: 'duplicate-invalidated', ...this.place(run), cause, npages }, null)
+  }
+
+  /** Calls `tell` for pages in ascending order: for ranges with so small holes that one event says where they are, and how many. */
+  forEachTold(mm: Mm, vpns: readonly number[], tell: (run: PageRun, npages: number) => void): void {
+    for (let at = 0; at < vpns.length; ) {
+      let end = at + 1
+      while (end < vpns.length && vpns[end] - vpns[end - 1] <= TOLD_HOLE_MAX) end++
+      tell({ mm, start: vpnToAddr(vpns[at]), end: vpnToAddr(vpns[end - 1] + 1) }, end - at)
+      at = end
+    }
   }
 
   /** An operation found pages missing. Those of a prefetch were not asked for. */

@@ -25,6 +25,9 @@ const TABLE_PAGES_MAX = 2 ** 22
 
 const TABLE_PAGES_MIN = 2 ** 12
 
+/** Entries that are written with their neighbours though they have not changed: 16 KiB cost no more than another call. */
+const TABLE_GAP_MAX = 4096
+
 export interface PagedSite {
   readonly context: GpuContext
   readonly banks: GpuBanks
@@ -165,8 +168,6 @@ class DemandProvider implements PageProvider {
   private readonly firstVpn: number
   /** The table as it is on the device. */
   private readonly entries: Uint32Array<ArrayBuffer>
-  /** Pages that have an entry. */
-  private readonly listed = new Set<number>()
 
   constructor(device: GPUDevice, banks: GpuBanks, pages: DemandPages, launch: KernelLaunch) {
     const origin = originOf(launch)
@@ -187,7 +188,7 @@ class DemandProvider implements PageProvider {
   }
 
   get isWarm(): boolean {
-    return this.listed.size > 0
+    return this.pages.frames.size > 0
   }
 
   async service({ read, write, pinned }: PageRequest): Promise<PageAnswer> {
@@ -219,24 +220,21 @@ class DemandProvider implements PageProvider {
     this.table.destroy()
   }
 
-  /** Writes the part of the table that has changed, in one piece. */
+  /** Writes what has changed of the table, in as few pieces as it lies in. */
   private writeTable(): void {
-    const { entries, firstVpn } = this
-    let first = entries.length
-    let end = 0
-    const set = (page: number, entry: number): void => {
-      if (entries[page] === entry) return
-      entries[page] = entry
-      first = Math.min(first, page)
-      end = Math.max(end, page + 1)
+    const { entries, firstVpn, pages } = this
+    const changed = pages.takeChanged().sort((a, b) => a - b)
+    for (const vpn of changed) {
+      const frame = pages.frames.get(vpn)
+      const flags = pages.isWritable(vpn) ? PTE_VALID | PTE_WRITE : PTE_VALID
+      entries[vpn - firstVpn] = frame === undefined ? 0 : frame * 2 ** PAGE_BITS + flags
     }
-    for (const page of this.listed) if (!this.pages.frames.has(firstVpn + page)) set(page, 0)
-    this.listed.clear()
-    for (const [vpn, frame] of this.pages.frames) {
-      const flags = this.pages.isWritable(vpn) ? PTE_VALID | PTE_WRITE : PTE_VALID
-      set(vpn - firstVpn, frame * 2 ** PAGE_BITS + flags)
-      this.listed.add(vpn - firstVpn)
+    for (let at = 0; at < changed.length; ) {
+      let end = at + 1
+      while (end < changed.length && changed[end] - changed[end - 1] <= TABLE_GAP_MAX) end++
+      const [first, last] = [changed[at] - firstVpn, changed[end - 1] - firstVpn]
+      this.device.queue.writeBuffer(this.table, 4 * first, entries, first, last + 1 - first)
+      at = end
     }
-    if (first < end) this.device.queue.writeBuffer(this.table, 4 * first, entries, first, end - first)
   }
 }

@@ -54,7 +54,8 @@ const spareParts: BigUint64Array[] = []
 
 /**
  * Serves a device fault. `event` is of type DEVICE_RFAULT or DEVICE_WFAULT; its range is rounded to pages and cut at the end
- * of the mapping that it starts in, so a caller goes on from `event.end`.
+ * of the mapping that it starts in, so a caller goes on from `event.end`. With `wanted`, a byte for each page of the range, pages whose byte is
+ * 0 may be missing.
  *
  * Returns 0 when the mirror table has every page, for write if asked, and the driver has programmed it, or
  * - -ENODEV the mirror has ended
@@ -68,7 +69,7 @@ const spareParts: BigUint64Array[] = []
  *
  * After a failure the table may have pages that the device does not; that is harmless, they are taken away as usual.
  */
-export function hmmMirrorFault(mirror: HmmMirror, event: HmmEvent): number {
+export function hmmMirrorFault(mirror: HmmMirror, event: HmmEvent, wanted: Uint8Array | null = null): number {
   if (!mirror.registered) return -ENODEV
   const { hmm } = mirror
   const { mm } = hmm
@@ -81,7 +82,7 @@ export function hmmMirrorFault(mirror: HmmMirror, event: HmmEvent): number {
   }
   const vma = mm.findVma(event.start)
   const refused = faultIsRefused(event, vma)
-  const result = refused !== 0 ? refused : runFault(new HmmFault(mirror, event), vma)
+  const result = refused !== 0 ? refused : runFault(new HmmFault(mirror, event), vma, wanted)
   mm.mmapLock.unlockRead()
   return result
 }
@@ -105,7 +106,7 @@ export function hmmMirrorRangeCopied(mirror: HmmMirror, event: HmmEvent): number
     mm.sys.waitFor = mm.mmapLock.released
     return -EBUSY
   }
-  const result = runFault(new HmmFault(mirror, event), null)
+  const result = runFault(new HmmFault(mirror, event), null, null)
   mm.mmapLock.unlockRead()
   return result
 }
@@ -124,14 +125,14 @@ function faultIsRefused(event: HmmEvent, vma: Vma | null): number {
 }
 
 /** The fault is listed until the driver has programmed it, so that events over its range reach it. */
-function runFault(fault: HmmFault, vma: Vma | null): number {
+function runFault(fault: HmmFault, vma: Vma | null, wanted: Uint8Array | null): number {
   const { mirror, event } = fault
   const { faults } = mirror.hmm
   const part = spareParts.pop() ?? new BigUint64Array(PART_PAGES)
   hmmMirrorRef(mirror)
   faults.push(fault)
   try {
-    return fillAndUpdate(fault, vma, part)
+    return fillAndUpdate(fault, new PartReader(mirror, vma, event, part, wanted))
   } finally {
     faults.splice(faults.indexOf(fault), 1)
     event.backoff = false
@@ -140,10 +141,9 @@ function runFault(fault: HmmFault, vma: Vma | null): number {
   }
 }
 
-function fillAndUpdate(fault: HmmFault, vma: Vma | null, part: BigUint64Array): number {
+function fillAndUpdate(fault: HmmFault, reader: PartReader): number {
   const { mirror, event } = fault
   const { sys } = mirror.hmm.mm
-  const reader = new PartReader(mirror, vma, event, part)
   let at = event.start
   let furthest = at
   let fruitless = 0
@@ -176,11 +176,14 @@ class PartReader {
   private readonly vma: Vma | null
   private readonly range: HmmRange61
   private readonly words: Uint32Array
-  /** HMM_PFN_*_HI bits that every page must have. */
-  private readonly wanted: number
+  /** HMM_PFN_*_HI bits that every page must have, */
+  private readonly needed: number
+  /** or those that have a byte here, counted from `first` on. */
+  private readonly wanted: Uint8Array | null
+  private readonly first: Addr
   private readonly faultFlags: number
 
-  constructor(mirror: HmmMirror, vma: Vma | null, event: HmmEvent, part: BigUint64Array) {
+  constructor(mirror: HmmMirror, vma: Vma | null, event: HmmEvent, part: BigUint64Array, wanted: Uint8Array | null) {
     const { notifier } = mirror.hmm
     assert(notifier !== null, 'a registered mirror has a notifier')
     this.mirror = mirror
@@ -197,7 +200,9 @@ class PartReader {
     }
     this.words = hmmPfnWords(part)
     const write = event.etype === HMM_DEVICE_WFAULT
-    this.wanted = vma === null ? 0 : write ? HMM_PFN_VALID_HI | HMM_PFN_WRITE_HI : HMM_PFN_VALID_HI
+    this.needed = vma === null ? 0 : write ? HMM_PFN_VALID_HI | HMM_PFN_WRITE_HI : HMM_PFN_VALID_HI
+    this.wanted = wanted
+    this.first = event.start
     this.faultFlags = write ? FAULT_FLAG_REMOTE | FAULT_FLAG_WRITE : FAULT_FLAG_REMOTE
   }
 
@@ -219,17 +224,18 @@ class PartReader {
     const faulted = this.faultMissing(start, (end - start) / PAGE_SIZE)
     if (faulted !== 0) return faulted
     if (mmuIntervalReadRetry(notifier, seq)) return AGAIN
-    return hmmMirrorFill(this.mirror, start, (end - start) / PAGE_SIZE, this.words, this.wanted === 0)
+    return hmmMirrorFill(this.mirror, start, (end - start) / PAGE_SIZE, this.words, this.needed === 0)
   }
 
   /** Faults in each page that lacks what is wanted. Returns 0 if there was none, AGAIN, or a negative errno (MR-83). */
   private faultMissing(start: Addr, npages: number): number {
-    const { words, wanted, vma } = this
+    const { words, needed, wanted, vma } = this
     if (vma === null) return 0
+    const skipped = (start - this.first) / PAGE_SIZE
     let result = 0
     for (let i = 0; i < npages; i++) {
       const high = words[2 * i + 1]
-      if ((high & wanted) === wanted) continue
+      if ((high & needed) === needed || (wanted !== null && wanted[skipped + i] === 0)) continue
       if ((high & HMM_PFN_ERROR_HI) !== 0) return -EFAULT
       const fault = handleMmFault(vma, start + i * PAGE_SIZE, this.faultFlags)
       if ((fault & VM_FAULT_ERROR) !== 0) return vmFaultToErrno(fault, false)

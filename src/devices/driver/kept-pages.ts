@@ -1,0 +1,86 @@
+// The pages that a launch keeps on the device while it runs, and which of them go first when others need the room. Loads leave no trace, so
+// what is used a lot is not known from its use; it is known from being missed again soon after it was given up. As in Linux
+// (mm/workingset.c), such a page is active, and active ones go last:
+//
+//   missed ──> inactive ──────────> given up ──missed again, before as many pages as fit were given up──> active
+//                 ^                                                                                         │
+//                 └───────────────────────── the oldest, when more than half of all is active ──────────────┘
+//
+// What is gone through once, however long it is, takes room from inactive pages alone.
+
+export class KeptPages {
+  /** Frame of each page. */
+  readonly frames = new Map<number, number>()
+  /** Pages that were added, taken or given other rights since somebody looked. */
+  readonly changed = new Set<number>()
+  private readonly capacity: number
+  // The oldest first.
+  private readonly inactive = new Set<number>()
+  private readonly active = new Set<number>()
+  private readonly writable = new Set<number>()
+  /** When a page was given up, in pages given up before it. */
+  private readonly givenUp = new Map<number, number>()
+  private ngivenUp = 0
+
+  constructor(capacity: number) {
+    this.capacity = capacity
+  }
+
+  get size(): number {
+    return this.frames.size
+  }
+
+  isWritable(vpn: number): boolean {
+    return this.writable.has(vpn)
+  }
+
+  wasGivenUp(vpn: number): boolean {
+    return this.givenUp.has(vpn)
+  }
+
+  add(vpn: number, frame: number, isWrite: boolean): void {
+    this.frames.set(vpn, frame)
+    this.changed.add(vpn)
+    if (isWrite) this.writable.add(vpn)
+    const givenUp = this.givenUp.get(vpn)
+    this.givenUp.delete(vpn)
+    if (givenUp === undefined || this.ngivenUp - givenUp > this.capacity) {
+      this.inactive.add(vpn)
+      return
+    }
+    this.active.add(vpn)
+    if (2 * this.active.size <= this.capacity) return
+    const [oldest] = this.active
+    this.active.delete(oldest)
+    this.inactive.add(oldest)
+  }
+
+  /** Takes a page out. Returns its frame. */
+  take(vpn: number): number {
+    const frame = this.frames.get(vpn) ?? -1
+    this.frames.delete(vpn)
+    this.changed.add(vpn)
+    this.writable.delete(vpn)
+    this.inactive.delete(vpn)
+    this.active.delete(vpn)
+    return frame
+  }
+
+  /** Notes that a page that was taken had to go for others. */
+  giveUp(vpn: number): void {
+    this.givenUp.set(vpn, this.ngivenUp)
+    this.ngivenUp++
+  }
+
+  /** Pages that go first, `count` of them or as many as there are that are not pinned. */
+  first(count: number, pinned: ReadonlySet<number>): number[] {
+    const found: number[] = []
+    for (const list of [this.inactive, this.active]) {
+      for (const vpn of list) {
+        if (found.length >= count) return found
+        if (!pinned.has(vpn)) found.push(vpn)
+      }
+    }
+    return found
+  }
+}
