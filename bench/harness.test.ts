@@ -80,6 +80,16 @@ describe('runGroup() of one case', () => {
     await expect(runCase('s', makeCase(contest, { pairs: PAIRS_MIN - 1 }))).rejects.toThrow('wanted at least 31')
   })
 
+  test('closes the contest once, also when a round fails', async () => {
+    let closed = 0
+    const close = () => void closed++
+    await runCase('s', makeCase({ candidate: () => 1, baseline: () => 1, close }))
+    expect(closed).toBe(1)
+    const failing = () => Promise.reject(new Error('as ordered'))
+    await expect(runCase('s', makeCase({ candidate: failing, baseline: () => 1, close }))).rejects.toThrow('as ordered')
+    expect(closed).toBe(2)
+  })
+
   test.each([0, -1, Number.NaN])('refuses a baseline of %d', async (baseline) => {
     await expect(runCase('s', makeCase({ candidate: () => 1, baseline: () => baseline }))).rejects.toThrow(RangeError)
   })

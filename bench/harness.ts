@@ -19,6 +19,8 @@ export type Measure = () => number | Promise<number>
 export interface Contest {
   readonly candidate: Measure
   readonly baseline: Measure
+  /** Ends what would keep the process when everything is measured. */
+  close?(): void
 }
 
 export interface BenchCase {
@@ -93,17 +95,20 @@ export function groupsOf(cases: readonly BenchCase[]): readonly (readonly BenchC
 
 /** Runs a group of cases in this process. A row for each, in their order. */
 export async function runGroup(suite: string, cases: readonly BenchCase[]): Promise<Row[]> {
-  const baselines: Measure[] = []
-  let shared: Measure | null = null
+  const contests: Contest[] = []
   for (const benchCase of cases) {
-    const { candidate, baseline } = await benchCase.prepare()
-    if (shared !== null && candidate !== shared) throw new Error(`${benchCase.name} has a candidate of its own`)
-    shared = candidate
-    baselines.push(baseline)
+    const contest = await benchCase.prepare()
+    if (contests.length > 0 && contest.candidate !== contests[0].candidate) {
+      throw new Error(`${benchCase.name} has a candidate of its own`)
+    }
+    contests.push(contest)
   }
-  if (shared === null) return []
+  if (contests.length === 0) return []
   const pairs = Math.max(...cases.map((benchCase) => benchCase.pairs ?? PAIRS_MIN))
-  const [candidate, ...others] = await takeTurns([shared, ...baselines], pairs)
+  const variants = [contests[0].candidate, ...contests.map(({ baseline }) => baseline)]
+  const [candidate, ...others] = await takeTurns(variants, pairs).finally(() => {
+    for (const contest of contests) contest.close?.()
+  })
   return cases.map((benchCase, i) => makeRow(suite, benchCase, { candidate, baseline: others[i] }))
 }
 

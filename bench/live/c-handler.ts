@@ -1,7 +1,7 @@
 // The fault handler in C (fault-handler.c), compiled on the spot. It runs as a child process and does a round when asked.
 
 import { type ChildProcessByStdio, execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -18,10 +18,14 @@ export class CHandler {
 
   /** Both of its threads run on `cpu`. Throws an Error if there is no C compiler. */
   constructor(cpu: number) {
-    this.#child = spawn(compile(), [String(cpu)], { stdio: ['pipe', 'pipe', 'inherit'] })
+    const folder = mkdtempSync(join(tmpdir(), 'hetmem-bench-'))
+    try {
+      this.#child = spawn(compile(folder), [String(cpu)], { stdio: ['pipe', 'pipe', 'inherit'] })
+    } finally {
+      // It runs by now, and needs its file no more.
+      rmSync(folder, { recursive: true })
+    }
     this.#answers = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]()
-    // It ends with its standard input, which ends with this process.
-    this.#child.unref()
   }
 
   /** Touches so many fresh pages, a power of two. Resolves with nanoseconds per page. */
@@ -31,11 +35,16 @@ export class CHandler {
     if (done) throw new Error('the fault handler in C ended')
     return Number(value)
   }
+
+  /** Ends it. Until then its pipes keep this process. */
+  close(): void {
+    this.#child.stdin.end()
+  }
 }
 
-/** Returns the path of the program. */
-function compile(): string {
-  const program = join(mkdtempSync(join(tmpdir(), 'hetmem-bench-')), 'fault-handler')
+/** Returns the path of the program, which is put into a folder. */
+function compile(folder: string): string {
+  const program = join(folder, 'fault-handler')
   for (const compiler of COMPILERS) {
     try {
       execFileSync(compiler, ['-O2', '-pthread', '-o', program, fileURLToPath(sourceUrl())])

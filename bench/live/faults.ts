@@ -25,6 +25,7 @@ export async function prepareSingleFaults(): Promise<Contest> {
       return ns
     },
     baseline: () => handler.touch(NPAGES),
+    close: () => handler.close(),
   }
 }
 
