@@ -6,6 +6,7 @@
 
 import type { Pfn } from '../base/addr.ts'
 import { AssertionError, assert } from '../base/assert.ts'
+import { sparseBuffer } from '../base/sparse-buffer.ts'
 
 export const PG_LOCKED = 1 << 0
 export const PG_LRU = 1 << 1
@@ -204,12 +205,9 @@ export function badFrame(pfn: Pfn, how: string): never {
   throw new AssertionError(`frame ${pfn} ${how}`)
 }
 
-/**
- * All arrays in one buffer, the widest fields first. A large one comes from the system page by page as it is used; small ones
- * would be cleared here, which for a heap of 16 GiB takes tens of milliseconds and as many MiB.
- */
+/** All arrays in one buffer, the widest fields first. */
 function allocateFields(capacity: number) {
-  const buffer = new ArrayBuffer(BYTES_PER_FRAME * capacity)
+  const buffer = sparseBuffer(BYTES_PER_FRAME * capacity)
   const at = (offset: number): number => offset * capacity
   return {
     index: new Float64Array(buffer, at(0), capacity),

@@ -6,12 +6,13 @@ import type { Pfn } from '../base/addr.ts'
 export class SwapCache {
   /** Slots that have a page. */
   size = 0
-  /** Frame number plus one, 0 for none: memory of the table that nobody uses costs nothing. */
-  readonly #frames: Int32Array
+  readonly #npages: number
+  /** Frame number plus one, 0 for none. Empty until a slot has a page: most heaps never swap. */
+  #frames = new Int32Array(0)
 
   /** Slots are numbered from 1 to `npages`. */
   constructor(npages: number) {
-    this.#frames = new Int32Array(npages + 1)
+    this.#npages = npages
   }
 
   get(slot: number): Pfn | undefined {
@@ -24,12 +25,13 @@ export class SwapCache {
   }
 
   set(slot: number, pfn: Pfn): void {
+    if (this.#frames.length === 0) this.#frames = new Int32Array(this.#npages + 1)
     if (this.#frames[slot] === 0) this.size++
     this.#frames[slot] = pfn + 1
   }
 
   delete(slot: number): void {
-    if (this.#frames[slot] === 0) return
+    if (!this.has(slot)) return
     this.#frames[slot] = 0
     this.size--
   }

@@ -47,8 +47,8 @@ function makeSwapStats(): SwapStats {
 export class SwapArea {
   readonly npages: number
   readonly device: SwapDevice
-  /** Users of a slot: page-table entries, file pages, and one for the swap cache. */
-  readonly counts: Uint16Array
+  /** Users of a slot: page-table entries, file pages, and one for the swap cache. Empty until a slot is used. */
+  counts = new Uint16Array(0)
   /** Page in the cache for a slot. */
   readonly cache: SwapCache
   /** Pages that the device is writing or reading (PG_SWAP_IO). Each has a reference for that, and is not on the LRU. */
@@ -69,7 +69,6 @@ export class SwapArea {
   constructor(npages: number, device: SwapDevice) {
     this.npages = npages
     this.device = device
-    this.counts = new Uint16Array(npages + 1)
     this.cache = new SwapCache(npages)
     this.nfree = npages
   }
@@ -77,6 +76,7 @@ export class SwapArea {
   /** A free slot for a page, with one user, or -1 when swap is full or only for reading. */
   alloc(pfn: Pfn): number {
     if (this.nfree === 0 || !this.device.isWritable) return -1
+    this.makeCounts()
     const slot = this.device.hasHomeSlots ? pfn + 1 : this.findFree()
     assert(this.counts[slot] === 0, () => `swap slot ${slot} is free for frame ${pfn}`)
     this.counts[slot] = 1
@@ -86,9 +86,15 @@ export class SwapArea {
 
   /** A slot of home that has contents already gets its first user. */
   adopt(slot: number): void {
+    this.makeCounts()
     assert(this.device.hasHomeSlots && this.counts[slot] === 0, () => `swap slot ${slot} is free and a home`)
     this.counts[slot] = 1
     this.nfree--
+  }
+
+  /** Most heaps never swap, and the table of one of 16 GiB has 8 MiB. */
+  private makeCounts(): void {
+    if (this.counts.length === 0) this.counts = new Uint16Array(this.npages + 1)
   }
 
   private findFree(): number {

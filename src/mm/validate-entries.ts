@@ -315,7 +315,7 @@ class EntryCheck {
 
   private swap(addr: Addr, flags: number, slot: number): void {
     const { swap } = this.sys
-    if (swap === null || slot < 1 || slot > swap.npages || swap.counts[slot] === 0) {
+    if (swap === null || slot < 1 || slot > swap.npages || !(swap.counts[slot] > 0)) {
       broken('CP-55', `${place(this.mm, addr)}: swap entry of slot ${slot}, which is not in use`)
     }
     this.rss[MM_SWAPENTS]++

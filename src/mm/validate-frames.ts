@@ -233,7 +233,7 @@ export function validateSwap(sys: System, counts: EntryCounts): void {
     }
   }
   let nused = 0
-  for (let slot = 0; slot <= swap.npages; slot++) {
+  for (let slot = 0; slot < swap.counts.length; slot++) {
     if (swap.counts[slot] === 0) continue
     if (!users.has(slot)) broken('CP-55', `swap slot ${slot}: the count is ${swap.counts[slot]}, 0 users are there`)
     nused++

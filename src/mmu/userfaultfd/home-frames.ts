@@ -9,6 +9,7 @@
 
 import { type Addr, addrToVpn, PAGE_SIZE, type Pfn } from '../../base/addr.ts'
 import { AssertionError, assert } from '../../base/assert.ts'
+import { sparseBuffer } from '../../base/sparse-buffer.ts'
 import type { Kernel } from './ffi.ts'
 import { SEGMENT_MAX, Segment, type SegmentMemory } from './segment.ts'
 
@@ -38,7 +39,7 @@ export class HomeFrames {
     }
     this.nframes = nframes
     this.#nfree = nframes
-    this.#state = new Uint8Array(nframes)
+    this.#state = new Uint8Array(sparseBuffer(nframes), 0, nframes)
     const segments: Segment[] = []
     this.segments = segments
     try {

@@ -18,6 +18,7 @@
 import { type Addr, addrToVpn, isPageAligned, PAGE_SIZE, type Pfn, vpnToAddr } from '../../base/addr.ts'
 import { AssertionError, assert, formatAddr } from '../../base/assert.ts'
 import { EAGAIN, EEXIST, EFAULT } from '../../base/errno.ts'
+import { sparseBuffer } from '../../base/sparse-buffer.ts'
 import {
   UFFDIO_REGISTER_MODE_MINOR,
   UFFDIO_REGISTER_MODE_MISSING,
@@ -95,7 +96,7 @@ export class UserfaultfdMmu implements Mmu {
     const { kernel, fd, tracking, nframes } = options
     this.tracking = tracking
     this.frames = new HomeFrames(kernel, nframes)
-    this.#state = new Uint8Array(nframes)
+    this.#state = new Uint8Array(sparseBuffer(nframes), 0, nframes)
     this.#onStrays = options.onStrays ?? (() => {})
     this.#devices = new DeviceFrames(nframes)
     this.#uffd = new Uffd(kernel, fd)
