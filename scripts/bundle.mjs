@@ -2,7 +2,7 @@
 // share in chunks, as small as can be, with one declaration file per entry point. `exports` and `bin` of package.json name them.
 // It takes a second or two, and every build does it, so that our own programs use the package as others do.
 
-import { rmSync } from 'node:fs'
+import { chmodSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import * as esbuild from 'esbuild'
 import { rollup } from 'rollup'
@@ -39,20 +39,7 @@ export async function bundle(root) {
   const inputs = (entries, extension) =>
     Object.fromEntries(Object.entries(entries).map(([name, path]) => [name, join(root, 'dist/src', path + extension)]))
   rmSync(lib, { recursive: true, force: true })
-  await esbuild.build({
-    entryPoints: inputs({ ...ENTRY_POINTS, ...PROGRAMS }, '.js'),
-    outdir: lib,
-    bundle: true,
-    splitting: true,
-    chunkNames: 'chunk-[hash]',
-    minify: true,
-    lineLimit: 200, // an uncaught error shows the line that it comes from
-    format: 'esm',
-    platform: 'node',
-    target: 'es2023',
-    packages: 'external',
-    logLevel: 'error',
-  })
+  await bundlePrograms(lib, inputs({ ...ENTRY_POINTS, ...PROGRAMS }, '.js'))
   const { browser: _, 'explicit-engine-browser': __, ...typed } = ENTRY_POINTS // they have the types of their namesakes
   const declarations = await rollup({
     input: inputs({ ...typed, ...NAMESPACES }, '.d.ts'),
@@ -74,6 +61,86 @@ export async function bundle(root) {
     chunkFileNames: 'types-[hash].d.ts',
   })
   await declarations.close()
+}
+
+/** What runs: the fewer files a thread loads, the sooner it begins. */
+async function bundlePrograms(lib, input) {
+  const parts = new Parts(input)
+  const programs = await rollup({
+    input,
+    external: [/^[^./]/],
+    // Helpers of the compiler look at `this`.
+    onLog: (level, log, handler) => log.code !== 'THIS_IS_UNDEFINED' && handler(level, log),
+  })
+  await programs.write({
+    dir: lib,
+    format: 'es',
+    chunkFileNames: 'chunk-[hash].js',
+    hoistTransitiveImports: false,
+    manualChunks: (id, { getModuleInfo }) => parts.of(id, getModuleInfo),
+    plugins: [minified],
+  })
+  await programs.close()
+  chmodSync(join(lib, 'cli.js'), 0o755)
+}
+
+/**
+ * Which chunk a module goes to: those that the same of these programs load go together, and what none of the first three loads is
+ * left to the bundler. A module imports only what all its programs load too, so chunks do not import each other in circles. What
+ * pages may load, now or later, stands apart, as they have to do without what only Node has.
+ */
+class Parts {
+  static #PROGRAMS = [
+    { names: ['index'] },
+    { names: ['engine-worker'] },
+    { names: ['browser'] },
+    { names: ['browser', 'explicit-engine-browser'], later: true },
+    { names: ['webgpu', 'hmm'] },
+    { names: ['trace'] },
+  ]
+  static #FIRST_THREE = 0b111
+  #bits = null
+  #input
+
+  constructor(input) {
+    this.#input = input
+  }
+
+  of(id, getModuleInfo) {
+    this.#bits ??= this.#findBits(getModuleInfo)
+    const bits = this.#bits.get(id) ?? 0
+    // A program itself does something when it is loaded, so nobody else may have to load it.
+    return getModuleInfo(id).isEntry || (bits & Parts.#FIRST_THREE) === 0 ? undefined : `part-${bits}`
+  }
+
+  #findBits(getModuleInfo) {
+    const bits = new Map()
+    for (const [i, { names, later = false }] of Parts.#PROGRAMS.entries()) {
+      const bit = 1 << i
+      const left = names.map((name) => this.#input[name])
+      for (let id = left.pop(); id !== undefined; id = left.pop()) {
+        const info = getModuleInfo(id)
+        if (((bits.get(id) ?? 0) & bit) !== 0 || info === null || info.isExternal) continue
+        bits.set(id, (bits.get(id) ?? 0) | bit)
+        left.push(...info.importedIds, ...(later ? info.dynamicallyImportedIds : []))
+      }
+    }
+    return bits
+  }
+}
+
+const minified = {
+  name: 'minified',
+  async renderChunk(code) {
+    const options = { minify: true, lineLimit: 200, format: 'esm', target: 'es2023' } // an uncaught error shows its line
+    const minified = await esbuild.transform(withClassNames(code), options)
+    return { code: minified.code, map: null }
+  },
+}
+
+/** Classes keep their names, which uncaught errors and `console.log` show. */
+function withClassNames(code) {
+  return code.replace(/^class (\w+)(?:\$\d+)?(?: extends [\w$.]+)? \{/gm, '$& static name = "$1";')
 }
 
 /** The file that has namespaces imports them as if they were another package's. */

@@ -101,6 +101,13 @@ describe('a new project that has installed it', () => {
     ])
   })
 
+  it('has names for what programs print', async () => {
+    writeFileSync(join(folder, 'names.js'), NAMES)
+    const [error, receipt, ...heap] = (await node('names.js')).trimEnd().split('\n')
+    expect([error, receipt]).toEqual(['HeapError: CLOSED: the heap was closed', 'Receipt'])
+    expect(heap.join('')).toMatch(/^Heap \{/)
+  })
+
   it('has the command, which says what is missing', async () => {
     const report = JSON.parse(await npm(folder, 'exec', '--offline', '--', 'hetmem', 'doctor', '--json'))
     const titles = (report as { findings: { title: string }[] }).findings.map(({ title }) => title)
@@ -108,6 +115,22 @@ describe('a new project that has installed it', () => {
     expect(titles).toEqual(expect.arrayContaining([expect.stringContaining('package koffi is not installed')]))
   })
 })
+
+const NAMES = `
+import { openHeap } from 'hetmem'
+import { inspect } from 'node:util'
+
+const heap = await openHeap({ mode: 'explicit', device: [] })
+const receipt = await heap.sync()
+await heap.close()
+try {
+  heap.alloc(Int32Array, 1)
+} catch (error) {
+  console.log(inspect(error).split('\\n')[0])
+}
+console.log(inspect(receipt).split(' ')[0])
+console.log(inspect(heap))
+`
 
 const PROGRAM = `
 import { type HeapStats, openHeap } from 'hetmem'

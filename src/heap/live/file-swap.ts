@@ -7,7 +7,7 @@
 
 import { type Pfn, vpnToAddr } from '../../base/addr.ts'
 import { EROFS } from '../../base/errno.ts'
-import { LOST_BYTE } from '../../devices/driver/index.ts'
+import { LOST_BYTE } from '../../devices/driver/device-parts.ts'
 import type { SwapDevice, SwapIoEnd, SwapPage } from '../../mm/swap-device.ts'
 import type { HomeFrames } from '../../mmu/userfaultfd/home-frames.ts'
 import type { Tracer } from '../../trace/tracer.ts'
