@@ -283,6 +283,11 @@ class HmmWalk {
     for (let i = 0; i < npages; ) {
       i += encoding.takePlain(index + i, npages - i, words, at + i, zeroPfn)
       if (i === npages) break
+      const nown = this.takeOwn(words, at + i, npages - i, index + i)
+      if (nown > 0) {
+        i += nown
+        continue
+      }
       const result = this.entry(words[2 * (at + i) + 1], words[2 * (at + i)], index + i, addr + i * PAGE_SIZE, end)
       if (result !== 0) return result
       i++
@@ -291,17 +296,30 @@ class HmmWalk {
     return 0
   }
 
+  /**
+   * Takes entries of the driver's own pages from entry `at` on, as long as they are neighbours with the same rights. Whatever was
+   * requested (RF-64): the driver finds its own page in its own memory. Returns how many.
+   */
+  private takeOwn(words: Uint32Array, at: number, npages: number, index: number): number {
+    const flags = words[2 * at + 1]
+    if (ptePresent(flags) || pteKind(flags) !== PTE_KIND_DEVICE_PRIVATE) return 0
+    const pfn = words[2 * at]
+    const pagemap = pagemapOf(this.mm.sys, pfn)
+    if (pagemap === null || pagemap.owner !== this.owner) return 0
+    const limit = Math.min(npages, pagemap.pfn + pagemap.npages - pfn)
+    let n = 1
+    while (n < limit && words[2 * (at + n)] === pfn + n && words[2 * (at + n) + 1] === flags) n++
+    const state = pteWritable(flags) ? HMM_PFN_VALID_HI | HMM_PFN_WRITE_HI : HMM_PFN_VALID_HI
+    this.encoding.putPages(index, n, pfn, state)
+    return n
+  }
+
   /** One entry that is not plain or does not satisfy its request; `end` ends the table extent. */
   private entry(flags: PteFlags, pfn: Pfn, index: number, addr: Addr, end: Addr): number {
     const { encoding } = this
     const request = encoding.requestOf(index)
     const kind = pteKind(flags)
     if (!ptePresent(flags)) {
-      if (kind === PTE_KIND_DEVICE_PRIVATE && this.isOwnDevicePage(pfn)) {
-        // Whatever was requested (RF-64): the driver finds its own page in its own memory.
-        encoding.putPages(index, 1, pfn, pteWritable(flags) ? HMM_PFN_VALID_HI | HMM_PFN_WRITE_HI : HMM_PFN_VALID_HI)
-        return 0
-      }
       const need = needFault(request, CPU_NONE)
       if (need === NEED_NONE) {
         encoding.fillNone(index, 1)
@@ -331,11 +349,6 @@ class HmmWalk {
     }
     encoding.putPages(index, 1, pfn, this.output(state))
     return 0
-  }
-
-  private isOwnDevicePage(pfn: Pfn): boolean {
-    const pagemap = pagemapOf(this.mm.sys, pfn)
-    return pagemap !== null && pagemap.owner === this.owner
   }
 
   /** What the CPU may do through an entry, in the bits of the 6.1 form. */

@@ -37,6 +37,12 @@ export interface HandleHost<Memory extends ProgramMemory> extends LaunchSite {
   enqueue<T>(work: () => Promise<T>): Promise<T>
 }
 
+/** Pages of a range that the device has, and whether an operation may write any of them. */
+interface OwnPages {
+  npages: number
+  isWritten: boolean
+}
+
 export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHandle {
   readonly mm: Mm
   readonly space: DeviceSpace
@@ -277,10 +283,11 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
   private async bringBackBlock(start: Addr, end: Addr, purpose: Purpose): Promise<void> {
     const { mm } = this
     const { pool } = this.host.parts
+    let found: OwnPages | null
     for (;;) {
       await mmapReadLock(mm)
-      const frames = this.ownFrames(start, end)
-      if (frames === null || !frames.some((frame) => (pool.captured[frame] & CAPTURED_FOR_WRITING) !== 0)) break
+      found = this.lookAtOwn(start, end)
+      if (found === null || !found.isWritten) break
       mm.mmapLock.unlockRead()
       await pool.released.promise()
     }
@@ -289,7 +296,8 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
         const from = Math.max(start, vma.start)
         const to = Math.min(end, vma.end)
         // An event that takes nothing along would end duplicates for nothing.
-        if (this.ownFrames(from, to)?.length === 0) continue
+        const own = from === start && to === end ? found : this.lookAtOwn(from, to)
+        if (own?.npages === 0) continue
         const { done } = this.host.toSystem.bringBack(vma, from, to, -1, purpose)
         if (done !== null) await done
       }
@@ -298,17 +306,19 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
     }
   }
 
-  /** Frames of the device that hold pages of `[start, end)`; null without a mirror to look through. mmapLock is held. */
-  private ownFrames(start: Addr, end: Addr): number[] | null {
+  /** The device's pages in `[start, end)`; null without a mirror to look through. mmapLock is held. */
+  private lookAtOwn(start: Addr, end: Addr): OwnPages | null {
     const { pool, owner, sys } = this.host.parts
     if (!this.space.mirror.registered) return null
+    const found = { npages: 0, isWritten: false }
     const words = this.space.snapshot(start, end)
-    const frames: number[] = []
     for (let w = 0; w < words.length; w += 2) {
       const isPage = (words[w + 1] & HMM_PFN_VALID_HI) !== 0
-      if (isPage && sys.pagemaps[sys.pages.pagemap[words[w]]]?.owner === owner) frames.push(pool.frameOf(words[w]))
+      if (!isPage || sys.pagemaps[sys.pages.pagemap[words[w]]]?.owner !== owner) continue
+      found.npages++
+      if ((pool.captured[pool.frameOf(words[w])] & CAPTURED_FOR_WRITING) !== 0) found.isWritten = true
     }
-    return frames
+    return found
   }
 }
 

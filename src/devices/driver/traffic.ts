@@ -51,24 +51,48 @@ export class Traffic {
   migrated(run: PageRun, direction: Direction, npages: number, nskipped: number, purpose: Purpose): void {
     if (npages + nskipped === 0) return
     const { cause } = purpose
-    this.report({ kind: 'migration', ...this.place(run), cause, direction, npages, nskipped }, purpose)
+    this.reportAt(
+      run.mm,
+      { kind: 'migration', device: this.device, start: run.start, end: run.end, cause, direction, npages, nskipped },
+      purpose,
+    )
   }
 
   /** Pages were copied from one side to the other. */
   copied(run: PageRun, direction: Direction, npages: number, purpose: Purpose): void {
     if (npages === 0) return
     const { cause } = purpose
-    this.report({ kind: 'transfer', ...this.place(run), cause, direction, nbytes: npages * PAGE_SIZE }, purpose)
+    this.reportAt(
+      run.mm,
+      {
+        kind: 'transfer',
+        device: this.device,
+        start: run.start,
+        end: run.end,
+        cause,
+        direction,
+        nbytes: npages * PAGE_SIZE,
+      },
+      purpose,
+    )
   }
 
   duplicated(run: PageRun, npages: number, purpose: Purpose): void {
     if (npages === 0) return
-    this.report({ kind: 'duplication', ...this.place(run), cause: purpose.cause, npages }, purpose)
+    this.reportAt(
+      run.mm,
+      { kind: 'duplication', device: this.device, start: run.start, end: run.end, cause: purpose.cause, npages },
+      purpose,
+    )
   }
 
   duplicatesInvalidated(run: PageRun, npages: number, cause: Cause): void {
     if (npages === 0) return
-    this.report({ kind: 'duplicate-invalidated', ...this.place(run), cause, npages }, null)
+    this.reportAt(
+      run.mm,
+      { kind: 'duplicate-invalidated', device: this.device, start: run.start, end: run.end, cause, npages },
+      null,
+    )
   }
 
   /** Calls `tell` for pages in ascending order: for ranges with so small holes that one event says where they are, and how many. */
@@ -84,12 +108,16 @@ export class Traffic {
   /** An operation found pages missing. Those of a prefetch were not asked for. */
   faulted(run: PageRun, access: Access, nfaults: number, purpose: Purpose): void {
     if (purpose.cause === 'prefetch') return
-    this.report({ kind: 'device-fault', ...this.place(run), access, nfaults }, purpose)
+    this.reportAt(
+      run.mm,
+      { kind: 'device-fault', device: this.device, start: run.start, end: run.end, access, nfaults },
+      purpose,
+    )
   }
 
   /** An operation looked again because what it had brought in was gone. */
   replayed(run: PageRun, count: number, purpose: Purpose): void {
-    this.report({ kind: 'replay', ...this.place(run), count }, purpose)
+    this.reportAt(run.mm, { kind: 'replay', device: this.device, start: run.start, end: run.end, count }, purpose)
   }
 
   /** Work of a launch was done again because it had missed pages. */
@@ -98,11 +126,15 @@ export class Traffic {
   }
 
   thrashed(run: PageRun, nmigrations: number, purpose: Purpose | null = null): void {
-    this.report({ kind: 'thrashing', ...this.place(run), nmigrations }, purpose)
+    this.reportAt(
+      run.mm,
+      { kind: 'thrashing', device: this.device, start: run.start, end: run.end, nmigrations },
+      purpose,
+    )
   }
 
   throttled(run: PageRun, delay: number): void {
-    this.report({ kind: 'throttling', ...this.place(run), delay }, null)
+    this.reportAt(run.mm, { kind: 'throttling', device: this.device, start: run.start, end: run.end, delay }, null)
   }
 
   /** Place in the program that asks for something at this moment, to remember as long as it is done. */
@@ -141,19 +173,27 @@ export class Traffic {
     this.report({ kind: 'launch', device: this.device, duration, ...where, ...launch }, null)
   }
 
-  private place({ mm, start, end }: PageRun): { device: string; start: Addr; end: Addr; allocation?: string } {
-    const allocation = this.nameAt(mm, start)
-    const place = { device: this.device, start, end }
-    return allocation === undefined ? place : { ...place, allocation }
+  /** Reports an event about pages of an address space, by the name of their allocation. */
+  private reportAt(mm: Mm, event: NewEvent & { readonly start: Addr }, purpose: Purpose | null): void {
+    const allocation = this.nameAt(mm, event.start)
+    if (allocation !== undefined) (event as Stamp).allocation = allocation
+    this.report(event, purpose)
   }
 
   private report(event: NewEvent, purpose: Purpose | null): void {
-    const site = purpose?.site
-    if (site !== undefined) event = { ...event, site }
-    const stamped = { ...event, time: this.clock.now() } as TraceEvent
-    this.totals.add(stamped)
-    purpose?.counters.add(stamped)
+    const stamped = event as Stamp
+    if (purpose?.site !== undefined) stamped.site = purpose.site
+    stamped.time = this.clock.now()
+    this.totals.add(event as TraceEvent)
+    purpose?.counters.add(event as TraceEvent)
     // The tracer has a clock of its own, and keeps the object.
     if (this.tracer.on) this.tracer.emit(event)
   }
+}
+
+/** What is added to an event on its way. */
+interface Stamp {
+  time?: number
+  allocation?: string
+  site?: string
 }
