@@ -181,6 +181,25 @@ describe('pages that lie scattered', () => {
     expect(machine.events.filter(({ kind }) => kind === 'duplication')).toHaveLength(1)
   })
 
+  it('may be neighbours in two blocks', async () => {
+    await start(16, false)
+    const vpn = 512
+    const addr = vpn * PAGE_SIZE
+    await machine.alloc(vpn - 4, 8, (i) => i)
+    const handle = machine.handle as unknown as DriverHandle<LaunchMemory>
+    const request = { name: 'k', read: [pages(addr - 4 * PAGE_SIZE, 8)] }
+    await handle.runOnDemand(request, 'it is a test', async (demand) => {
+      for (let round = 0; round < 3; round++) {
+        await bring(demand, { read: upTo(8, vpn - 4) })
+        for (let i = 0; i < 8; i++) expect(wordOf(demand, vpn - 4 + i)).toBe(i)
+        machine.check()
+        demand.release()
+      }
+      return { nslices: 1, nreplays: 0 }
+    })
+    await machine.handle.run({ write: [pages(addr - 4 * PAGE_SIZE, 8)] }, () => {})
+  })
+
   it('go without a copy, and are found unchanged when they come again', async () => {
     await start(8, false)
     await machine.alloc(vpnX, 120, (i) => i)

@@ -131,8 +131,9 @@ function duplicate(op: Operation, { vpns, pfns, frames }: Uncopied): number {
   const copies = new CopyList()
   const zeroes: number[] = []
   for (let at = 0; at < vpns.length; ) {
+    const block = pool.blockAt(frames[at])
     let end = at + 1
-    while (end < vpns.length && vpns[end] === vpns[end - 1] + 1 && frames[end] === frames[end - 1] + 1) end++
+    while (end < vpns.length && frames[end] === frames[end - 1] + 1 && pool.isOf(block, frames[end])) end++
     pool.takeDuplicates(frames[at], end - at)
     duplicates.add(vpns[at], frames[at], end - at)
     for (; at < end; at++) {
