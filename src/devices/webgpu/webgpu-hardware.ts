@@ -23,6 +23,7 @@ import { allSettled } from '../edge.ts'
 import { GpuBanks } from './gpu-banks.ts'
 import { GpuContext, GpuError } from './gpu-context.ts'
 import { GpuLaunch } from './gpu-launch.ts'
+import { withPauses } from './pauses.ts'
 import { StagingRing } from './staging.ts'
 import { BUFFER_COPY_DST, BUFFER_COPY_SRC, MAP_READ } from './webgpu-flags.ts'
 
@@ -148,7 +149,7 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
 
   async fence(): Promise<void> {
     if (this.failure !== null) throw this.failure
-    await this.context.device.queue.onSubmittedWorkDone()
+    await withPauses(this.context.device.queue.onSubmittedWorkDone())
     // A device that is lost resolves this too.
     if (this.failure !== null) throw this.failure
   }
@@ -214,7 +215,7 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
       })
     })
     try {
-      await staging.mapAsync(MAP_READ, 0, nbytes)
+      await withPauses(staging.mapAsync(MAP_READ, 0, nbytes))
     } catch (error) {
       this.lost(`reading back failed: ${error instanceof Error ? error.message : error}`)
       throw this.failure ?? error
