@@ -178,7 +178,20 @@ it('handle and attachHeap() refuse what makes no sense', async () => {
   const ordinary = await openHeap({ mode: 'explicit', shared: false })
   expect(() => ordinary.handle).toThrow('NOT_IN_MODE: handle in explicit mode')
   await ordinary.close()
-  await expect(attachHeap({} as never)).rejects.toThrow(
-    'handle is Object, wanted what `heap.handle` of another thread was',
-  )
+  const shared = await openHeap({ mode: 'explicit', shared: true, device: [] })
+  const { handle } = shared
+  const others = [
+    {},
+    null,
+    shared,
+    JSON.parse(JSON.stringify(handle)),
+    { ...handle, mode: 'live' },
+    { ...handle, mode: 'x' },
+  ]
+  for (const other of others) {
+    await expect(attachHeap(other as never)).rejects.toThrow(
+      /^handle is \w+, wanted what `heap.handle` of another thread was$/,
+    )
+  }
+  await shared.close()
 })

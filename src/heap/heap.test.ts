@@ -143,7 +143,10 @@ await describeModes((mode) => {
       const array = large.alloc(Float32Array, length, { name: 'all that a segment has' })
       array[length - 1] = 1
       expect(array.byteLength).toBe(4 * length)
-      expect(codeOf(() => large.alloc(Float32Array, length + 1))).toBe('OUT_OF_SPACE')
+      const limit = mode.name === 'explicit' ? '4 GiB' : '4094 MiB'
+      expect(() => large.alloc(Float32Array, length + 1)).toThrow(
+        `an array lies in one segment, and those have up to ${limit}`,
+      )
       expect(large.ptr(array.subarray(length - 1)) - large.ptr(array)).toBe(length - 1)
       await large.close()
     })
@@ -196,6 +199,14 @@ await describeModes((mode) => {
         expect(await rejection(call)).toBe('USE_AFTER_FREE')
       }
       await expect(heap.sync(x)).rejects.toThrow('Float32Array "x" of 2000 elements is used after it was freed')
+    })
+
+    it('an empty view has its name, also behind the last page', async () => {
+      const x = heap.alloc(Float32Array, 1024, { name: 'x' })
+      for (const view of [x.subarray(1024), x.subarray(5, 5)]) {
+        expect(`${await heap.where(view)}`).toBe('"x": no pages')
+        expect(`${await heap.sync(view)}`).toBe('sync: 0 pages to the CPU')
+      }
     })
 
     it('many arrays of all sizes come and go', async () => {

@@ -406,10 +406,16 @@ export class Heap {
   /** Where the pages of a view are. */
   async where(view: HeapView): Promise<Residency> {
     this.#arrays.checkOpen()
-    const { start, end } = this.#arrays.allocations.partOf(view)
+    const { start, end, allocation } = this.#arrays.allocations.partOf(view)
     const { array, runs } = await this.#send('where', { range: { start, end } })
     const elementBytes = 'BYTES_PER_ELEMENT' in view ? view.BYTES_PER_ELEMENT : 1
-    return new Residency(array, runs, start % PAGE_SIZE, elementBytes, (end - start) / elementBytes)
+    return new Residency(
+      array === '' ? allocation.name : array,
+      runs,
+      start % PAGE_SIZE,
+      elementBytes,
+      (end - start) / elementBytes,
+    )
   }
 
   /** What the heap holds, and what happened in it since it was opened. */

@@ -9,6 +9,7 @@ import { HeapError, HeapTypeError } from './heap-error.ts'
 import type { HeapHandle } from './heap-handle.ts'
 import {
   type AttachOptions,
+  HEAP_MODES,
   type HeapOptions,
   type HeapSettings,
   parseAttachOptions,
@@ -43,11 +44,18 @@ async function openInMode(platform: Platform, settings: HeapSettings): Promise<H
 
 /** Attaches the heap of another thread. What rejects it is told beside `attachHeap` of the platform. */
 export async function attachHeapOn(platform: Platform, handle: HeapHandle, options: AttachOptions): Promise<Heap> {
-  if (handle?.kind !== 'hetmem heap') {
+  if (!isHandle(handle)) {
     throw new HeapTypeError(`handle is ${describe(handle)}, wanted what \`heap.handle\` of another thread was`)
   }
   const settings = parseAttachOptions(options)
   return handle.mode === 'explicit' ? attachExplicit(platform, handle, settings) : platform.attachLive(handle, settings)
+}
+
+/** A handle goes by message. What went through JSON has lost its memory on the way. */
+function isHandle(handle: HeapHandle): boolean {
+  if (handle?.kind !== 'hetmem heap' || !HEAP_MODES.includes(handle.mode) || !ArrayBuffer.isView(handle.words))
+    return false
+  return handle.mode === 'explicit' ? 'heapId' in handle : 'buffers' in handle
 }
 
 function notInExplicit({ liveOnly }: HeapSettings, whyNot: string | null): HeapError {

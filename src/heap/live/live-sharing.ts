@@ -2,7 +2,7 @@
 // buffers of its own for the same memory, and new ones with each array that comes by message; only the address is the same.
 
 import { type Addr, PAGE_SIZE } from '../../base/addr.ts'
-import { formatSize } from '../../base/size.ts'
+import { formatSize, MIB } from '../../base/size.ts'
 import type { Kernel } from '../../mmu/userfaultfd/ffi.ts'
 import { SEGMENT_MAX } from '../../mmu/userfaultfd/segment.ts'
 import { Arena, ArenaSegment, type SegmentSource } from '../arena.ts'
@@ -27,6 +27,10 @@ class LiveSegments implements SegmentSource {
   clear(): void {}
 
   make(npages: number, _align: number, what: string): ArenaSegment {
+    if (npages * PAGE_SIZE > SEGMENT_MAX) {
+      const text = `an array lies in one segment, and those have up to ${SEGMENT_MAX / MIB} MiB`
+      throw new HeapError('OUT_OF_SPACE', `${what}: ${text}`)
+    }
     const sizes = `${formatSize(npages * PAGE_SIZE)}, of ${formatSize(this.#nbytes)} in all`
     const text = `${what}: no segment has room for ${sizes}`
     throw new HeapError('OUT_OF_SPACE', `${text}; free arrays, or open the heap with a larger size`)
