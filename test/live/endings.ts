@@ -7,6 +7,11 @@ import { isMainThread, parentPort, Worker, workerData } from 'node:worker_thread
 import type { DeviceOption } from '../../src/heap/device-options.ts'
 import type { HeapHandle } from '../../src/heap/heap-handle.ts'
 import { attachHeap } from '../../src/heap/on-node.ts'
+import { detectLive, openDetected } from '../../src/mmu/userfaultfd/features.ts'
+import { loadKernel } from '../../src/mmu/userfaultfd/ffi.ts'
+import { Segment } from '../../src/mmu/userfaultfd/segment.ts'
+import { Uffd } from '../../src/mmu/userfaultfd/uffd.ts'
+import { UFFDIO_POISON, UFFDIO_REGISTER_MODE_MISSING } from '../../src/uapi/userfaultfd.ts'
 import { argument, isAway, openProgramHeap, pause, runCase, somebodyWaits, startThread } from './program.ts'
 
 const LOAD = '(x) => x[0]'
@@ -208,6 +213,20 @@ if (isMainThread)
       await fixture.run('addOne', { write: [y] }).catch(code)
       await heap.discard(y)
       return { value, codes, receipt: `${await heap.sync(y)}`, zero: y[1500] }
+    },
+    /** What a page would end in that the kernel was told is bad: nobody can say which, or catch it. */
+    async poisonedPage() {
+      const kernel = await loadKernel()
+      const support = await detectLive({ selfTest: false })
+      if (support.mode === 'unavailable') throw new Error(support.reason)
+      const segment = new Segment(kernel, 65536)
+      const fd = openDetected(kernel, support)
+      new Uffd(kernel, fd).register(segment.userAddr, segment.nbytes, UFFDIO_REGISTER_MODE_MISSING)
+      const fields = [segment.userAddr, 4096, 0, 0] // struct uffdio_poison: start, len, mode, updated
+      for (const [i, value] of fields.entries()) kernel.control.set(i, value)
+      const result = kernel.ioctl(fd, UFFDIO_POISON)
+      if (result < 0) throw new Error(`UFFDIO_POISON failed with ${result}`)
+      return new Uint8Array(segment.buffer)[0]
     },
     /** Only the engine has the descriptor, so its end is the end of all waits. */
     async descriptors() {

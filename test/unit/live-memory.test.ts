@@ -187,6 +187,12 @@ describe.each(MODES)('$name', (mode) => {
     })
   })
 
+  test('a page that is bad is not poisoned in the kernel: that would be a SIGBUS without a word', async (test) => {
+    setUp(test)
+    if (typeof machine !== 'string' && !machine.support.features.poison) test.skip('UFFDIO_POISON: Linux 6.6 has it')
+    expect(await ending('poisonedPage')).toEqual({ how: 'SIGBUS', output: '' })
+  })
+
   describe('the end of the engine', () => {
     test.for([
       ['engineThrows', 'its engine failed: Error: as ordered'],

@@ -7,12 +7,23 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import { resultOf, runProgram } from '../../../test/helpers/child-program.ts'
 import { EACCES, EINVAL, ENOENT, ENOSYS, EPERM } from '../../base/errno.ts'
 import {
+  UFFD_FEATURE_MINOR_SHMEM,
+  UFFD_FEATURE_MISSING_SHMEM,
+  UFFD_FEATURE_PAGEFAULT_FLAG_WP,
+  UFFD_FEATURE_THREAD_ID,
+  UFFD_FEATURE_WP_ASYNC,
+  UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
+  UFFDIO_API,
+  UFFDIO_API_LAYOUT,
+} from '../../uapi/userfaultfd.ts'
+import {
   chooseTracking,
   detectLive,
   explainRefusals,
   type LiveFeatures,
   type LiveSupport,
   type NoLiveSupport,
+  openDetected,
 } from './features.ts'
 import { loadKernel } from './ffi.ts'
 import { selfTest } from './self-test.ts'
@@ -124,6 +135,36 @@ describe('detectLive()', () => {
     const found = resultOf<LiveSupport>(await runProgram(['test/live/detect.ts'], { uid: NOBODY }))
     expect(found).toMatchObject({ mode: 'live-user', source: 'user-mode', lacks: [{ cause: 'unprivileged' }] })
     expect(found.lacks[0].reason).toMatch(/syscall EPERM, device (EACCES|ENOENT)/)
+  })
+})
+
+describe('openDetected()', () => {
+  const USED = UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_THREAD_ID
+  const PROTECTED = USED | UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM
+
+  // Of the others, events would make whoever calls madvise, fork or munmap wait for the engine, which calls madvise itself.
+  it.for([
+    ['none', USED],
+    ['sync', PROTECTED],
+    ['async', PROTECTED | UFFD_FEATURE_WP_ASYNC],
+  ] as const)('asks for the features that tracking %s needs, and for no events', async ([tracking, wanted], test) => {
+    const best = await detectLive({ selfTest: false })
+    if (best.mode === 'unavailable') test.skip(`live memory: ${best.reason}`)
+    if (chooseTracking(best.features, tracking).tracking !== tracking || !best.features.threadId)
+      test.skip(`write protection, ${tracking}, and threads of faults: this kernel lacks one`)
+    const kernel = await loadKernel()
+    const asked: number[] = []
+    const ioctl = kernel.ioctl.bind(kernel)
+    const spy = vi.spyOn(kernel, 'ioctl').mockImplementation((fd, request, ...rest) => {
+      if (request === UFFDIO_API) asked.push(kernel.control.get(UFFDIO_API_LAYOUT.features / 8))
+      return ioctl(fd, request, ...rest)
+    })
+    try {
+      kernel.close(openDetected(kernel, { ...best, tracking }))
+    } finally {
+      spy.mockRestore()
+    }
+    expect(asked).toEqual([wanted])
   })
 })
 
