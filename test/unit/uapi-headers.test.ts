@@ -103,7 +103,7 @@ describe('numbers shared with the kernel', () => {
     const source = `#define _GNU_SOURCE\n#include <stdio.h>\n#include <stddef.h>\n${includes}\nint main(void)\n{\n${lines.join('\n')}\n  return 0;\n}\n`
     const output = process.platform === 'linux' ? compileAndRun(source) : null
     if (output === null) test.skip('a C compiler and the headers of Linux: there is nothing to compare with')
-    const { SYS_userfaultfd, ...found } = parse(output)
+    const { SYS_userfaultfd, ...found } = parse(`${output}`)
     const wanted = { ...NUMBERS, ...SIZES, ...OFFSETS }
     // Numbers of C are unsigned here, those of bit operators in JavaScript signed.
     expect(found).toEqual(Object.fromEntries(Object.keys(found).map((name) => [name, wanted[name]])))
@@ -119,7 +119,7 @@ describe('numbers shared with the kernel', () => {
       '#include <stdio.h>\n#include <asm-generic/unistd.h>\nint main(void) { printf("call = %d\\n", __NR_userfaultfd); return 0; }\n'
     const output = process.platform === 'linux' ? compileAndRun(source) : null
     if (output === null) test.skip('a C compiler and the headers of Linux: there is nothing to compare with')
-    expect(parse(output)['call']).toBe(userfaultfd.SYS_USERFAULTFD_ARM64)
+    expect(parse(`${output}`)['call']).toBe(userfaultfd.SYS_USERFAULTFD_ARM64)
     const generic =
       '#include <stdio.h>\n#include <asm-generic/fcntl.h>\n#include <asm-generic/mman.h>\nint main(void) { ' +
       'printf("O_CLOEXEC = %d\\nO_NONBLOCK = %d\\nMAP_NORESERVE = %d\\n", O_CLOEXEC, O_NONBLOCK, MAP_NORESERVE); return 0; }\n'

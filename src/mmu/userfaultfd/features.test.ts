@@ -148,8 +148,9 @@ describe('openDetected()', () => {
     ['sync', PROTECTED],
     ['async', PROTECTED | UFFD_FEATURE_WP_ASYNC],
   ] as const)('asks for the features that tracking %s needs, and for no events', async ([tracking, wanted], test) => {
-    const best = await detectLive({ selfTest: false })
-    if (best.mode === 'unavailable') test.skip(`live memory: ${best.reason}`)
+    const found = await detectLive({ selfTest: false })
+    if (found.mode === 'unavailable') test.skip(`live memory: ${found.reason}`)
+    const best = found as LiveSupport
     if (chooseTracking(best.features, tracking).tracking !== tracking || !best.features.threadId)
       test.skip(`write protection, ${tracking}, and threads of faults: this kernel lacks one`)
     const kernel = await loadKernel()
