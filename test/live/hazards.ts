@@ -43,6 +43,17 @@ function attempt(call: () => number): number | string {
   }
 }
 
+/** A thread runs `body` on an array whose pages nobody brings. */
+async function waitForNever(body: string): Promise<string> {
+  const fixture = await openProgramHeap({ patience: 1000 })
+  const x = fixture.heap.alloc(Int32Array, 1024, { name: 'x' })
+  void fixture.run('never', { write: [x] }).catch(() => {})
+  await isAway(fixture, x)
+  await startThread(x, body)
+  await pause(10_000)
+  return 'nobody has said anything'
+}
+
 const CASES: Readonly<Record<string, () => unknown>> = {
   /** Its output goes through the main thread, which waits for a page. */
   async engineLogs() {
@@ -106,16 +117,9 @@ const CASES: Readonly<Record<string, () => unknown>> = {
       return { seen, result: await thread.next(), added: Atomics.add(x, 5, 4), value: x[5] }
     })
   },
-  /** On a word whose page never comes: if that stops the engine too, or not, somebody says so. */
-  async atomicsWaitForNever() {
-    const fixture = await openProgramHeap({ patience: 1000 })
-    const x = fixture.heap.alloc(Int32Array, 1024, { name: 'x' })
-    void fixture.run('never', { write: [x] }).catch(() => {})
-    await isAway(fixture, x)
-    await startThread(x, '(x) => { Atomics.wait(x, 5, 1, 5000) }')
-    await pause(10_000)
-    return 'nobody has said anything'
-  },
+  /** On a word whose page never comes, after a look at it or not: somebody says so. */
+  atomicsWaitForNever: () => waitForNever('(x) => { Atomics.wait(x, 5, 1, 5000) }'),
+  atomicsLoadBeforeWait: () => waitForNever('(x) => { Atomics.load(x, 5); Atomics.wait(x, 5, 1, 5000) }'),
   /** A thread has a lock of the program while it waits for a page, and others wait for the lock. */
   async userLock() {
     const fixture = await openProgramHeap()
