@@ -2,9 +2,9 @@
 
 import { preparePageCopy } from './core/page-copy.ts'
 import type { BenchCase, Suite } from './harness.ts'
-import { prepareChanges } from './webgpu/changes.ts'
+import { prepareChanges, prepareChangesAtBest } from './webgpu/changes.ts'
 import { prepareBatch, prepareResidentLaunch } from './webgpu/resident.ts'
-import { prepareReadback, prepareStream, prepareUpload } from './webgpu/transfer.ts'
+import { prepareReadback, prepareStream, prepareUpload, prepareUploadInPieces } from './webgpu/transfer.ts'
 
 const LAUNCHES = 300
 
@@ -29,11 +29,29 @@ const cases: BenchCase[] = [
   {
     name: 'upload',
     summary:
-      'Prefetch of 256 MiB that the program has written; against writeBuffer, at once or in pieces, whichever is faster.',
+      'Prefetch of 256 MiB that the program has written, to memory that a kernel has written before; against writeBuffer, at once or in ' +
+      'pieces that are submitted one by one, whichever is faster.',
     unit: 'ms',
     better: 'lower',
     goal: 1 / 0.85,
-    prepare: prepareUpload,
+    prepare: () => prepareUpload(false),
+  },
+  {
+    name: 'upload-fresh',
+    summary: 'The same to memory that no kernel has written yet, which a software adapter lets Dawn write directly.',
+    unit: 'ms',
+    better: 'lower',
+    goal: 1 / 0.85,
+    prepare: () => prepareUpload(true),
+  },
+  {
+    name: 'upload-fresh-bound',
+    summary:
+      'What no heap can beat in that which sends blocks of 2 MiB: writeBuffer in such pieces; against one for everything.',
+    unit: 'ms',
+    better: 'lower',
+    goal: 1 / 0.85,
+    prepare: prepareUploadInPieces,
   },
   {
     name: 'readback',
@@ -67,6 +85,24 @@ const cases: BenchCase[] = [
     better: 'higher',
     goal: 20,
     prepare: () => prepareChanges(16),
+  },
+  {
+    name: 'changed-scattered-bound',
+    summary:
+      'What no heap can beat in changed-scattered: writeBuffer for each changed page by somebody who knows which they are, and a launch; ' +
+      'against uploading everything.',
+    unit: '1/s',
+    better: 'higher',
+    goal: 6,
+    prepare: () => prepareChangesAtBest(1),
+  },
+  {
+    name: 'changed-64KiB-bound',
+    summary: 'The same for changed-64KiB, with a writeBuffer for each run.',
+    unit: '1/s',
+    better: 'higher',
+    goal: 20,
+    prepare: () => prepareChangesAtBest(16),
   },
 ]
 

@@ -68,19 +68,21 @@ export class PlainGpu {
   }
 
   /**
-   * The faster way to copy `source` to a buffer. One `writeBuffer` for everything needs as much memory again; pieces, each submitted,
-   * are copied by the device while the next is read, in memory that is used again and again. Where the system has memory to give away
-   * the one is faster, elsewhere the other is, by far.
+   * Copies `source` to a buffer piece by piece. Each is submitted, so the device copies one while the next is read, and memory in between
+   * is used again and again.
    */
-  async fastestUpload(buffer: GPUBuffer, source: Uint8Array<ArrayBuffer>): Promise<() => void> {
+  writePieces(buffer: GPUBuffer, source: Uint8Array<ArrayBuffer>): void {
     const { queue } = this.device
-    const pieces = (): void => {
-      for (let at = 0; at < source.length; at += PIECE_BYTES) {
-        queue.writeBuffer(buffer, at, source, at, Math.min(PIECE_BYTES, source.length - at))
-        queue.submit([])
-      }
+    for (let at = 0; at < source.length; at += PIECE_BYTES) {
+      queue.writeBuffer(buffer, at, source, at, Math.min(PIECE_BYTES, source.length - at))
+      queue.submit([])
     }
-    return await this.fastest([() => queue.writeBuffer(buffer, 0, source), pieces])
+  }
+
+  /** The faster way to copy `source` to a buffer: at once, or in pieces. */
+  async fastestUpload(buffer: GPUBuffer, source: Uint8Array<ArrayBuffer>): Promise<() => void> {
+    const atOnce = (): void => this.device.queue.writeBuffer(buffer, 0, source)
+    return await this.fastest([atOnce, () => this.writePieces(buffer, source)])
   }
 
   /** That of several ways to do the same which takes the least time, as seen in TRIALS turns. */

@@ -4,7 +4,7 @@ import { type Heap, openHeap } from '../../src/index.ts'
 import { HeapSide } from '../compare/contests.ts'
 import { saxpy } from '../compare/saxpy.ts'
 import type { Contest } from '../harness.ts'
-import { saxpy as saxpyKernel } from './kernels.ts'
+import { PLAIN_SAXPY, saxpy as saxpyKernel } from './kernels.ts'
 import { PlainGpu } from './plain-gpu.ts'
 import { milliseconds } from './resident.ts'
 
@@ -16,12 +16,17 @@ function openTransferHeap(): Promise<Heap> {
   return openHeap({ mode: 'explicit', shared: false, check: false, device: { memory: TRANSFER + 16 * MIB } })
 }
 
-/** 256 MiB to the device. In milliseconds. */
-export async function prepareUpload(): Promise<Contest> {
+/**
+ * 256 MiB to the device. In milliseconds. What no kernel has written yet (`isFresh`) a device that shares memory with the CPU lets Dawn
+ * write directly; everything else goes through memory in between.
+ */
+export async function prepareUpload(isFresh: boolean): Promise<Contest> {
   const heap = await openTransferHeap()
   const x = heap.alloc(Float32Array, TRANSFER / 4).fill(1)
-  const gpu = await PlainGpu.open()
-  const buffer = gpu.buffer(TRANSFER)
+  const y = heap.alloc(Float32Array, 1)
+  // All arrays lie in one buffer, so this one counts for all.
+  if (!isFresh) await heap.run(saxpyKernel, { x: x.subarray(0, 1), y }, 1)
+  const { gpu, buffer } = await openPlainTarget(isFresh)
   const upload = await gpu.fastestUpload(buffer, new Uint8Array(TRANSFER).fill(1))
   return {
     candidate: async () => {
@@ -35,6 +40,34 @@ export async function prepareUpload(): Promise<Contest> {
         await gpu.done()
       }),
   }
+}
+
+/** What a heap cannot beat that sends blocks of 2 MiB, each as it has been looked at, to memory that no kernel has written. */
+export async function prepareUploadInPieces(): Promise<Contest> {
+  const { gpu, buffer } = await openPlainTarget(true)
+  const source = new Uint8Array(TRANSFER).fill(1)
+  return {
+    candidate: () =>
+      milliseconds(async () => {
+        gpu.writePieces(buffer, source)
+        await gpu.done()
+      }),
+    baseline: () =>
+      milliseconds(async () => {
+        gpu.device.queue.writeBuffer(buffer, 0, source)
+        await gpu.done()
+      }),
+  }
+}
+
+async function openPlainTarget(isFresh: boolean): Promise<{ gpu: PlainGpu; buffer: GPUBuffer }> {
+  const gpu = await PlainGpu.open()
+  const buffer = gpu.buffer(TRANSFER)
+  if (!isFresh) {
+    gpu.submit(gpu.kernel(PLAIN_SAXPY, [gpu.buffer(4), buffer]), 1)
+    await gpu.done()
+  }
+  return { gpu, buffer }
 }
 
 /** 256 MiB back, all of it written by the device. In milliseconds. */
