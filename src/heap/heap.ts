@@ -324,6 +324,8 @@ export class Heap {
   /**
    * Brings memory to a device, or to the CPU, before it is needed there. A hint: what does not fit stays.
    *
+   *     await heap.prefetch(x, { to: 'gpu', access: 'readWrite' })
+   *
    * For a device, 'readWrite' takes the pages as a launch that writes them does. To the CPU it is `sync` for reading.
    *
    * Rejects like `sync`, and with a HeapError NO_DEVICE or READ_ONLY.
@@ -366,7 +368,11 @@ export class Heap {
 
   /**
    * Gives memory to the CPU and keeps it there until `unpin()` of the receipt. Launches that want it are refused (HELD).
-   * Rejects like `sync`.
+   *
+   *     const held = await heap.pin(x)
+   *     held.unpin()
+   *
+   * Rejects like `sync`, and with OUT_OF_SPACE for more than can be held of `memory`.
    */
   async pin(view: HeapView, access: AccessOption = 'readWrite'): Promise<PinReceipt> {
     this.#arrays.checkOpen()
@@ -378,6 +384,8 @@ export class Heap {
   /**
    * The contents are not needed any more: nobody copies them again. The pages are the CPU's, and zero. Pages that have other
    * elements too stay as they are. Waits for the launches that use them.
+   *
+   *     await heap.discard(scratch)
    *
    * Rejects like `sync`, and with a HeapError HELD.
    */
@@ -403,7 +411,13 @@ export class Heap {
     return new Receipt('advise', advice === 'cold' ? 'to system memory' : advice, outcome)
   }
 
-  /** Where the pages of a view are. */
+  /**
+   * Where the pages of a view are, 4096 bytes each.
+   *
+   *     console.log(`${await heap.where(x)}`)     // "x": 3 pages on gpu, 1 page with the CPU
+   *
+   * Rejects with a HeapError USE_AFTER_FREE or FOREIGN_VIEW.
+   */
   async where(view: HeapView): Promise<Residency> {
     this.#arrays.checkOpen()
     const { start, end, allocation } = this.#arrays.allocations.partOf(view)
