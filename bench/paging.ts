@@ -65,6 +65,12 @@ const HISTOGRAM: BenchKernel = {
   args: { at: indices, bins: { type: 'atomic<u32>', words: () => new Uint32Array(1024) } },
   invocations: COUNT / 32,
 }
+const ROWS: BenchKernel = {
+  name: 'rows',
+  code: `${MAIN} { for (var k = 0u; k < 32u; k++) { y[id.x * 32u + k] = 2.0 * x[id.x * 32u + k]; } }`,
+  args: { x: floats, y: floats },
+  invocations: COUNT / 32,
+}
 const SPANS: BenchKernel = {
   ...NEIGHBOURS,
   name: 'neighbours-spans',
@@ -110,6 +116,7 @@ const cases: BenchCase[] = [
     goal: 1.1,
     prepare: () => prepareBoundAtomics(HISTOGRAM),
   },
+  resident(ROWS, '8,192 rows of 32 stores', 5),
   resident(NEIGHBOURS, '8,192 sums of 32 neighbours', 2.5),
   resident(SPANS, 'The same sums with spans', 2),
   resident(CHASE, '16,384 chases of 64 hops', 2),

@@ -138,6 +138,29 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     for (let k = 0; k < used; k++) expect(taken[order[k]]).not.toBe(0)
   }, 60_000)
 
+  it('stores as much as an invocation likes, after a dry run where nothing of it is read', async () => {
+    const own = await open('256 KiB')
+    const rows = kernel({
+      name: 'rows',
+      args: { x: read(u32), at: read(u32), y: readWrite(u32) },
+      code: `@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  for (var k = 0u; k < 200u; k++) { y[200u * id.x + k] = x[at[id.x] + k]; } }`,
+    })
+    const x = own.alloc(Uint32Array, 100_000, { name: 'x' })
+    x.forEach((_, i) => {
+      x[i] = i
+    })
+    const at = own.alloc(Uint32Array, 300, { name: 'at' })
+    at.set(fill(300, 4, 'small', 99_800))
+    const y = own.alloc(Uint32Array, 60_000, { name: 'y' })
+    const receipt = await own.run(rows, { x, at, y }, 300)
+    expect([receipt.mode, receipt.why]).toEqual(['paged', expect.stringMatching(/; its stores follow a dry run$/)])
+    expect(receipt.counters.replays).toBeGreaterThan(0)
+    await own.sync(y, at)
+    expect(y.findIndex((word, i) => word !== at[Math.floor(i / 200)] + (i % 200))).toBe(-1)
+  }, 60_000)
+
   it('names what a kernel does that it may not', async () => {
     const own = await open('64 KiB')
     const x = own.alloc(Float32Array, 40_000)

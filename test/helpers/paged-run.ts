@@ -192,6 +192,8 @@ export interface PagedTestOptions {
   readonly banks?: number
   /** Atomics in a buffer of their own, where the kernel lets them. Default true. */
   readonly bound?: boolean
+  /** Called with the contents where the launch fails. */
+  readonly onFault?: (contents: Contents) => void
   /** As many pages as there is room for are on the device beforehand. */
   readonly isWarm?: boolean
 }
@@ -271,12 +273,18 @@ export async function runPaged(
     const form = (options.bound ?? true) ? formFor(program, launch, memory) : program
     const map = form === program ? compiled.map : compiled.boundMap
     const pipeline = await createPagedPipeline(device, { program: form, map }, pageBits, memory.banks)
-    const receipt = await dispatch.run(pipeline, launch)
-    await memory.flush()
-    const result = names.map(
-      (name, i) => [name, memory.heap.slice(words[i], words[i] + contents[name].length)] as const,
-    )
-    return { contents: Object.fromEntries(result), receipt }
+    const after = async (): Promise<Contents> => {
+      await memory.flush()
+      const slices = names.map((name, i) => memory.heap.slice(words[i], words[i] + contents[name].length))
+      return Object.fromEntries(names.map((name, i) => [name, slices[i]]))
+    }
+    try {
+      const receipt = await dispatch.run(pipeline, launch)
+      return { contents: await after(), receipt }
+    } catch (error) {
+      options.onFault?.(await after())
+      throw error
+    }
   } finally {
     dispatch.destroy()
     memory.destroy()

@@ -1,7 +1,7 @@
 // Kernels made at random, for tests: WGSL that a device accepts, whose result does not depend on the order of invocations. Each
 // invocation stores to elements of its own only (a block of `v` and `y`, one element of `w` and `d`), reads the read-only arrays
 // anywhere, and adds to shared counters. Two of three follow pointers too, of 32 or of 64 bits, to four words of their own and to some
-// that nobody stores to.
+// that nobody stores to. One of four reads nothing of what it writes.
 
 import type { Contents } from './paged-run.ts'
 import { fill, POINTED_WORD, type TestKernel } from './paged-run.ts'
@@ -21,8 +21,9 @@ export interface RandomKernel {
 }
 
 export function randomKernel(seed: number): RandomKernel {
-  const pointers = ([undefined, 32, 64] as const)[seed % 3]
-  const code = new Writer(seed, pointers).module()
+  const readsOwn = seed % 4 !== 3
+  const pointers = readsOwn ? ([undefined, 32, 64] as const)[seed % 3] : undefined
+  const code = new Writer(seed, pointers, readsOwn).module()
   const kernel: TestKernel = {
     name: `random ${seed}`,
     code,
@@ -73,8 +74,11 @@ class Writer {
 
   private readonly pointerBits: 32 | 64 | undefined
 
-  constructor(seed: number, pointerBits: 32 | 64 | undefined) {
+  private readonly readsOwn: boolean
+
+  constructor(seed: number, pointerBits: 32 | 64 | undefined, readsOwn: boolean) {
     this.pointerBits = pointerBits
+    this.readsOwn = readsOwn
     this.state = Math.imul(seed + 1, 0x9e3779b1) >>> 0
   }
 
@@ -106,7 +110,7 @@ class Writer {
     const name = `f${this.functions.length}`
     this.inFunction = true
     const stores = this.below(2) === 0
-    const isPointer = stores && this.below(2) === 0
+    const isPointer = stores && this.readsOwn && this.below(2) === 0
     const params = isPointer ? 'i: u32, t: ptr<storage, u32, read_write>' : 'i: u32, t: u32'
     this.scopes.push([{ name: 't', type: 'u32', isVar: false }].slice(isPointer ? 1 : 0) as Variable[])
     this.pointers.push([])
@@ -149,7 +153,7 @@ class Writer {
         // All that are called add, so that their order does not matter.
         return `atomicAdd(&c[${this.expression('u32', 1)} % 64u], ${this.operand('u32')});`
       case 5:
-        return this.inFunction ? this.store() : this.ownAtomic()
+        return this.inFunction || !this.readsOwn ? this.store() : this.ownAtomic()
       case 9:
       case 10: {
         const other = this.below(2) === 0 ? '' : ` else {\n${this.block(depth - 1, 1 + this.below(2))}\n}`
@@ -236,6 +240,7 @@ class Writer {
     if (this.pointerBits !== undefined && this.below(4) === 0) return this.pointerStore()
     const type = this.pick(['u32', 'u32', 'f32'] as const)
     const place = this.anyPlace(type)
+    if (!this.readsOwn) return this.below(4) === 0 ? this.wholeStore() : `${place} = ${this.expression(type, 4)};`
     switch (this.below(5)) {
       case 0:
         return type === 'u32' ? `${place}${this.pick(['++', '--'])};` : `${place} += ${this.expression('f32', 1)};`
@@ -250,13 +255,16 @@ class Writer {
 
   private wholeStore(): string {
     const u = (): string => this.expression('u32', 1)
-    return this.pick([
-      () => `w[i].b = ${this.expression('vec2u', 2)};`,
-      () => `w[i].c = array<u32, 3>(${u()}, ${u()}, ${u()});`,
+    const reading = [
       () => `w[i].part = Part(${this.expression('vec2u', 1)}, w[i].c);`,
-      () => `w[i] = n[${u()} % ${COUNT}u];`,
       () => `w[i].b += ${this.expression('vec2u', 1)};`,
       () => `w[i].part.p.y = w[i].b[${u()} % 2u];`,
+    ]
+    return this.pick([
+      ...(this.readsOwn ? reading : []),
+      () => `w[i].b = ${this.expression('vec2u', 2)};`,
+      () => `w[i].c = array<u32, 3>(${u()}, ${u()}, ${u()});`,
+      () => `w[i] = n[${u()} % ${COUNT}u];`,
     ])()
   }
 
@@ -298,6 +306,11 @@ class Writer {
     return this.place(type)
   }
 
+  /** A place of one's own that is read. */
+  private ownPlace(type: 'u32' | 'f32'): string {
+    return this.readsOwn ? this.anyPlace(type) : this.operand(type)
+  }
+
   private operand(type: Type): string {
     const variables = this.scopes.flat().filter((variable, k, all) => {
       return variable.type === type && all.findLastIndex(({ name }) => name === variable.name) === k
@@ -320,8 +333,8 @@ class Writer {
           () => `u[${e('u32')} % ${SIZE}u]`,
           () => `n[${e('u32')} % ${COUNT}u].${this.pick(['a', 'b.y', 'part.p.x'])}`,
           () => `n[${e('u32')} % ${COUNT}u].c[${e('u32')} % 3u]`,
-          () => this.anyPlace('u32'),
-          () => this.anyPlace('u32'),
+          () => this.ownPlace('u32'),
+          () => this.ownPlace('u32'),
           () => (this.pointerBits === undefined ? this.operand('u32') : this.pointerLoad()),
           () => `(${e('u32')} ${this.pick(['+', '-', '*'])} ${e('u32')})`,
           () => `((${e('u32')}) ${this.pick(['&', '|', '^'])} (${e('u32')}))`,
@@ -337,7 +350,7 @@ class Writer {
         return this.pick([
           () => this.operand('f32'),
           () => `x[${e('u32')} % ${SIZE}u]`,
-          () => this.anyPlace('f32'),
+          () => this.ownPlace('f32'),
           () => `(${e('f32')} ${this.pick(['+', '-'])} ${e('f32')})`,
           () => `f32(${e('u32')} % 1000u)`,
           () => `(-${e('f32')})`,
@@ -347,7 +360,7 @@ class Writer {
         return this.pick([
           () => this.operand('vec2u'),
           () => `vec2u(${e('u32')}, ${e('u32')})`,
-          () => 'w[i].b',
+          () => (this.readsOwn ? 'w[i].b' : this.operand('vec2u')),
           () => `n[${e('u32')} % ${COUNT}u].part.p.yx`,
           () => `(${e('vec2u')} + ${e('vec2u')})`,
           () => `(${e('vec2u')} * ${e('u32')})`,

@@ -66,7 +66,7 @@ export async function runPagedKernel(
   const { context, banks, handle } = site
   const { program } = launch
   const { paged, words } = formOf(site, launch)
-  const how = paged.atomics === null ? why : `${why}; ${paged.atomics}`
+  const whyAndHow = paged.how === null ? why : `${why}; ${paged.how}`
   // Compiled while the launch waits for its turn: it claims its ranges now, so that launches keep their order.
   const compiling = pipelineOf(context.device, banks, paged)
   compiling.catch(() => {})
@@ -75,7 +75,7 @@ export async function runPagedKernel(
   const plain = (write: boolean) =>
     ranges.filter((range) => range.write === write).map(({ start, end }) => ({ start, end }))
   const request = { ...options, read: plain(false), write: plain(true) }
-  return await handle.runOnDemand(request, how, async (pages) => {
+  return await handle.runOnDemand(request, whyAndHow, async (pages) => {
     const provider = new DemandProvider(context.device, banks, pages, launch)
     const dispatch = new PagedDispatch(context.device, provider)
     try {

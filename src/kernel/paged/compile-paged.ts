@@ -18,6 +18,7 @@ import {
   typeText,
   verbatim,
   WgslError,
+  walk,
 } from '../../wgsl/index.ts'
 import { isWrite, TooLargeError } from './execution.ts'
 import { HeapAccess, POINTERS } from './heap-access.ts'
@@ -67,7 +68,7 @@ export function compilePaged(source: PagedSource): CompiledPaged {
   const { analysis, used } = source
   const { program, map } = compileForm(source, new Set())
   const bindable = bindableOf(analysis, resourcesOf(analysis, used).args)
-  if (program.atomics === null || bindable.size === 0) return { program, map, boundMap: null }
+  if (program.how === null || bindable.size === 0) return { program, map, boundMap: null }
   const bound = compileForm(source, bindable)
   if (bound.program.boundArgs.length === 0) return { program, map, boundMap: null }
   return { program: { ...program, bound: bound.program }, map, boundMap: bound.map }
@@ -121,12 +122,14 @@ function compileForm(
     usesScratch,
   })
   const size = ((isStep ? null : entry.workgroupSize) ?? [1, 1, 1]).map((n) => n ?? 1) as [number, number, number]
+  const call = isStep ? fn.name : `${fn.name}(${entryArguments(entry).join(', ')});`
   const main = entryWgsl({
     scope: plan.scope,
     workgroupSize: size.join(', '),
     size,
-    call: isStep ? fn.name : `${fn.name}(${entryArguments(entry).join(', ')});`,
+    call,
     hasJournal,
+    real: plan.hold === 'dry run' ? `hm_is_real = true; ${restart(access)} ${call}` : null,
   })
   const stepText = state === null ? '' : `${stateWgsl(state)}\n${rewriter.held.forgetWgsl}`
   const user = emitModule(analysis.module, (node) => {
@@ -158,18 +161,36 @@ function compileForm(
     stateWords: state === null ? 0 : stateWordsOf(state),
     boundArgs: [...plan.bound],
     bound: null,
-    atomics: atomicsOf(plan),
+    how: howOf(plan),
     sites: rewriter.sites,
     constants,
   }
   return { program, map: new SourceMap(whole) }
 }
 
-/** How the atomics of a kernel happen, as a phrase. */
-function atomicsOf({ execution, immediate, bound }: PagedPlan): string | null {
+/** Gives the variables of the kernel that outlive a call of its entry point the values that they began with. */
+function restart({ analysis, functions }: HeapAccess): string {
+  const assignments = new Map<string, string>()
+  for (const fn of functions) {
+    walk(fn.node.body, (node) => {
+      const declaration = 'kind' in node && node.kind === 'ident' ? analysis.declarationOf(node) : null
+      if (declaration?.kind !== 'variable' || declaration.function !== null) return true
+      const { name, type, node: variable, module } = declaration
+      if (type.kind !== 'reference' || type.space !== 'private') return true
+      const value = variable.init === null ? `${typeText(type.store)}()` : module.source.slice(variable.init)
+      assignments.set(name, `${name} = ${value};`)
+      return true
+    })
+  }
+  return [...assignments.values()].join(' ')
+}
+
+/** How atomics, and stores that do not wait, happen, as a phrase. */
+function howOf({ execution, immediate, bound, hold }: PagedPlan): string | null {
   const writes = execution.events.filter((event) => event.kind === 'atomic' && isWrite(event))
-  if (writes.length === 0 && bound.size === 0) return null
-  const later = writes.some(({ node }) => !immediate.has(node)) ? ['wait for the commit'] : []
+  if (writes.length === 0 && bound.size === 0) return hold === 'dry run' ? 'its stores follow a dry run' : null
+  const wait = hold === 'dry run' ? 'follow a dry run' : 'wait for the commit'
+  const later = writes.some(({ node }) => !immediate.has(node)) ? [wait] : []
   const atOnce = immediate.size > 0 ? ['happen once and are noted'] : []
   const how = [...later, ...atOnce].join(' or ') || 'are loads'
   return `its atomics ${how}${bound.size > 0 ? ', in a buffer of their own' : ''}`

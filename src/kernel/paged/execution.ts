@@ -2,7 +2,7 @@
 // that it calls in their places and the loops as intervals. From this it follows which loads may see a store of their own invocation.
 
 import type { Block, Call, Expression, FunctionInfo, Node, Statement, Type } from '../../wgsl/index.ts'
-import { BARRIERS, valueType } from '../../wgsl/index.ts'
+import { BARRIERS, valueType, walk } from '../../wgsl/index.ts'
 import { type HeapAccess, isHeap, mayOverlap, POINTERS, type Roots } from './heap-access.ts'
 
 export interface HeapEvent {
@@ -31,6 +31,8 @@ export interface BarrierEvent {
 export interface LoopInterval {
   readonly start: number
   readonly end: number
+  /** How often, at most; Infinity where nobody knows. */
+  readonly times: number
 }
 
 // Functions stand in the order once for each way to call them; beyond this many events a kernel is refused.
@@ -55,6 +57,11 @@ export class Execution {
 
   isInLoop({ at }: { at: number }): boolean {
     return this.loops.some(({ start, end }) => start <= at && at < end)
+  }
+
+  /** How often an event happens, at most. */
+  timesOf({ at }: { at: number }): number {
+    return this.loops.reduce((times, loop) => (loop.start <= at && at < loop.end ? times * loop.times : times), 1)
   }
 
   /** Whether `later` may happen after `earlier` in one invocation. */
@@ -82,10 +89,30 @@ export class Execution {
     for (const statement of statements) this.statement(statement)
   }
 
-  private loop(parts: () => void): void {
+  private loop(parts: () => void, times = Number.POSITIVE_INFINITY): void {
     const start = this.clock
     parts()
-    this.loops.push({ start, end: this.clock })
+    this.loops.push({ start, end: this.clock, times })
+  }
+
+  /** How often `for (var k = 0u; k < 8u; k++)` goes through its body: known if both ends are constants and the body leaves k alone. */
+  private timesOfFor({ init, condition, update, body }: Statement & { kind: 'for' }): number {
+    const { analysis } = this.access
+    const name = init?.kind === 'declaration' ? init.declaration.name.text : null
+    const isCounter = (e: Expression | null): boolean => e?.kind === 'ident' && e.name === name
+    const isCounted = update?.kind === 'step' && update.op === '++' && isCounter(update.target)
+    if (init?.kind !== 'declaration' || !isCounted || condition?.kind !== 'binary') return Number.POSITIVE_INFINITY
+    let isChanged = !isCounter(condition.left) || condition.op !== '<'
+    walk(body, (node) => {
+      if (!('kind' in node)) return true
+      if (node.kind === 'assign' || node.kind === 'step') isChanged ||= isCounter(node.target)
+      if (node.kind === 'unary' && node.op === '&') isChanged ||= isCounter(node.operand)
+      return true
+    })
+    const first = init.declaration.init === null ? 0 : analysis.constantOf(init.declaration.init)
+    const end = analysis.constantOf(condition.right)
+    if (isChanged || typeof first !== 'number' || typeof end !== 'number') return Number.POSITIVE_INFINITY
+    return Math.max(0, end - first)
   }
 
   private statement(s: Statement): void {
@@ -114,7 +141,7 @@ export class Execution {
           if (s.condition !== null) this.value(s.condition)
           this.block(s.body)
           if (s.update !== null) this.statement(s.update)
-        })
+        }, this.timesOfFor(s))
         break
       case 'while':
         this.loop(() => {

@@ -1,6 +1,7 @@
 // How the stores of a transaction wait for its commit, as generated code: in registers, a pair for each place in the code that
 // stores, or in a log. Registers are numbered in the order in which the places are reached, so that of two stores to the same
-// memory the later one wins, at the commit and for loads of the same transaction.
+// memory the later one wins, at the commit and for loads of the same transaction. In a dry run none waits: the first time they only find
+// out whether their pages are there, the second time they happen.
 
 import { type Fragment, generated, type Type, typeText } from '../../wgsl/index.ts'
 import { type AtomicMemory, type AtomicOp, BOUND, POOL, plainOperation, signedOperation } from './atomic-memory.ts'
@@ -37,12 +38,13 @@ export class HeldStores {
 
   /** Words of an entry of the log. */
   get logEntryWords(): 0 | 2 | 3 {
-    if (this.plan.hold === 'registers') return 0
+    if (this.plan.hold !== 'log') return 0
     return this.plan.defersAtomics ? 3 : 2
   }
 
   /** The call that stands for a store here. */
   store(type: Type, address: Fragment, value: Fragment): Fragment {
+    if (this.plan.hold === 'dry run') return generated`${this.dryStore(type)}(${address}, ${value})`
     const isWhole = this.plan.hold === 'log' && !isLeaf(type)
     if (isWhole) return generated`${this.typed.log(type, this.plan.defersAtomics)}(${address}, ${value})`
     return this.storeAt(type, generated`${this.typed.check(type)}(${address})`, value)
@@ -57,8 +59,28 @@ export class HeldStores {
 
   /** The call that stands for an atomic without result here. */
   atomic(type: Type, op: AtomicOp, address: Fragment, value: Fragment): Fragment {
+    if (this.plan.hold === 'dry run') return generated`${this.dryAtomic(type, op)}(${address}, ${value})`
     const keep = this.plan.hold === 'registers' ? this.register({ type, op }) : this.logAtomic(type, op)
     return generated`${keep}(${this.memory === POOL ? generated`hm_w(${address})` : address}, ${value})`
+  }
+
+  private dryStore(type: Type): string {
+    const check = this.typed.check(type)
+    const name = `hm_dry_${check === 'hm_w' ? this.typed.putLeaf(type) : check}`
+    const body = isLeaf(type)
+      ? `let p = hm_w(a); if (hm_is_real) { ${this.typed.putLeaf(type)}(p, v); }`
+      : `if (hm_is_real) { ${this.typed.put(type)}(a, v); } else { _ = ${check}(a); }`
+    this.functions.set(name, `fn ${name}(a: u32, v: ${typeText(type)}) { ${body} }`)
+    return name
+  }
+
+  private dryAtomic(type: Type, op: AtomicOp): string {
+    const element = typeText(type)
+    const name = `hm_dry${op}_${element}`
+    const happen = `_ = ${this.operation(type, op)}(p, ${toWords(type, 'v')[0]});`
+    const place = `let p = ${this.memory.place('a')};`
+    this.functions.set(name, `fn ${name}(a: u32, v: ${element}) { ${place} if (hm_is_real) { ${happen} } }`)
+    return name
   }
 
   private logAtomic(type: Type, op: AtomicOp): string {
@@ -79,7 +101,9 @@ export class HeldStores {
 
   /** Stores and functions, the commit among them. */
   get wgsl(): string {
-    const commit = this.plan.hold === 'log' ? this.commitLog() : this.commitRegisters()
+    const commit = { log: () => this.commitLog(), registers: () => this.commitRegisters(), 'dry run': () => DRY_RUN }[
+      this.plan.hold
+    ]()
     const see = this.plan.hold === 'registers' && this.plan.seeing.size > 0 ? this.seeRegisters() : ''
     return [...this.functions.values(), commit, see, ...this.operations.values()]
       .filter((text) => text !== '')
@@ -153,3 +177,6 @@ export class HeldStores {
     return `fn hm_see(p: u32, w: u32) -> u32 {\n  var v = w;\n${lines.join('\n')}\n  return v;\n}`
   }
 }
+
+// The entry point sets it before it calls the user's for the second time.
+const DRY_RUN = 'var<private> hm_is_real: bool;'

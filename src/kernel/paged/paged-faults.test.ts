@@ -128,13 +128,15 @@ describe('hostile kernels', () => {
   })
 
   it('refuses a transaction that keeps more than there is room for', async () => {
-    const kernel = hostile('for (var k = 0u; k < 5000u; k++) { y[k % 256u] = k; } _ = x[0];')
+    const kernel = hostile('for (var k = 0u; k < 5000u; k++) { y[k % 256u] = k; } _ = x[0] + y[i];')
     const error = await faultOf(kernel, { scratchBytesMax: 4096 })
     expect(error.reason).toBe('store-count')
   })
 
   it('a log grows until everything fits', async () => {
-    const kernel = hostile('for (var k = 0u; k < 300u; k++) { y[(i * 4u + k) % 256u] = k; } _ = x[0];', { extent: [1] })
+    const kernel = hostile('for (var k = 0u; k < 300u; k++) { y[(i * 4u + k) % 256u] = k; } _ = x[0] + y[i];', {
+      extent: [1],
+    })
     const { contents } = await runPaged(
       device,
       kernel,

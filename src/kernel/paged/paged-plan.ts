@@ -1,7 +1,9 @@
 // How a kernel runs through a page table, decided from its source alone: what is one transaction, how its stores are held back until
 // it commits, which loads have to see stores of their own transaction, and which of its steps happen once and are noted.
 //
-// - Stores outside loops wait in a register each. Stores in loops go to a log that grows when it is full.
+// - Stores outside loops wait in a register each. Stores in loops go to a log that grows when it is full. Or they do not wait at all: a kernel
+//   that reads nothing of what it writes is run twice, dry, which finds out what is missing, and if nothing is, with its stores. Nobody
+//   else writes what it reads as long as the launch lasts, so the second time goes the way of the first.
 // - Atomics whose results nobody uses wait like stores. The others happen at once, at most once, and their results are noted in a
 //   journal, from which a replay takes them. A replay must take the same way as the first attempt, or what happened would not
 //   fit what comes; so loads of memory that other invocations may change are noted too.
@@ -10,11 +12,12 @@
 import { type Declaration, type FunctionInfo, type Node, sizeOf, type Type, walk } from '../../wgsl/index.ts'
 import { Execution, type HeapEvent, isWrite } from './execution.ts'
 import { type HeapAccess, mayOverlap } from './heap-access.ts'
+import { NEAR_ENTRIES } from './runtime.wgsl.ts'
 import { isLeaf } from './typed-access.ts'
 
 export interface PagedPlan {
   readonly scope: 'invocation' | 'workgroup' | 'step'
-  readonly hold: 'registers' | 'log'
+  readonly hold: 'registers' | 'log' | 'dry run'
   /** Arguments with atomics that are bound directly. */
   readonly bound: ReadonlySet<number>
   /** Some memory of the pool is accessed by atomics. */
@@ -59,9 +62,12 @@ export function planPaging(
   const waiting = [...stores, ...deferred]
   const hasLoopStores = waiting.some((event) => execution.isInLoop(event))
   const isTooMuch = waiting.reduce((words, { type }) => words + 1 + sizeOf(type) / 4, 0) > REGISTER_WORDS_MAX
+  const scope = usesWorkgroup(access, execution) ? 'workgroup' : isStep ? 'step' : 'invocation'
+  const isMuch = hasLoopStores || seesWholes || isTooMuch
+  const isDry = isMuch && scope === 'invocation' && !hasJournal && canRunDry(execution, waiting)
   return {
-    scope: usesWorkgroup(access, execution) ? 'workgroup' : isStep ? 'step' : 'invocation',
-    hold: hasLoopStores || seesWholes || isTooMuch ? 'log' : 'registers',
+    scope,
+    hold: isDry ? 'dry run' : isMuch ? 'log' : 'registers',
     bound: isBound ? new Set(atomics.flatMap(({ roots }) => [...roots])) : new Set(),
     isPoolAtomic: atomics.length > 0 && !isBound,
     hasJournal,
@@ -71,6 +77,21 @@ export function planPaging(
     immediate,
     execution,
   }
+}
+
+/**
+ * Whether a kernel may be run twice, and that costs less than a log. It may if it reads nothing of what it writes. It costs less where more is
+ * stored than a log has room for in registers, unless there is a loop that only reads or computes: that would be gone through twice for
+ * stores that are few beside it.
+ */
+function canRunDry(execution: Execution, waiting: readonly HeapEvent[]): boolean {
+  const { events, loops } = execution
+  const words = waiting.reduce((sum, event) => sum + (execution.timesOf(event) * sizeOf(event.type)) / 4, 0)
+  if (words <= NEAR_ENTRIES) return false
+  const writes = events.filter(isWrite)
+  const reads = events.filter(({ kind, op }) => kind === 'load' || op === 'atomicLoad')
+  const readsOwn = reads.some(({ roots }) => writes.some((write) => mayOverlap(write.roots, roots)))
+  return !readsOwn && loops.every(({ start, end }) => waiting.some(({ at }) => start <= at && at < end))
 }
 
 /** Atomics whose results are used, and those that share memory with them: an order among them has to be kept. */

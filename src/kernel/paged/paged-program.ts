@@ -143,8 +143,8 @@ export interface PagedProgram {
   readonly boundArgs: readonly number[]
   /** The same kernel with all its atomics in such a buffer, for launches in which they are small. Null where that cannot be. */
   readonly bound: PagedProgram | null
-  /** How its atomics happen, as a phrase; null if it has none. */
-  readonly atomics: string | null
+  /** How its atomics, and stores that do not wait, happen, as a phrase; null if it has none. */
+  readonly how: string | null
   /** What an EVENT_BAD names. */
   readonly sites: readonly PagedSite[]
   /** Values of overrides. */

@@ -32,6 +32,7 @@ describe('random kernels give the same result direct and paged', () => {
         expect(warm.contents[name], `${name} after seed ${seed}, warm`).toEqual(direct[name])
         expect(pooled.contents[name], `${name} after seed ${seed}, pooled`).toEqual(direct[name])
       }
-    }, 60_000)
+      // Software drivers take minutes to compile some of them.
+    }, 600_000)
   }
 })

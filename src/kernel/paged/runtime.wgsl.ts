@@ -60,8 +60,8 @@ export const poolLoad = (isPoolAtomic: boolean, index: string): string =>
 export const poolStore = (isPoolAtomic: boolean, index: string, value: string): string =>
   isPoolAtomic ? `atomicStore(&hm_pool[${index}], ${value});` : `hm_pool[${index}] = ${value};`
 
-// Entries of the log that the optimistic form has in registers.
-const NEAR_ENTRIES = 8
+/** Entries of the log that the optimistic form has in registers. */
+export const NEAR_ENTRIES = 8
 
 const u = (value: number): string => `${value >>> 0}u`
 
@@ -307,6 +307,8 @@ export interface EntryOptions {
   /** A call of the user's entry point, or the name of his step. */
   readonly call: string
   readonly hasJournal: boolean
+  /** The call finds out what is missing; where nothing is, this text makes it a second time with its stores. Null if they wait. */
+  readonly real: string | null
 }
 
 /** Names of builtin values, as the runtime has them at the call of the user's entry point. */
@@ -357,7 +359,7 @@ function invocationEntry(o: EntryOptions): string {
   const local = needs('hm_local') ? `\n  let hm_local = hm_global % ${size};` : ''
   const index = `\n  let hm_local_index = hm_local.x + hm_local.y * ${x}u + hm_local.z * ${x * y}u;`
   return `${FIND_INVOCATION}${group}${local}${needs('hm_local_index') ? index : ''}${transaction(o)}
-  if (hm_event == 0u) { hm_commit(); }
+  if (hm_event == 0u) { ${o.real ?? 'hm_commit();'} }
   else if (${OPTIMISTIC_OVERRIDE}) { hm_mark(hm_index); }
   else { hm_report(); hm_requeue(hm_id, hm_slot); }
 }`

@@ -1,5 +1,6 @@
 // All kernels of the tables.
 
+import { DRY_RUNS } from './dry-runs.ts'
 import { EXPRESSIONS } from './expressions.ts'
 import { FUNCTIONS } from './functions.ts'
 import { LOOPS } from './loops.ts'
@@ -16,4 +17,5 @@ export const KERNELS: Readonly<Record<string, readonly KernelCase[]>> = {
   atomics: ATOMICS,
   workgroups: WORKGROUPS,
   pointers: POINTERS,
+  'dry runs': DRY_RUNS,
 }
