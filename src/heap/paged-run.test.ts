@@ -41,6 +41,18 @@ const GATHER = kernel({
 fn main(@builtin(global_invocation_id) id: vec3u) { y[id.x] += a * x[at[id.x]]; }`,
 })
 
+// What a sum needs is all over x, so no order of the sums brings a page once.
+const SEVERAL = kernel({
+  name: 'several',
+  args: { x: read(f32), at: read(u32), y: readWrite(f32) },
+  code: `@compute @workgroup_size(16)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  var sum = 0.0;
+  for (var k = 0u; k < 5u; k++) { sum += x[at[id.x * 5u + k]]; }
+  y[id.x] = sum;
+}`,
+})
+
 const TICKETS = kernel({
   name: 'tickets',
   args: { counter: readWrite(atomic(u32)), order: read(u32), taken: readWrite(u32) },
@@ -101,7 +113,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     expect(near.thrashing).toEqual([])
     await own.sync(at)
     at.set(fill(2000, 1, 'small', 40_000))
-    const far = await own.run(GATHER, { x, at, y, a: 1 }, 400)
+    const far = await own.run(SEVERAL, { x, at, y }, 400)
     const thrashed = far.thrashing.find(({ array }) => array === 'x')
     expect(thrashed?.refaults).toBeGreaterThan(thrashed!.faults / 4)
     expect(`${far}`).toContain(`"x" thrashed, ${thrashed!.refaults} of ${thrashed!.faults} faults`)

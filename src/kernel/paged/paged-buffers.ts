@@ -4,6 +4,7 @@
 import type { PageProvider } from './page-provider.ts'
 import { usesScratch } from './paged-pipeline.ts'
 import { FAULT_WORDS, PAGED_BINDINGS, type PagedProgram } from './paged-program.ts'
+import { ENTRY_WORDS } from './waiting.ts'
 
 const USAGE = { mapRead: 1, copySrc: 4, copyDst: 8, uniform: 64, storage: 128 } as const
 
@@ -64,7 +65,7 @@ export class PagedBuffers {
 
   /** Words of a half of the queue, of which one is read while the other is written. */
   get queueHalf(): number {
-    return 2 * this.queueEntries
+    return ENTRY_WORDS * this.queueEntries
   }
 
   /** Room for a bit of each of so many transactions, in the place of the faults. */
@@ -85,7 +86,7 @@ export class PagedBuffers {
     if (entries <= this.queueEntries) return
     this.queueBuffer.destroy()
     this.queueEntries = entries
-    this.queueBuffer = this.storage('hetmem queue', 4 * entries)
+    this.queueBuffer = this.storage('hetmem queue', 2 * ENTRY_WORDS * entries)
   }
 
   /** Room for so many words that are bound directly. What was there is lost. */

@@ -141,7 +141,8 @@ describe('hostile kernels', () => {
       device,
       kernel,
       { x: fill(N, 1), y: new Uint32Array(N) },
-      { frames: 8, scratchBytesMax: 4096 },
+      // Room for 512 stores of 3 words, and for the ends of their chains.
+      { frames: 8, scratchBytesMax: 4 * (512 * 3 + 64) },
     )
     expect(contents['y']).toEqual(Uint32Array.from({ length: N }, (_, i) => (i < 44 ? i + 256 : i)))
   })

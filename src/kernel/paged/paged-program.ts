@@ -86,6 +86,14 @@ export const PAGED_BINDINGS = {
   banks: 100,
 } as const
 
+/** Entries of the log of stores for each chain that they are in; there is one chain at least. */
+export const CHAIN_ENTRIES = 8
+
+/** Words of a log with so many entries, which are a power of two: the stores, for each the one before it in its chain, the ends of the chains. */
+export function logWords({ logEntryWords }: Pick<PagedProgram, 'logEntryWords'>, entries: number): number {
+  return logEntryWords === 0 ? 0 : entries * (logEntryWords + 1) + Math.max(1, entries / CHAIN_ENTRIES)
+}
+
 /** Invocations of a workgroup of a kernel whose transactions are invocations. */
 export const INVOCATION_WORKGROUP = 64
 

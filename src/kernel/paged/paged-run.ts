@@ -1,8 +1,12 @@
 // One launch of a paged program on its way: slices, rounds, replays.
 //
+// Transactions that are stopped wait in a queue on the device for the pages that they miss. Where all of these fit, they come, and all that wait
+// run again. Where they do not, the queue is read back, put in the order of pages and cut into parts (waiting.ts), which run one
+// after the other: so a page comes once for all that wait for it, as if somebody had sorted them into buckets beforehand.
+//
 // Why it ends: pages that stopped transactions stay pinned until a transaction commits. So a round in which none commits adds
-// at least one page to the pinned ones; when they do not fit any more, the transactions are split in two halves that run one after
-// the other. A single one either fits, or is an error.
+// at least one page to the pinned ones; when they do not fit any more, the transactions are cut into parts that have fewer of them. A
+// single one either fits, or is an error.
 
 import { faultAt, GpuFaultError } from './gpu-fault-error.ts'
 import type { PageProvider } from './page-provider.ts'
@@ -27,12 +31,14 @@ import {
   FULL_STEPS,
   INVOCATION_WORKGROUP,
   LAUNCH,
+  logWords,
   MODE_FRESH,
   MODE_REPLAY,
   type PagedProgram,
 } from './paged-program.ts'
 import { optimisticRound, type RoundParts, thoroughRound } from './paged-round.ts'
 import { SliceSize } from './slice-size.ts'
+import { ENTRY_WORDS, partOf, partsOf } from './waiting.ts'
 
 /** What a launch did. */
 export interface PagedReceipt {
@@ -61,8 +67,11 @@ interface Batch {
 interface Round {
   /** Transactions that were stopped. */
   readonly replay: number
+  /** Pages that they miss. */
   readonly read: readonly number[]
   readonly write: readonly number[]
+  /** There are more than the list had room for. */
+  readonly isCut: boolean
   /** FULL_LOG, FULL_JOURNAL. */
   readonly full: number
   /** Some transaction has committed. */
@@ -92,6 +101,8 @@ export class PagedRun {
   private isHopeful: boolean
   /** Transactions of the last slice that did not. */
   private stopped = 0
+  /** The transactions of this slice have taken pages from each other. */
+  private hasThrashed = false
 
   constructor(parts: {
     device: GPUDevice
@@ -131,12 +142,13 @@ export class PagedRun {
     this.counts.slices++
     this.buffers.reserveQueue(count)
     this.open(count)
-    const { splits, faults } = this.counts
+    this.hasThrashed = false
+    const { faults } = this.counts
     const fresh: Batch = { mode: MODE_FRESH, base, count, half: 0 }
     const isHopeful = this.isHopeful && !this.pipeline.storesMuch && this.program.scope !== 'step'
     const left = isHopeful ? await this.hope(fresh) : fresh
-    if (left !== null) await this.finish(left)
-    if (splits === this.counts.splits) this.size.grow()
+    if (left !== null) await this.finish(left, true)
+    if (!this.hasThrashed) this.size.grow()
     // Who is stopped is run again by the thorough form, which costs twice as much.
     this.isHopeful = 2 * this.stopped < count
     const isForNothing = left !== null && faults === this.counts.faults
@@ -149,87 +161,112 @@ export class PagedRun {
     this.stopped = stopped.length
     if (stopped.length === 0) return null
     this.counts.replays += stopped.length
-    const entries = new Uint32Array(2 * stopped.length)
+    const entries = new Uint32Array(ENTRY_WORDS * stopped.length)
     stopped.forEach((place, i) => {
-      entries[2 * i] = batch.base + place
-      entries[2 * i + 1] = place
+      entries[ENTRY_WORDS * i] = batch.base + place
+      entries[ENTRY_WORDS * i + 1] = place
     })
     this.device.queue.writeBuffer(this.buffers.queue, 0, entries)
     return { mode: MODE_REPLAY, base: 0, count: stopped.length, half: 0 }
   }
 
-  /** Runs a batch until all of it has committed. */
-  private async finish(first: Batch): Promise<void> {
-    let batch = first
+  /**
+   * Runs transactions until all of them have committed: a batch, or what is in the first half of the queue, of which is known what it
+   * waits for. `isWhole`: these are all of a slice.
+   */
+  private async finish(first: Batch | Round, isWhole: boolean): Promise<void> {
     const pinned = new Set<number>()
     // Pages that were taken away meanwhile.
     const evicted = new Set<number>()
-    for (;;) {
-      const round = await this.round(batch)
-      if (batch.mode === MODE_FRESH) this.stopped = round.replay
+    let half: 0 | 1 = 0
+    for (let next = first; ; ) {
+      const round = 'mode' in next ? await this.round(next) : next
+      if ('mode' in next) {
+        if (next.mode === MODE_FRESH) this.stopped = round.replay
+        half = (1 - next.half) as 0 | 1
+        this.counts.replays += round.replay
+      }
       if (round.replay === 0) return
-      this.counts.replays += round.replay
-      const half = (1 - batch.half) as 0 | 1
+      const missing = round.isCut ? partOf(await this.waiting(half, round.replay)) : round
+      const { read, write } = this.pagesOf(missing)
       // Somebody got through: whoever is left may need other pages.
       if (round.hasProgress) pinned.clear()
-      for (const page of [...round.read, ...round.write]) pinned.add(page)
+      for (const page of [...read, ...write]) pinned.add(page)
       const isTooMuch = pinned.size > this.provider.capacity || !this.makeRoom(round.full, round.replay)
       if (isTooMuch && round.replay === 1) throw this.tooMuch(pinned.size, round.full)
-      const isThrashing = this.isThrashing(round, evicted)
+      const isThrashing = this.isThrashing([...read, ...write], round.hasProgress, evicted)
       if ((isTooMuch || isThrashing) && round.replay > 1) {
-        await this.split(half, round.replay)
+        if (isThrashing && isWhole) this.shrink(round.replay)
+        await this.finishInParts(await this.waiting(half, round.replay))
         return
       }
-      await this.service(round, pinned, evicted)
-      batch = { mode: MODE_REPLAY, base: 0, count: round.replay, half }
+      await this.service(read, write, pinned, evicted)
+      next = { mode: MODE_REPLAY, base: 0, count: round.replay, half }
     }
   }
 
-  /** Runs the transactions of the queue in two parts, one after the other. */
-  private async split(half: 0 | 1, count: number): Promise<void> {
-    this.counts.splits++
+  /** So many transactions took pages from each other. */
+  private shrink(count: number): void {
+    this.hasThrashed = true
     this.size.shrink(count)
-    const { queue, queueHalf } = this.buffers
-    const entries = await this.buffers.read(queue, half * queueHalf, 2 * count)
-    const journal = this.program.hasJournal
-      ? await this.buffers.read(this.buffers.scratch, 0, this.journalSize())
-      : null
-    const { slots } = this
-    const middle = Math.ceil(count / 2)
-    for (const part of [entries.slice(0, 2 * middle), entries.slice(2 * middle)]) {
-      if (journal !== null) this.loadJournal(journal, slots, part)
-      this.device.queue.writeBuffer(queue, 0, part)
-      await this.finish({ mode: MODE_REPLAY, base: 0, count: part.length / 2, half: 0 })
+  }
+
+  /** Runs transactions in parts, one after the other, each with pages of its own. */
+  private async finishInParts(entries: Uint32Array<ArrayBuffer>): Promise<void> {
+    this.counts.splits++
+    const { device, buffers, program, slots, logEntries } = this
+    const journal = program.hasJournal ? await buffers.read(buffers.scratch, 0, this.journalSize()) : null
+    // What comes next to those pages needs room too.
+    const pagesMax = Math.max(1, Math.floor(this.provider.capacity / 2))
+    for (const part of partsOf(entries, pagesMax)) {
+      if (journal !== null) this.loadJournal(journal, slots, part.entries)
+      device.queue.writeBuffer(buffers.queue, 0, part.entries)
+      const replay = part.entries.length / ENTRY_WORDS
+      await this.finish({ ...part, replay, isCut: false, hasProgress: true }, false)
+      // Few transactions may have needed more.
+      this.logEntries = logEntries
     }
+  }
+
+  /** The transactions in a half of the queue. */
+  private async waiting(half: 0 | 1, count: number): Promise<Uint32Array<ArrayBuffer>> {
+    const { queue, queueHalf } = this.buffers
+    return await this.buffers.read(queue, half * queueHalf, ENTRY_WORDS * count)
   }
 
   /** Makes the journal that of some transactions alone, and gives them places in it from 0 on. */
   private loadJournal(journal: Uint32Array, slots: number, entries: Uint32Array): void {
     const invocations = invocationsOf(this.program)
-    this.slots = (entries.length / 2) * invocations
+    const count = entries.length / ENTRY_WORDS
+    this.slots = count * invocations
     const words = new Uint32Array(this.journalSize())
-    for (let i = 0; i < entries.length / 2; i++) {
-      const from = entries[2 * i + 1] * invocations
+    for (let i = 0; i < count; i++) {
+      const from = entries[ENTRY_WORDS * i + 1] * invocations
       for (let k = 0; k < invocations; k++) {
         for (let j = 0; j * slots < journal.length; j++) {
           words[j * this.slots + i * invocations + k] = journal[j * slots + from + k]
         }
       }
-      entries[2 * i + 1] = i
+      entries[ENTRY_WORDS * i + 1] = i
     }
     this.buffers.reserveScratch(words.length, 0)
     this.device.queue.writeBuffer(this.buffers.scratch, 0, words)
   }
 
-  private async service({ read, write }: Round, pinned: ReadonlySet<number>, evicted: Set<number>): Promise<void> {
+  private async service(
+    read: readonly number[],
+    write: readonly number[],
+    pinned: ReadonlySet<number>,
+    evicted: Set<number>,
+  ): Promise<void> {
     if (read.length + write.length === 0) return
+    this.counts.faults += read.length + write.length
     const answer = await this.provider.service({ read, write, pinned })
     for (const page of answer.evicted) evicted.add(page)
   }
 
   /** More than a quarter of what is missed was here a moment ago: too many transactions share too little memory. */
-  private isThrashing({ read, write, hasProgress }: Round, evicted: ReadonlySet<number>): boolean {
-    const pages = [...read, ...write]
+  private isThrashing(pages: readonly number[], hasProgress: boolean, evicted: ReadonlySet<number>): boolean {
     const refaults = pages.filter((page) => evicted.has(page)).length
     this.counts.refaults += refaults
     // Steps need their pages only once, and all of them go on together.
@@ -266,23 +303,33 @@ export class PagedRun {
   private readRound(words: Uint32Array, count: number): Round {
     const { faultCapacity } = this.buffers
     if (words[FAULT_BAD] !== 0) throw this.faultOf(words)
-    const list = words.subarray(FAULT_WORDS, FAULT_WORDS + Math.min(words[FAULT_COUNT], faultCapacity))
-    const write = new Set<number>()
-    const read = new Set<number>()
-    for (const event of list) ((event & EVENT_WRITE) !== 0 ? write : read).add(event & EVENT_PAGE_MASK)
-    // A page of an array that is written comes to be written at once: most are, and to ask twice takes another round.
-    for (const page of read) if (this.isWritten(page)) write.add(page)
-    for (const page of write) read.delete(page)
-    this.counts.faults += read.size + write.size
-    for (const page of [...read, ...write]) this.checkPage(page)
+    const nfaults = words[FAULT_COUNT]
+    const list = words.slice(FAULT_WORDS, FAULT_WORDS + Math.min(nfaults, faultCapacity))
+    const isWrite = (event: number): boolean => (event & EVENT_WRITE) !== 0
+    const pageOf = (event: number): number => event & EVENT_PAGE_MASK
+    const read = [...list].filter((event) => !isWrite(event)).map(pageOf)
+    const write = [...list].filter(isWrite).map(pageOf)
     const replay = words[FAULT_REPLAY]
     const full = words[FAULT_FULL] & (FULL_LOG | FULL_JOURNAL)
     const isOutOfSteps = (words[FAULT_FULL] & FULL_STEPS) !== 0
     const hasProgress = replay < count || words[FAULT_PROGRESS] !== 0
-    if (replay > 0 && read.size + write.size === 0 && full === 0 && !isOutOfSteps) {
+    if (replay > 0 && nfaults === 0 && full === 0 && !isOutOfSteps) {
       throw new Error(`${this.program.name}: ${replay} invocations were stopped by nothing`)
     }
-    return { replay, read: [...read], write: [...write], full, hasProgress }
+    // Steps need their pages only once, so some pages at a time are as good as all.
+    const isCut = nfaults > faultCapacity && this.program.scope !== 'step'
+    return { replay, read, write, isCut, full, hasProgress }
+  }
+
+  /** Pages to be brought, each once. Throws a GpuFaultError for one that the launch may not use. */
+  private pagesOf({ read, write }: Pick<Round, 'read' | 'write'>): { read: number[]; write: number[] } {
+    const toWrite = new Set(write)
+    // A page of an array that is written comes to be written at once: most are, and to ask twice takes another round.
+    for (const page of read) if (this.isWritten(page)) toWrite.add(page)
+    const toRead = new Set(read)
+    for (const page of toWrite) toRead.delete(page)
+    for (const pages of [toRead, toWrite]) for (const page of pages) this.checkPage(page)
+    return { read: [...toRead], write: [...toWrite] }
   }
 
   // ---- Log and journal ----
@@ -298,15 +345,15 @@ export class PagedRun {
 
   private scratchSize(count: number): number {
     const invocations = count * invocationsOf(this.program)
-    return this.keptSize() + this.logEntries * this.program.logEntryWords * invocations
+    return this.keptSize() + logWords(this.program, this.logEntries) * invocations
   }
 
   /** How many transactions can be begun together, by the room for what they keep and by the limits of a dispatch. */
   private mostTransactions(): number {
     const invocations = invocationsOf(this.program)
     const perDispatch = this.program.scope === 'workgroup' ? 65535 : 65535 * INVOCATION_WORKGROUP
-    const { logEntryWords, hasJournal, stateWords } = this.program
-    const words = this.logEntries * logEntryWords + (hasJournal ? this.journalWords : 0) + stateWords
+    const { hasJournal, stateWords } = this.program
+    const words = logWords(this.program, this.logEntries) + (hasJournal ? this.journalWords : 0) + stateWords
     if (words === 0) return perDispatch
     return Math.max(1, Math.min(perDispatch, Math.floor(this.scratchWordsMax / (words * invocations))))
   }

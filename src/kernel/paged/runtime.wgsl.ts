@@ -3,6 +3,7 @@
 
 import {
   PAGED_BINDINGS as B,
+  CHAIN_ENTRIES,
   EVENT_BAD,
   EVENT_FULL,
   EVENT_MISS,
@@ -30,6 +31,7 @@ import {
   PTE_WRITE,
   REACH_MAX,
 } from './paged-program.ts'
+import { ENTRY_WORDS } from './waiting.ts'
 
 export interface RuntimeOptions {
   readonly argCount: number
@@ -182,7 +184,7 @@ fn hm_ref${k}(i: u32, stride: u32) -> u32 {
 }`
 }
 
-// One entry of the list for a page, however many invocations miss it; the list may overflow, then the dispatch stops early.
+// One entry of the list for a page, however many invocations miss it; the list may overflow, then the queue says what is missing.
 const REPORT = `
 fn hm_report() {
   let event = hm_event;
@@ -208,14 +210,14 @@ fn hm_report() {
   if ((atomicOr(&hm_faults[word], bit) & bit) != 0u) { return; }
   let k = atomicAdd(&hm_faults[${FAULT_COUNT}], 1u);
   if (k < hm_launch.capacity) { atomicStore(&hm_faults[${FAULT_WORDS}u + k], event); }
-  else { atomicStore(&hm_faults[${FAULT_STOP}], 1u); }
 }
 // Neither reported nor queued: a bit says who was stopped.
 fn hm_mark(transaction: u32) { atomicOr(&hm_faults[transaction >> 5u], 1u << (transaction & 31u)); }
-fn hm_requeue(id: u32, slot: u32) {
-  let k = hm_launch.queue_out + 2u * atomicAdd(&hm_faults[${FAULT_REPLAY}], 1u);
+fn hm_requeue(id: u32, slot: u32, event: u32) {
+  let k = hm_launch.queue_out + ${ENTRY_WORDS}u * atomicAdd(&hm_faults[${FAULT_REPLAY}], 1u);
   hm_queue[k] = id;
   hm_queue[k + 1u] = slot;
+  hm_queue[k + 2u] = event;
 }`
 
 function words({ isPoolAtomic }: RuntimeOptions): string {
@@ -227,7 +229,8 @@ fn hm_put(p: u32, v: u32) {
 }`
 }
 
-// Stores in loops, in the order in which they happened. In memory, entry e of invocation i lies beside that of invocation i + 1. The
+// Stores in loops, in the order in which they happened. In memory, entry e of invocation i lies beside that of invocation i + 1, and
+// entries of which the hash is the same are a chain, from the last one back: to find its own stores nobody goes through all of them. The
 // optimistic form has room for a few in registers: whoever stores more is run by the other one.
 function log({ logEntryWords: words }: RuntimeOptions): string {
   const op = words === 3
@@ -240,7 +243,10 @@ function log({ logEntryWords: words }: RuntimeOptions): string {
   return `
 var<private> hm_logged: u32;
 var<private> hm_near: array<u32, ${words * near}>;
-fn hm_log_at(e: u32, word: u32) -> u32 { return hm_launch.log_base + (e * ${words}u + word) * hm_stride() + hm_index; }
+fn hm_log_at(e: u32, word: u32) -> u32 { return hm_launch.log_base + (e * ${words + 1}u + word) * hm_stride() + hm_index; }
+fn hm_chains() -> u32 { return max(1u, hm_launch.log_entries / ${CHAIN_ENTRIES}u); }
+fn hm_chain_at(k: u32) -> u32 { return hm_log_at(hm_launch.log_entries, k); }
+fn hm_chain_of(p: u32) -> u32 { return hm_chain_at(((p * 0x9e3779b1u) >> 16u) & (hm_chains() - 1u)); }
 fn hm_entry(e: u32, word: u32) -> u32 {
   if (${OPTIMISTIC_OVERRIDE}) { return hm_near[word * ${near}u + e]; }
   return hm_scratch[hm_log_at(e, word)];
@@ -253,13 +259,24 @@ fn hm_log(p: u32, v: u32${op ? ', op: u32' : ''}) {
     // Behind the last entry is another, for what has no room: cheaper than a branch.
     ${stores((k) => `hm_near[e + ${k * near}u]`)}
   } else if (e < entries) {
+    if (e == 0u) {
+      for (var k = 0u; k < hm_chains(); k++) { hm_scratch[hm_chain_at(k)] = 0u; }
+    }
+    let chain = hm_chain_of(p);
     ${stores((k) => `hm_scratch[hm_log_at(e, ${k}u)]`)}
+    hm_scratch[hm_log_at(e, ${words}u)] = hm_scratch[chain];
+    hm_scratch[chain] = e + 1u;
   }
   hm_logged = e + 1u;
 }
 fn hm_see(p: u32, w: u32) -> u32 {
-  for (var e = hm_logged; e > 0u; e--) {
-    if (hm_entry(e - 1u, 0u) == p${op ? ' && hm_entry(e - 1u, 2u) == 0u' : ''}) { return hm_entry(e - 1u, 1u); }
+  if (hm_logged == 0u) { return w; }
+  var e = hm_logged;
+  if (!${OPTIMISTIC_OVERRIDE}) { e = hm_scratch[hm_chain_of(p)]; }
+  while (e > 0u) {
+    e--;
+    if (hm_entry(e, 0u) == p${op ? ' && hm_entry(e, 2u) == 0u' : ''}) { return hm_entry(e, 1u); }
+    if (!${OPTIMISTIC_OVERRIDE}) { e = hm_scratch[hm_log_at(e, ${words}u)]; }
   }
   return w;
 }`
@@ -339,10 +356,10 @@ fn hm_main(@builtin(workgroup_id) w: vec3<u32>, @builtin(local_invocation_index)
   hm_slot = hm_index;
   if (!${OPTIMISTIC_OVERRIDE}) {
     if (hm_launch.mode == ${MODE_REPLAY}u) {
-      hm_id = hm_queue[hm_launch.queue_in + 2u * hm_index];
-      hm_slot = hm_queue[hm_launch.queue_in + 2u * hm_index + 1u];
+      hm_id = hm_queue[hm_launch.queue_in + ${ENTRY_WORDS}u * hm_index];
+      hm_slot = hm_queue[hm_launch.queue_in + ${ENTRY_WORDS}u * hm_index + 1u];
     }
-    if (atomicLoad(&hm_faults[${FAULT_STOP}]) != 0u) { hm_requeue(hm_id, hm_slot); return; }
+    if (atomicLoad(&hm_faults[${FAULT_STOP}]) != 0u) { hm_requeue(hm_id, hm_slot, 0u); return; }
   }
   // Divisions are slow.
   var hm_global = vec3<u32>(hm_id, 0u, 0u);
@@ -361,7 +378,7 @@ function invocationEntry(o: EntryOptions): string {
   return `${FIND_INVOCATION}${group}${local}${needs('hm_local_index') ? index : ''}${transaction(o)}
   if (hm_event == 0u) { ${o.real ?? 'hm_commit();'} }
   else if (${OPTIMISTIC_OVERRIDE}) { hm_mark(hm_index); }
-  else { hm_report(); hm_requeue(hm_id, hm_slot); }
+  else { hm_report(); hm_requeue(hm_id, hm_slot, hm_event); }
 }`
 }
 
@@ -377,7 +394,7 @@ function stepEntry({ call }: EntryOptions): string {
     if (hm_event != 0u) {
       hm_state_save(hm_before);
       hm_report();
-      hm_requeue(hm_id, hm_slot);
+      hm_requeue(hm_id, hm_slot, hm_event);
       return;
     }
     hm_commit();
@@ -386,7 +403,7 @@ function stepEntry({ call }: EntryOptions): string {
   }
   hm_state_save(hm_current);
   atomicOr(&hm_faults[${FAULT_FULL}], ${FULL_STEPS}u);
-  hm_requeue(hm_id, hm_slot);
+  hm_requeue(hm_id, hm_slot, 0u);
 }`
 }
 
@@ -396,7 +413,8 @@ function workgroupEntry(o: EntryOptions): string {
   return `
 struct HmGroup { id: u32, slot: u32, stop: u32 }
 var<workgroup> hm_group_state: HmGroup;
-var<workgroup> hm_group_event: u32;
+// What stopped one of its invocations, where that is something; 0 while all go on.
+var<workgroup> hm_group_event: atomic<u32>;
 fn hm_stride() -> u32 { return hm_launch.count * ${invocations}u; }
 @compute @workgroup_size(${o.workgroupSize})
 fn hm_main(@builtin(workgroup_id) w: vec3<u32>, @builtin(local_invocation_id) hm_local: vec3<u32>, @builtin(local_invocation_index) hm_local_index: u32) {
@@ -406,14 +424,14 @@ fn hm_main(@builtin(workgroup_id) w: vec3<u32>, @builtin(local_invocation_id) hm
     if (hm_local_index == 0u) {
       hm_group_state = state;
       if (hm_launch.mode == ${MODE_REPLAY}u) {
-        hm_group_state.id = hm_queue[hm_launch.queue_in + 2u * w.x];
-        hm_group_state.slot = hm_queue[hm_launch.queue_in + 2u * w.x + 1u];
+        hm_group_state.id = hm_queue[hm_launch.queue_in + ${ENTRY_WORDS}u * w.x];
+        hm_group_state.slot = hm_queue[hm_launch.queue_in + ${ENTRY_WORDS}u * w.x + 1u];
       }
       hm_group_state.stop = atomicLoad(&hm_faults[${FAULT_STOP}]);
     }
     state = workgroupUniformLoad(&hm_group_state);
     if (state.stop != 0u) {
-      if (hm_local_index == 0u) { hm_requeue(state.id, state.slot); }
+      if (hm_local_index == 0u) { hm_requeue(state.id, state.slot, 0u); }
       return;
     }
   }
@@ -428,13 +446,13 @@ fn hm_main(@builtin(workgroup_id) w: vec3<u32>, @builtin(local_invocation_id) hm
   hm_slot = state.slot * ${invocations}u + hm_local_index;${transaction(o)}
   if (hm_event != 0u) {
     if (!${OPTIMISTIC_OVERRIDE}) { hm_report(); }
-    hm_group_event = 1u;
+    atomicMax(&hm_group_event, hm_event);
   }
   workgroupBarrier();
-  if (hm_group_event == 0u) { hm_commit(); }
+  if (atomicLoad(&hm_group_event) == 0u) { hm_commit(); }
   else if (hm_local_index == 0u) {
     if (${OPTIMISTIC_OVERRIDE}) { hm_mark(w.x); }
-    else { hm_requeue(state.id, state.slot); }
+    else { hm_requeue(state.id, state.slot, atomicLoad(&hm_group_event)); }
   }
 }`
 }

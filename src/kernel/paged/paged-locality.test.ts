@@ -1,0 +1,108 @@
+// Kernels that want more pages at once than there are frames: what waits is put in the order of pages, so that each page comes about once,
+// however the transactions are spread over memory. Counted, not timed.
+
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { openGpu, whyNoGpu } from '../../../test/helpers/gpu.ts'
+import { permutation } from '../../../test/helpers/paged-kernels/table.ts'
+import { fill, runDirect, runPaged, type TestKernel } from '../../../test/helpers/paged-run.ts'
+
+const reason = await whyNoGpu()
+
+const PAGE_WORDS = 128
+const N = 64 * PAGE_WORDS
+const COUNT = 256
+const main = (body: string, size = 64): string =>
+  `@compute @workgroup_size(${size}) fn main(@builtin(global_invocation_id) id: vec3u) { let i = id.x; ${body} }`
+
+const zeros = (n: number): Uint32Array => new Uint32Array(n)
+
+describe('transactions that want more pages than fit', () => {
+  let device: GPUDevice
+  beforeEach((test) => {
+    if (reason !== null) test.skip(reason)
+  })
+  beforeAll(async () => {
+    if (reason === null) device = await openGpu()
+  })
+  afterAll(() => device?.destroy())
+
+  const contents = () => ({ p: permutation(N, 3).slice(0, COUNT), x: fill(N, 4), y: zeros(COUNT) })
+  const gather: TestKernel = {
+    name: 'gather',
+    code: main('y[i] = x[p[i]] + 1u;'),
+    args: { p: 'read u32', x: 'read u32', y: 'u32' },
+    extent: [COUNT],
+  }
+  // Arguments begin inside of a page.
+  const [pagesOfX, beside] = [N / PAGE_WORDS + 1, COUNT / PAGE_WORDS + 1]
+
+  it('bring each page of an array that is loaded from at random once', async () => {
+    const before = contents()
+    const { contents: after, receipt } = await runPaged(device, gather, before, { frames: 32 })
+    expect(after['y']).toEqual(Uint32Array.from(before.p, (k) => before.x[k] + 1))
+    expect(receipt.splits).toBeGreaterThan(0)
+    // Those of p and y may go while a part of x comes, of which there are five.
+    expect(receipt.faults).toBeLessThanOrEqual(pagesOfX + 5 * 2 * beside)
+  })
+
+  it('do so with a list of missed pages that has room for few', async () => {
+    const before = contents()
+    const short = await runPaged(device, gather, before, { frames: 32, faultCapacity: 16 })
+    const long = await runPaged(device, gather, before, { frames: 32 })
+    expect(short.contents).toEqual(long.contents)
+    expect(short.receipt.faults).toBeLessThanOrEqual(pagesOfX + 5 * 2 * beside)
+    // A round for every 16 pages would be more.
+    expect(short.receipt.rounds).toBeLessThanOrEqual(long.receipt.rounds + 2)
+  })
+
+  it('bring pages that are also written once, as workgroups too', async () => {
+    const scatter: TestKernel = {
+      name: 'scatter',
+      code: `var<workgroup> sum: u32;
+        @compute @workgroup_size(16)
+        fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) l: u32) {
+          if (l == 0u) { sum = p[id.x]; }
+          workgroupBarrier();
+          if (l == 3u) { x[sum] += 5u; }
+        }`,
+      args: { p: 'read u32', x: 'u32' },
+      extent: [COUNT],
+    }
+    const before = { p: contents().p, x: fill(N, 8) }
+    const { contents: after, receipt } = await runPaged(device, scatter, before, { frames: 8 })
+    expect(after).toEqual(await runDirect(device, scatter, before))
+    expect(receipt.splits).toBeGreaterThan(0)
+    expect(receipt.faults).toBeLessThanOrEqual(pagesOfX + 6 * beside)
+  })
+
+  it('get through where each wants several, whatever the room', async () => {
+    const kernel: TestKernel = {
+      name: 'several',
+      code: main(`y[i] = x[p[i]] + x[p[(i * 7u + 1u) % ${COUNT}u]] * x[p[(i * 13u + 5u) % ${COUNT}u]];`),
+      args: gather.args,
+      extent: [COUNT],
+    }
+    const before = contents()
+    const wanted = await runDirect(device, kernel, before)
+    for (const frames of [12, 40, 90]) {
+      const { contents: after } = await runPaged(device, kernel, before, { frames })
+      expect(after).toEqual(wanted)
+    }
+  })
+
+  it('find what they have stored themselves, however much that is', async () => {
+    const kernel: TestKernel = {
+      name: 'own stores',
+      code: main(
+        'for (var k = 0u; k < 40u * (i % 8u); k++) { let j = (i * 512u + p[k]) % 8192u; x[j] += x[j ^ 1u] + k; }',
+        8,
+      ),
+      args: { p: 'read u32', x: 'u32' },
+      extent: [16],
+    }
+    const before = { p: Uint32Array.from(fill(320, 5), (word) => word % 97), x: fill(N, 6, 'small', 1000) }
+    expect((await runPaged(device, kernel, before, { frames: 16 })).contents).toEqual(
+      await runDirect(device, kernel, before),
+    )
+  })
+})
