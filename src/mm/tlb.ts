@@ -70,24 +70,23 @@ function bitsFor(npages: number): Uint8Array {
 const BITS = new Uint8Array(512)
 
 function mergeDirty(mm: Mm, start: Addr, end: Addr, dirty: Uint8Array): void {
-  let i = 0
-  for (let addr = start; addr < end; ) {
-    const blockEnd = pmdAddrEnd(addr, end)
+  // Few pages are dirty, of many: whoever asks before a launch asks about all of its data.
+  for (let i = dirty.indexOf(1); i >= 0 && start + i * PAGE_SIZE < end; ) {
+    const addr = start + i * PAGE_SIZE
+    const npages = (pmdAddrEnd(addr, end) - addr) / PAGE_SIZE
     const table = mm.pageTable.findPte(addr)
-    const npages = (blockEnd - addr) / PAGE_SIZE
     if (table !== null) {
       const first = pteIndex(addr)
       for (let k = 0; k < npages; k++) {
         const word = 2 * (first + k) + 1
         if (dirty[i + k] !== 0 && (table.words[word] & PTE_PRESENT) !== 0) table.words[word] |= PTE_DIRTY
       }
-    } else if (mm.pageTable.hasHuge && dirty.subarray(i, i + npages).includes(1)) {
+    } else if (mm.pageTable.hasHuge) {
       const pmd = mm.pageTable.findPmd(addr)
       const slot = pmdIndex(addr)
       const flags = pmd === null ? 0 : pmd.hugeFlags(slot)
       if (pmd !== null && (flags & PTE_PRESENT) !== 0) pmd.setHuge(slot, flags | PTE_DIRTY, pmd.hugePfn(slot))
     }
-    i += npages
-    addr = blockEnd
+    i = dirty.indexOf(1, i + npages)
   }
 }

@@ -21,7 +21,8 @@ export async function prefetchAround(op: Operation, toDevice: ToDevice, arrays: 
   try {
     for (const use of op.uses) {
       const array = arrays.find(({ start, end }) => start <= use.start && use.start < end)
-      if (array === undefined) continue
+      // Where all of it is used, nothing is around.
+      if (array === undefined || (use.start <= array.start && array.end <= endOf(use))) continue
       for (const run of runsAround(ahead, use, array)) {
         const npages = Math.min(run.npages, parts.pool.nfree)
         if (npages === 0 || isClaimed(space.mm, rangeOf(run))) continue
