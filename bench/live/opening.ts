@@ -1,4 +1,4 @@
-// What a heap costs before anybody touches it: of the package as it is published, whose engine loads as one file.
+// What a heap costs before anybody touches it: of the package as it is published, whose parts are few files.
 
 import { readFileSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'

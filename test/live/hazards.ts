@@ -273,6 +273,26 @@ const CASES: Readonly<Record<string, () => unknown>> = {
     const ends = await Promise.all(threads.map((thread) => thread.next()))
     return { lost, isSamePlace: again === rounds, ends }
   },
+  /** The heap is closed while threads wait for pages that are in swap: they go on, and find what was there or zeroes. */
+  async closedMeanwhile() {
+    const { heap } = await openProgramHeap({ memory: '16 MiB', swap: '64 MiB', device: [] })
+    const x = heap.alloc(Int32Array, 12 * MIB, { name: 'x' }).fill(7)
+    const isOver = new Int32Array(new SharedArrayBuffer(4))
+    const body = `([x, isOver]) => {
+      let wrong = 0
+      for (let i = 0; i < 1000 || Atomics.load(isOver, 0) === 0; i++) {
+        const value = x[Math.imul(i, 0x9e3779b1) >>> 8]
+        if (value !== 7 && value !== 0 && value !== undefined) wrong++
+      }
+      return wrong
+    }`
+    const threads = await Promise.all([0, 1].map(() => startThread([x, isOver], body)))
+    await pause(30)
+    await heap.close()
+    Atomics.store(isOver, 0, 1)
+    const wrong = await Promise.all(threads.map((thread) => thread.next()))
+    return { wrong, after: x[5], refused: await heap.sync(x).catch(({ code }) => code) }
+  },
   /** Threads attach the heap, fill it with arrays and end without closing it: what they leave can be freed and used again. */
   async roomOfThoseGone() {
     const fixture = await openProgramHeap({ memory: '16 MiB', swap: '16 MiB', device: [] })

@@ -344,6 +344,11 @@ describe.each(MODES)('$name', (mode) => {
     expect(await outcome('hazards', 'staleReaders')).toEqual(kept)
   })
 
+  test('a heap can be closed while threads wait for its pages', async (test) => {
+    setUp(test)
+    expect(await outcome('hazards', 'closedMeanwhile')).toEqual({ wrong: [0, 0], after: 0, refused: 'CLOSED' })
+  })
+
   test('touches of memory that nobody has find zeroes, and leave nothing to those who get it', async (test) => {
     setUp(test)
     expect(await outcome('hazards', 'strayTouches')).toEqual({
