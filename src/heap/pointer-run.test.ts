@@ -26,6 +26,9 @@ afterEach(() => heap?.close())
 
 const Node = struct('Node', { key: u32, left: ptr, right: ptr, hits: u32 })
 const WORDS = Node.stride / 4
+// As a compiler for 64 bits lays it out: the pointers have eight bytes, and begin at multiples of eight.
+const Wide = struct('Wide', { key: u32, left: ptr64, right: ptr64, hits: u32 })
+const WIDE_WORDS = Wide.stride / 4
 const COUNT = 6000
 
 const LOOKUP = kernel({
@@ -51,15 +54,15 @@ function declarationOf(name: string): string {
 }
 
 /** A balanced search tree of the even numbers below 2 * COUNT, its nodes scattered over the heap. Returns the root. */
-function buildTree(nodes: Uint32Array): number {
+function buildTree(type: typeof Node | typeof Wide, nodes: Uint32Array): number {
   const places = permutation(COUNT)
   const base = heap.ptr(nodes)
   const build = (low: number, high: number): number => {
     if (low >= high) return 0
     const middle = (low + high) >>> 1
     const [left, right] = [build(low, middle), build(middle + 1, high)]
-    Node.set(nodes, places[middle], { key: 2 * middle, left, right, hits: 0 })
-    return base + places[middle] * WORDS
+    type.set(nodes, places[middle], { key: 2 * middle, left, right, hits: 0 })
+    return base + places[middle] * (type.stride / 4)
   }
   return build(0, COUNT)
 }
@@ -67,7 +70,7 @@ function buildTree(nodes: Uint32Array): number {
 describe('heap.run() of kernels that follow pointers', () => {
   it('looks up keys in a tree that is larger than the device', async () => {
     const nodes = heap.alloc(Uint32Array, COUNT * WORDS, { name: 'nodes' })
-    const root = buildTree(nodes)
+    const root = buildTree(Node, nodes)
     const keys = heap.alloc(Uint32Array, 300)
     const found = heap.alloc(Uint32Array, 300)
     keys.forEach((_, i) => {
@@ -149,10 +152,6 @@ describe('heap.run() of kernels that follow pointers', () => {
 })
 
 describe('pointers of 64 bits', () => {
-  // As a compiler for 64 bits lays it out: the pointers have eight bytes, and begin at multiples of eight.
-  const Wide = struct('Wide', { key: u32, left: ptr64, right: ptr64, hits: u32 })
-  const WIDE_WORDS = Wide.stride / 4
-
   const WIDE = kernel({
     name: 'wide lookup',
     pointers: 64,
@@ -172,23 +171,10 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 }`,
   })
 
-  const buildWide = (nodes: Uint32Array): number => {
-    const places = permutation(COUNT)
-    const base = heap.ptr(nodes)
-    const build = (low: number, high: number): number => {
-      if (low >= high) return 0
-      const middle = (low + high) >>> 1
-      const [left, right] = [build(low, middle), build(middle + 1, high)]
-      Wide.set(nodes, places[middle], { key: 2 * middle, left, right, hits: 0 })
-      return base + places[middle] * WIDE_WORDS
-    }
-    return build(0, COUNT)
-  }
-
   it('are what the CPU stored, in structures that are larger than the device', async () => {
     expect([Wide.offsets, Wide.stride]).toEqual([{ key: 0, left: 8, right: 16, hits: 24 }, 32])
     const nodes = heap.alloc(Uint32Array, COUNT * WIDE_WORDS, { name: 'nodes' })
-    const root = buildWide(nodes)
+    const root = buildTree(Wide, nodes)
     const keys = heap.alloc(Uint32Array, 300)
     const found = heap.alloc(Uint32Array, 600)
     keys.forEach((_, i) => {

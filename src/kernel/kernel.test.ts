@@ -193,12 +193,12 @@ describe('kernel()', () => {
     [
       'TypeError',
       () => kernel(5 as never),
-      'kernel(5), wanted an object with name, args, code, entry, step, paging, constants',
+      'kernel(5), wanted an object with name, args, code, entry, step, paging, pointers, constants',
     ],
     [
       'TypeError',
       () => kernel({ args: ARGS, code: RIGHT, arg: 1 } as never),
-      'arg is no option of a kernel, wanted name, args, code, entry, step, paging, constants',
+      'arg is no option of a kernel, wanted name, args, code, entry, step, paging, pointers, constants',
     ],
     ['TypeError', () => kernel({ args: ARGS, code: RIGHT, name: '' }), 'name is "", wanted a text'],
     ['TypeError', () => kernel({ args: ARGS, code: null as never }), 'code is null, wanted a text'],
@@ -232,6 +232,7 @@ describe('kernel()', () => {
       () => kernel({ args: ARGS, code: RIGHT, paging: 'always' as never }),
       'paging is "always", wanted one of auto, never, require',
     ],
+    ['RangeError', () => kernel({ args: ARGS, code: RIGHT, pointers: 16 as never }), 'pointers is 16, wanted 32 or 64'],
     [
       'TypeError',
       () => kernel({ args: ARGS, code: RIGHT, constants: 3 as never }),
