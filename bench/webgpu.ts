@@ -55,7 +55,8 @@ const cases: BenchCase[] = [
   },
   {
     name: 'readback',
-    summary: 'Sync of 256 MiB that the device has written; against a copy to a mapped buffer and from there.',
+    summary:
+      'Sync of 256 MiB that the device has written; against copies to mapped buffers and from there, of all of it or of pieces, whichever is faster.',
     unit: 'ms',
     better: 'lower',
     goal: 1 / 0.85,

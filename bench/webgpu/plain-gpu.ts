@@ -13,6 +13,10 @@ import {
 /** Bytes of a piece of an upload; larger and smaller ones take longer. */
 const PIECE_BYTES = 2 * 2 ** 20
 
+/** Bytes of a piece on its way back, and how many are. They divide what is read. */
+const READ_PIECE_BYTES = 8 * 2 ** 20
+const READS_IN_FLIGHT = 3
+
 /** Turns in which ways to do the same are compared. */
 const TRIALS = 5
 
@@ -85,13 +89,39 @@ export class PlainGpu {
     return await this.fastest([atOnce, () => this.writePieces(buffer, source)])
   }
 
+  /** The faster way to copy a buffer to `target`: at once, or in pieces of which three are on their way. */
+  async fastestRead(buffer: GPUBuffer, target: Uint8Array): Promise<() => Promise<void>> {
+    const size = READ_PIECE_BYTES
+    const usage = BUFFER_MAP_READ | BUFFER_COPY_DST
+    const staging = Array.from({ length: READS_IN_FLIGHT }, () => this.device.createBuffer({ size, usage }))
+    const inPieces = async (): Promise<void> => {
+      const under: Promise<void>[] = []
+      const begin = (at: number): void => {
+        const to = staging[(at / size) % staging.length]
+        const encoder = this.device.createCommandEncoder()
+        encoder.copyBufferToBuffer(buffer, at, to, 0, size)
+        this.device.queue.submit([encoder.finish()])
+        under.push(to.mapAsync(MAP_READ))
+      }
+      for (let at = 0; at < staging.length * size; at += size) begin(at)
+      for (let at = 0; at < target.length; at += size) {
+        await under.shift()
+        const from = staging[(at / size) % staging.length]
+        target.set(new Uint8Array(from.getMappedRange()), at)
+        from.unmap()
+        if (at + staging.length * size < target.length) begin(at + staging.length * size)
+      }
+    }
+    return await this.fastest([() => this.read(buffer, target), inPieces])
+  }
+
   /** That of several ways to do the same which takes the least time, as seen in TRIALS turns. */
-  async fastest(ways: readonly (() => void)[]): Promise<() => void> {
+  private async fastest<T extends void | Promise<void>>(ways: readonly (() => T)[]): Promise<() => T> {
     const best = ways.map(() => Number.POSITIVE_INFINITY)
     for (let trial = 0; trial < TRIALS; trial++) {
       for (const [i, way] of ways.entries()) {
         const start = performance.now()
-        way()
+        await way()
         await this.done()
         best[i] = Math.min(best[i], performance.now() - start)
       }
