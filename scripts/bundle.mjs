@@ -132,7 +132,7 @@ class Parts {
 const minified = {
   name: 'minified',
   async renderChunk(code) {
-    const options = { minify: true, lineLimit: 200, format: 'esm', target: 'es2023' } // an uncaught error shows its line
+    const options = { minify: true, lineLimit: 1000, format: 'esm', target: 'es2023' } // an uncaught error shows its line
     const minified = await esbuild.transform(withClassNames(code), options)
     return { code: minified.code, map: null }
   },
