@@ -328,6 +328,30 @@ describe('hmmRangeFault(), the state of a page', () => {
     expect(fixture.fault61(0, 1, { owner }).entries).toEqual([VALID | WRITE | BigInt(pfn)])
   })
 
+  it('neighbouring pages of the owner are told apart by their rights, and from those of others', () => {
+    const owner = {}
+    const fixture = new HmmFixture()
+    const own = fixture.addDevice(owner)
+    const other = fixture.addDevice({})
+    const last = own.pfn + own.pagemap.npages - 1
+    fixture.map(0, 6)
+    fixture.setEntry(0, PTE_KIND_DEVICE_PRIVATE | PTE_WRITE, own.pfn)
+    fixture.setEntry(1, PTE_KIND_DEVICE_PRIVATE | PTE_WRITE, own.pfn + 1)
+    fixture.setEntry(2, PTE_KIND_DEVICE_PRIVATE, own.pfn + 2)
+    fixture.setEntry(3, PTE_KIND_DEVICE_PRIVATE, last)
+    fixture.setEntry(4, PTE_KIND_DEVICE_PRIVATE, other.pfn)
+    fixture.setEntry(5, PTE_KIND_DEVICE_PRIVATE, own.pfn)
+    const page = (pfn: number): bigint => VALID | BigInt(pfn)
+    expect(fixture.fault61(0, 6, { owner }).entries).toEqual([
+      WRITE | page(own.pfn),
+      WRITE | page(own.pfn + 1),
+      page(own.pfn + 2),
+      page(last),
+      0n,
+      page(own.pfn),
+    ])
+  })
+
   it('device-private memory of somebody else is nothing in a snapshot and brought back on request (RF-65)', () => {
     const fixture = new HmmFixture()
     const device = fixture.addDevice('other', (vmf) => {
