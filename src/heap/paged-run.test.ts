@@ -121,6 +121,25 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     expect(far.counters.replays).toBeGreaterThan(0)
   }, 60_000)
 
+  it('finds what an earlier launch has left on the device', async () => {
+    const own = await open('256 KiB')
+    const x = own.alloc(Float32Array, 100_000, { name: 'x' }).fill(1)
+    const at = own.alloc(Uint32Array, 2000, { name: 'at' })
+    const y = own.alloc(Float32Array, 2000, { name: 'y' })
+    at.forEach((_, i) => {
+      at[i] = i % 5000
+    })
+    const first = await own.run(GATHER, { x, at, y, a: 1 }, 2000)
+    const second = await own.run(GATHER, { x, at, y, a: 1 }, 2000)
+    expect([first.mode, second.mode]).toEqual(['paged', 'paged'])
+    expect(first.counters.replays).toBeGreaterThan(0)
+    // The first dispatch is the only one.
+    expect([second.counters.replays, second.counters.deviceFaults]).toEqual([0, 0])
+    expect(second.pages.resident).toBeGreaterThan(5)
+    await own.sync(y)
+    expect([...new Set(y)]).toEqual([2])
+  })
+
   it('and is bound directly where they do', async () => {
     const own = await open('1 MiB')
     const x = own.alloc(Float32Array, 5000).fill(3)

@@ -200,6 +200,28 @@ describe('pages that lie scattered', () => {
     await machine.handle.run({ write: [pages(addr - 4 * PAGE_SIZE, 8)] }, () => {})
   })
 
+  it('are there from the beginning if an earlier launch has left them, as far as they fit', async () => {
+    await start(8, false)
+    await machine.alloc(vpnX, 120, (i) => i)
+    await machine.alloc(vpnY, 4, (i) => i)
+    await launch({ read: 120, write: 4 }, async (demand) => {
+      await bring(demand, { read: scattered.slice(0, 5), write: [vpnY, vpnY + 1] })
+      store(demand, vpnY, 10)
+    })
+    const { counters, pages: found } = await launch({ read: 120, write: 4 }, async (demand) => {
+      demand.keepResident()
+      expect([...demand.frames.keys()].sort((a, b) => a - b)).toEqual([...scattered.slice(0, 5), vpnY, vpnY + 1])
+      expect([demand.isWritable(vpnY), demand.isWritable(vpnX)]).toEqual([true, false])
+      expect([wordOf(demand, vpnY), wordOf(demand, scattered[4])]).toEqual([10, scattered[4] - vpnX])
+      expect(demand.takeChanged()).toHaveLength(7)
+      // They go for others as all do.
+      await bring(demand, { read: scattered.slice(5, 10) })
+      for (const vpn of scattered.slice(5, 10)) expect(wordOf(demand, vpn)).toBe(vpn - vpnX)
+    })
+    expect([counters.deviceFaults, found.resident]).toEqual([5, 7])
+    expect(await machine.load(Y)).toBe(10)
+  })
+
   it('go without a copy, and are found unchanged when they come again', async () => {
     await start(8, false)
     await machine.alloc(vpnX, 120, (i) => i)

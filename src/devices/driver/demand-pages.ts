@@ -12,11 +12,12 @@ import { type Addr, addrToVpn, PAGE_SIZE, pageAlignDown, vpnToAddr } from '../..
 import { formatAddr } from '../../base/assert.ts'
 import { MmError } from '../../base/errno.ts'
 import type { DemandCounters } from '../../hmm/policy.ts'
+import type { Access } from '../../trace/events.ts'
 import type { AddrRange } from '../claims.ts'
 import { aheadOf, bringAhead, type PageRun, runsOf } from './ahead.ts'
 import { partsAround } from './density-tree.ts'
 import type { VpnRun } from './device-space.ts'
-import { CAPTURED, CAPTURED_FOR_WRITING, FRAME_DUPLICATE, type FrameRun } from './frame-pool.ts'
+import { CAPTURED, CAPTURED_FOR_WRITING, FRAME_DUPLICATE } from './frame-pool.ts'
 import { KeptPages } from './kept-pages.ts'
 import type { Operation } from './operation.ts'
 import type { RangeUse } from './range-use.ts'
@@ -33,6 +34,7 @@ export interface PageDemand {
 
 /** One of the launch's ranges, and how its pages were missed. */
 interface DemandRange extends VpnRun, DemandCounters {
+  readonly access: Access
   nfaults: number
   nrefaults: number
 }
@@ -46,22 +48,32 @@ export class DemandPages {
   private readonly ranges: readonly DemandRange[]
   private readonly kept: KeptPages
 
-  /** `name` is that of the kernel, `ranges` are all that it may use. */
-  constructor(op: Operation, toDevice: ToDevice, name: string, ranges: readonly AddrRange[]) {
+  /** `name` is that of the kernel, `read` and `write` are all that it may use. */
+  constructor(op: Operation, toDevice: ToDevice, name: string, ranges: Record<Access, readonly AddrRange[]>) {
     this.op = op
     this.toDevice = toDevice
     this.name = name
     this.ahead = aheadOf(op, true)
     this.kept = new KeptPages(this.capacity)
-    this.ranges = ranges.map(({ start, end }) => {
+    const demandRange = ({ start, end }: AddrRange, access: Access): DemandRange => {
       const vpn = addrToVpn(pageAlignDown(start))
-      return { vpn, npages: addrToVpn(end - 1) + 1 - vpn, nfaults: 0, nrefaults: 0 }
-    })
+      return { vpn, npages: addrToVpn(end - 1) + 1 - vpn, access, nfaults: 0, nrefaults: 0 }
+    }
+    // A page of two ranges is there for writing.
+    this.ranges = [
+      ...ranges.write.map((range) => demandRange(range, 'write')),
+      ...ranges.read.map((range) => demandRange(range, 'read')),
+    ]
   }
 
   /** Pages that can be kept at once. */
   get capacity(): number {
     return this.op.parts.pool.npages
+  }
+
+  /** Pages of all ranges. */
+  get npages(): number {
+    return this.ranges.reduce((sum, { npages }) => sum + npages, 0)
   }
 
   /** Frames of the pages that are there. */
@@ -79,6 +91,18 @@ export class DemandPages {
     const changed = [...this.kept.changed]
     this.kept.changed.clear()
     return changed
+  }
+
+  /** Keeps what is on the device already. To be called before anything is brought. */
+  keepResident(): void {
+    const { op, kept } = this
+    for (const { vpn, npages, access } of this.ranges) {
+      op.space.forEachUsable(vpnToAddr(vpn), vpnToAddr(vpn + npages), access, (page, frame) => {
+        if (kept.frames.has(page)) return
+        this.keep(page, frame, access === 'write')
+        op.nresident++
+      })
+    }
   }
 
   /**
@@ -191,14 +215,14 @@ export class DemandPages {
   /** Keeps those of some pages, in ascending order, that are on the device. Returns the others. */
   private capture(vpns: readonly number[], isWrite: boolean): number[] {
     if (vpns.length === 0) return []
-    const { pool } = this.op.parts
+    this.op.space.forEachOf(vpns, isWrite ? 'write' : 'read', (k, frame) => this.keep(vpns[k], frame, isWrite))
+    return vpns.filter((vpn) => !this.frames.has(vpn))
+  }
+
+  private keep(vpn: number, frame: number, isWrite: boolean): void {
     const bits = isWrite ? CAPTURED | CAPTURED_FOR_WRITING : CAPTURED
-    const runs: FrameRun[] = []
-    this.op.space.forEachOf(vpns, isWrite ? 'write' : 'read', (k, frame) => {
-      pool.capture(frame, 1, bits, runs)
-      this.kept.add(vpns[k], frame, isWrite)
-    })
-    return runs.length === vpns.length ? [] : vpns.filter((vpn) => !this.frames.has(vpn))
+    this.op.parts.pool.capture(frame, 1, bits, [])
+    this.kept.add(vpn, frame, isWrite)
   }
 
   /** Keeps what an operation has captured. */

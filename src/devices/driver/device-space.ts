@@ -138,6 +138,20 @@ export class DeviceSpace {
     iter.fini()
   }
 
+  /** Visits the pages of `[start, end)` that the device may use now: page, and its frame. */
+  forEachUsable(start: Addr, end: Addr, access: Access, visit: (vpn: number, frame: number) => void): void {
+    const iter = new HmmPtIter(this.mirror.pt)
+    for (let i = iter.walk(start, end); i >= 0; i = iter.walk(iter.next, end)) {
+      const { words, npages } = iter
+      const first = addrToVpn(iter.addr)
+      for (let k = 0; k < npages; k++) {
+        const frame = this.frameOf(words, i + k, first + k, access === 'write')
+        if (frame >= 0) visit(first + k, frame)
+      }
+    }
+    iter.fini()
+  }
+
   /**
    * What the CPU page table says about `[start, end)` now, two words per page (hmm-pfn.ts). Pages of this device are named by
    * their frames. Nothing is faulted in. The caller holds mmapLock for reading.

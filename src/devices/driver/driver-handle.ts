@@ -136,7 +136,7 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
         const op = new Operation({ parts, space: this.space, purpose, holdsPages: true, signal, hint: undefined })
         const begunAt = clock.now()
         const times = { queued: begunAt - queuedAt, service: 0, transfer: 0, kernel: 0, flush: 0 }
-        const pages = new DemandPages(op, toDevice, name, [...read, ...write])
+        const pages = new DemandPages(op, toDevice, name, { read, write })
         try {
           await collectStores(op, request, name)
           let did = { nslices: 0, nreplays: 0 }

@@ -186,10 +186,12 @@ class DemandProvider implements PageProvider {
     this.entries = new Uint32Array(2 ** Math.ceil(Math.log2(Math.max(TABLE_PAGES_MIN, this.pageCount))))
     const usage = BUFFER_STORAGE | BUFFER_COPY_DST
     this.table = device.createBuffer({ label: 'hetmem page table', size: this.entries.byteLength, usage })
+    pages.keepResident()
+    this.writeTable()
   }
 
   get isWarm(): boolean {
-    return this.pages.frames.size > 0
+    return 2 * this.pages.frames.size >= this.pages.npages
   }
 
   async service({ read, write, pinned }: PageRequest): Promise<PageAnswer> {

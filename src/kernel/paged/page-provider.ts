@@ -25,7 +25,7 @@ export interface PageProvider {
   readonly capacity: number
   /** Pages of the address space; the table has as many entries. */
   readonly pageCount: number
-  /** Pages are there already: a launch may find all it needs. */
+  /** Many of a launch's pages are there already: it may find all it needs. */
   readonly isWarm: boolean
   readonly pool: GPUBuffer
   /** The others, where the pool is in several buffers: all but the last are as long as the first. */

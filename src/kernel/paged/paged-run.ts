@@ -123,7 +123,7 @@ export class PagedRun {
     this.stepsMax = parts.stepsMax
     this.block = launchBlock(this.program, this.launch)
     this.uniforms = this.buffers.uniforms(this.launch.uniforms, this.block)
-    this.isHopeful = parts.provider.isWarm
+    this.isHopeful = parts.provider.isWarm || parts.pipeline.isHopeful
     const words = this.provider.capacity * 2 ** this.provider.pageBits
     this.size = new SliceSize(words, invocationsOf(this.program))
   }
@@ -135,6 +135,7 @@ export class PagedRun {
       await this.slice(base, count)
       base += count
     }
+    this.pipeline.isHopeful = this.isHopeful
     return this.counts
   }
 
