@@ -32,6 +32,8 @@ export class PagedPipeline {
   readonly thorough: GPUComputePipeline
   /** Its transactions store more than the optimistic form has room for. Found out by running it. */
   storesMuch = false
+  /** Entries of the longest log that a transaction has needed. */
+  logEntries = 8
   /** In the last slice of the last launch most transactions found all they needed. */
   isHopeful = false
   private readonly device: GPUDevice

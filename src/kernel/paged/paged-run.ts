@@ -177,7 +177,8 @@ export class PagedRun {
    */
   private async finish(first: Batch | Round, isWhole: boolean): Promise<void> {
     const pinned = new Set<number>()
-    // Pages that were taken away meanwhile.
+    // Pages that were brought for these transactions, and those of them that were taken away again.
+    const brought = new Set<number>()
     const evicted = new Set<number>()
     let half: 0 | 1 = 0
     for (let next = first; ; ) {
@@ -201,7 +202,8 @@ export class PagedRun {
         await this.finishInParts(await this.waiting(half, round.replay))
         return
       }
-      await this.service(read, write, pinned, evicted)
+      for (const page of [...read, ...write]) brought.add(page)
+      for (const page of await this.service(read, write, pinned)) if (brought.has(page)) evicted.add(page)
       next = { mode: MODE_REPLAY, base: 0, count: round.replay, half }
     }
   }
@@ -254,16 +256,15 @@ export class PagedRun {
     this.device.queue.writeBuffer(this.buffers.scratch, 0, words)
   }
 
+  /** Has pages brought. Returns those that had to go for them. */
   private async service(
     read: readonly number[],
     write: readonly number[],
     pinned: ReadonlySet<number>,
-    evicted: Set<number>,
-  ): Promise<void> {
-    if (read.length + write.length === 0) return
+  ): Promise<readonly number[]> {
+    if (read.length + write.length === 0) return []
     this.counts.faults += read.length + write.length
-    const answer = await this.provider.service({ read, write, pinned })
-    for (const page of answer.evicted) evicted.add(page)
+    return (await this.provider.service({ read, write, pinned })).evicted
   }
 
   /** More than a quarter of what is missed was here a moment ago: too many transactions share too little memory. */
@@ -375,7 +376,7 @@ export class PagedRun {
     if (full === 0) return true
     const before = { log: this.logEntries, journal: this.journalWords }
     const kept = this.keptSize()
-    if ((full & FULL_LOG) !== 0) this.logEntries *= 4
+    if ((full & FULL_LOG) !== 0) this.logEntries = this.longerLog(count)
     if ((full & FULL_JOURNAL) !== 0) this.journalWords *= 4
     if (this.scratchSize(count) <= this.scratchWordsMax) {
       this.buffers.reserveScratch(this.scratchSize(count), kept)
@@ -384,6 +385,16 @@ export class PagedRun {
     this.logEntries = before.log
     this.journalWords = before.journal
     return false
+  }
+
+  /** Entries of a log that was too short: four times as many; those that were enough for others at once, where few need them. */
+  private longerLog(count: number): number {
+    const { pipeline, program } = this
+    const longer = 4 * this.logEntries
+    const isSmall = logWords(program, pipeline.logEntries) * count * invocationsOf(program) <= this.scratchWordsMax / 16
+    const entries = isSmall ? Math.max(longer, pipeline.logEntries) : longer
+    pipeline.logEntries = Math.max(pipeline.logEntries, entries)
+    return entries
   }
 
   // ---- Errors ----
