@@ -6,6 +6,9 @@ import { kernel, openHeap, readWrite, u32 } from '../../src/index.ts'
 
 const [mode, way] = process.argv.slice(2) as ['explicit' | 'live' | 'engine in a worker', string]
 
+/** Of an invocation. Who terminates the engine does so while the kernel runs, however quick the machine is. */
+const rounds = way === 'terminate' ? 400_000 : 40_000
+
 const slow = kernel({
   name: 'slow',
   args: { y: readWrite(u32) },
@@ -13,7 +16,7 @@ const slow = kernel({
     @compute @workgroup_size(64)
     fn main(@builtin(global_invocation_id) id: vec3u) {
       var sum = id.x;
-      for (var i = 0u; i < 40000u; i++) { sum = sum * 1664525u + 1013904223u; }
+      for (var i = 0u; i < ${rounds}u; i++) { sum = sum * 1664525u + 1013904223u; }
       y[id.x] = select(7u, sum, sum == 3u);
     }`,
 })
