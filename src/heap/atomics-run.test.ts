@@ -2,7 +2,7 @@
 // they are large. Each addition happens once either way, whatever is evicted, runs again, fails or is given up.
 
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { openGpu, whyNoGpu } from '../../test/helpers/gpu.ts'
+import { destroyAtSubmit, openGpu, whyNoGpu } from '../../test/helpers/gpu.ts'
 import { fill } from '../../test/helpers/paged-run.ts'
 import { atomic, type Heap, kernel, openHeap, read, readWrite, u32 } from '../index.ts'
 
@@ -188,9 +188,8 @@ describe('atomics of kernels that go through a page table', () => {
     const gpu = await openGpu()
     const { own, x, at, sums } = await open(4000, gpu)
     const bins = own.alloc(Uint32Array, 64, { name: 'bins' }).fill(9)
-    const running = own.run(HISTOGRAM, { x, at, bins, sums }, 4000)
-    setTimeout(() => gpu.destroy(), 60)
-    await expect(running).rejects.toMatchObject({ code: 'LOST' })
+    destroyAtSubmit(gpu, 5)
+    await expect(own.run(HISTOGRAM, { x, at, bins, sums }, 4000)).rejects.toMatchObject({ code: 'LOST' })
     const synced = await own.sync(bins).then(
       () => null,
       (error: { code: string }) => error.code,

@@ -1,7 +1,7 @@
 // Kernels that use all of an array larger than device memory: `heap.run` sends them through a page table, on a real heap.
 
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { openGpu, whyNoGpu } from '../../test/helpers/gpu.ts'
+import { destroyAtSubmit, openGpu, whyNoGpu } from '../../test/helpers/gpu.ts'
 import { permutation } from '../../test/helpers/paged-kernels/table.ts'
 import { fill } from '../../test/helpers/paged-run.ts'
 import type { Size } from '../base/size.ts'
@@ -372,8 +372,7 @@ describe('a paged launch', () => {
     const at = heap.alloc(Uint32Array, 4000)
     const y = heap.alloc(Float32Array, 4000)
     at.set(fill(4000, 3, 'small', 60_000))
-    const running = heap.run(GATHER, { x, at, y, a: 1 }, 4000)
-    setTimeout(() => gpu.destroy(), 100)
-    await expect(running).rejects.toMatchObject({ code: 'LOST' })
+    destroyAtSubmit(gpu, 5)
+    await expect(heap.run(GATHER, { x, at, y, a: 1 }, 4000)).rejects.toMatchObject({ code: 'LOST' })
   }, 60_000)
 })

@@ -22,3 +22,15 @@ export async function openGpu(): Promise<GPUDevice> {
   if (found.adapter === null) throw new AssertionError(`${CAPABILITY_ADAPTER}: ${found.reason}`)
   return await requestGpuDevice(found.adapter)
 }
+
+/** Destroys a device right after it was handed work for the n-th time from now on: in the middle of a launch, however fast that is. */
+export function destroyAtSubmit(gpu: GPUDevice, n: number): void {
+  const { queue } = gpu
+  const submit = queue.submit.bind(queue)
+  let count = 0
+  queue.submit = (buffers) => {
+    submit(buffers)
+    count++
+    if (count === n) gpu.destroy()
+  }
+}
