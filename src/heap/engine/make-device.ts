@@ -5,6 +5,8 @@ import type { AdapterFinder } from '../../devices/webgpu/own-adapter.ts'
 import type { DeviceSettings } from '../device-options.ts'
 import type { EngineDevice } from './device.ts'
 import type { DeviceSite } from './engine.ts'
+import { MemoryEngineDevice } from './memory-device.ts'
+import { WebGpuEngineDevice } from './webgpu-device.ts'
 
 /** Makes a device, or rejects if it cannot be had. */
 export type DeviceMaker = (site: DeviceSite, settings: DeviceSettings) => Promise<EngineDevice>
@@ -16,11 +18,7 @@ export async function makeDevice(
   findAdapter: AdapterFinder,
   copier?: CopierMaker,
 ): Promise<EngineDevice> {
-  // Drivers and the compiler of kernels are more than half of an engine: a heap without devices opens without them.
-  if (settings.kind === 'memory') {
-    const { MemoryEngineDevice } = await import('./memory-device.ts')
-    return new MemoryEngineDevice(site, settings, copier)
-  }
-  const { WebGpuEngineDevice } = await import('./webgpu-device.ts')
-  return await WebGpuEngineDevice.create(site, settings, findAdapter)
+  return settings.kind === 'memory'
+    ? new MemoryEngineDevice(site, settings, copier)
+    : await WebGpuEngineDevice.create(site, settings, findAdapter)
 }

@@ -20,7 +20,6 @@ import type { Sink } from '../../trace/tracer.ts'
 import { ArrayTable } from '../engine/array-table.ts'
 import { deviceFrames } from '../engine/device.ts'
 import { Engine } from '../engine/engine.ts'
-import { makeDevice } from '../engine/make-device.ts'
 import { lostInSwap } from '../engine/swapped.ts'
 import type { EngineSettings } from './engine-settings.ts'
 import { FaultServer } from './fault-server.ts'
@@ -110,8 +109,12 @@ export class LiveEngine {
   /** Adds devices and extensions. */
   async open({ devices, extensions }: EngineSettings): Promise<void> {
     if (extensions !== null) this.engine.extensions = await import(extensions)
-    for (const device of devices)
+    if (devices.length === 0) return
+    // Drivers and the compiler of kernels are more than half of an engine: a heap without devices opens without them.
+    const { makeDevice } = await import('../engine/make-device.ts')
+    for (const device of devices) {
       await this.engine.addDevice((site) => makeDevice(site, device, findAdapter, this.#copier))
+    }
   }
 
   /** Gives all memory back; programs that still have arrays find zeroes. The engine has been closed. */
