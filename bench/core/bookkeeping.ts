@@ -18,10 +18,17 @@ export function prepareBookkeeping(options: ArenaOptions): Measure {
     arenas.pop()
     collectGarbage()
     const before = usedBytes()
-    arenas.push(makePopulatedArena(options))
+    const arena = makePopulatedArena(options)
+    arenas.push(arena)
     collectGarbage()
-    return (usedBytes() - before) / options.npages
+    return (usedBytes() - before + sharedBytes(arena)) / options.npages
   }
+}
+
+/** The arrays of pages, where they are in shared memory (base/sparse-buffer.ts), which the engine does not account for. */
+function sharedBytes({ sys }: Arena): number {
+  const { buffer } = sys.pages.refcount
+  return buffer instanceof SharedArrayBuffer ? buffer.byteLength : 0
 }
 
 /** `external` includes the buffers that `arrayBuffers` counts once more. */
