@@ -167,8 +167,19 @@ export function log(_: Engine, text: string): null {
 }
 
 /** The thread of the engine ends, in one way or another. */
-export function fail(_: Engine, how: 'throw' | 'reject' | 'exit' | 'stop' | 'memory'): unknown {
+export function fail(engine: Engine, how: 'throw' | 'throw late' | 'reject' | 'exit' | 'stop' | 'memory'): unknown {
   switch (how) {
+    case 'throw late': {
+      // When somebody waits for a page.
+      const look = (): void => {
+        engine.call('stats', {}, (reply) => {
+          if (reply.ok && reply.answer.waiting.length > 0) fail(engine, 'throw')
+          else setTimeout(look, 5)
+        })
+      }
+      look()
+      return null
+    }
     case 'throw':
       setImmediate(() => {
         throw new Error('as ordered')

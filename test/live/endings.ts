@@ -65,6 +65,15 @@ if (isMainThread)
       console.log('"exiting"')
       process.exit(0)
     },
+    /** A thread that reads swapped pages is about to begin, and loads its native library at some moment. */
+    async exitWhileThreadBegins() {
+      const { heap } = await openProgramHeap({ size: '128 MiB', memory: '32 MiB', swap: '128 MiB' })
+      const x = heap.alloc(Int32Array, 2 ** 24).fill(1)
+      heap.sync(x.subarray(0, 1024)).catch(() => {})
+      await pause(Number(argument('after')))
+      console.log('"exiting"')
+      process.exit(0)
+    },
     async uncaughtException() {
       await blocked('never')
       setImmediate(() => {

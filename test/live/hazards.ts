@@ -81,7 +81,7 @@ const CASES: Readonly<Record<string, () => unknown>> = {
     const x = fixture.heap.alloc(Int32Array, 1024)
     void fixture.run('never', { write: [x] }).catch(() => {})
     await isAway(fixture, x)
-    void fixture.extension('fail', 'throw').catch(() => {})
+    void fixture.extension('fail', 'throw late').catch(() => {})
     attempt(() => writeSync(2, new Uint8Array(x.buffer, x.byteOffset, 4)))
     return x[0]
   },

@@ -158,6 +158,14 @@ describe.each(MODES)('$name', (mode) => {
       expect((await ending('signal', '--signal', signal)).how).toBe(signal)
     })
 
+    test('does not end a thread while it loads its native library', async (test) => {
+      setUp(test)
+      for (const after of ['0', '10', '20', '30', '40', '60']) {
+        const end = await ending('exitWhileThreadBegins', '--after', after)
+        expect(end, `${after} ms`).toEqual({ how: 0, output: '"exiting"\n' })
+      }
+    })
+
     test('with process.exit(), also where the engine answers nobody any more, or threads have attached the heap', async (test) => {
       setUp(test)
       expect(await ending('exitWithAttachedThreads')).toEqual({ how: 0, output: '"exiting"\n' })

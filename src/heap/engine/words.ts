@@ -18,7 +18,9 @@ export const NEXT_PAGE = 6
 export const MAPS_SENT = 7
 /** Live mode: 1 when the engine stands still for good, as the process ends. */
 export const PARKED = 8
-const COUNT = 9
+/** Live mode: threads that load their native library, during which nobody may end them: the process would abort. */
+export const LOADING = 9
+const COUNT = 10
 
 export const ENGINE_LIVES = 0
 export const ENGINE_CLOSED = 1

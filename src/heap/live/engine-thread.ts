@@ -7,7 +7,7 @@ import type { Kernel } from '../../mmu/userfaultfd/ffi.ts'
 import type { WriteTracking } from '../../mmu/userfaultfd/userfaultfd-mmu.ts'
 import { LivingPort } from '../engine/living-port.ts'
 import type { EngineNews } from '../engine/remote-port.ts'
-import { ENGINE_CLOSED, ENGINE_DIED, HEARTBEAT, STATE } from '../engine/words.ts'
+import { ENGINE_CLOSED, ENGINE_DIED, HEARTBEAT, LOADING, STATE } from '../engine/words.ts'
 import { parkOnExit } from '../parking.ts'
 import { portChannel } from './channels.ts'
 import type { EngineReady, EngineSettings, EngineStart } from './engine-settings.ts'
@@ -28,6 +28,17 @@ export const ENGINE_PROGRAM = {
 
 /** How often the heart has to be still before it is believed: the whole process may have been stopped in between. */
 const LOOKS = 8
+
+/** Milliseconds that the end of the process waits for threads that load their native library. */
+const LOADING_MS = 1000
+
+/** A thread that is ended while it loads its native library takes the process down with a stack of that library. */
+function awaitLoading(words: Int32Array): void {
+  for (;;) {
+    const nloading = Atomics.load(words, LOADING)
+    if (nloading === 0 || Atomics.wait(words, LOADING, nloading, LOADING_MS) === 'timed-out') return
+  }
+}
 
 export class EngineThread {
   readonly port: LivingPort
@@ -127,9 +138,11 @@ export class EngineThread {
       if (isGone(thread, this.port.words)) this.#end('is gone')
       else excuse(this.port.words)
     })
+    const stopAwaiting = onExit(() => awaitLoading(this.port.words))
     this.#stopWatching = () => {
       stopReleasing()
       stopLooking()
+      stopAwaiting()
     }
   }
 

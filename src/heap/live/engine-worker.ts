@@ -31,6 +31,7 @@ const batches = new BatchSink({
 const live = new LiveEngine({
   kernel,
   settings,
+  words,
   sinks: [...openTraceFiles(settings.trace), ...(settings.isTraced ? [batches] : [])],
   takeCalls: () => clients.takeCalls(),
   giveUp: (message) => die(message),

@@ -26,10 +26,13 @@ import { FaultServer } from './fault-server.ts'
 import { LiveBackend } from './live-backend.ts'
 import { MemoryLimit } from './memory-limit.ts'
 import { PageCopier } from './page-copier.ts'
+import { PageIo, type PageIoStarter } from './page-io.ts'
 
 export interface LiveEngineOptions {
   readonly kernel: Kernel
   readonly settings: EngineSettings
+  /** Those of engine/words.ts. */
+  readonly words: Int32Array<SharedArrayBuffer>
   /** Take events. */
   readonly sinks: readonly Sink[]
   /** Begins the calls that have come and were not looked at. */
@@ -69,13 +72,20 @@ export class LiveEngine {
   readonly memory: MemoryLimit
   readonly #backend: LiveBackend
   readonly #copier: CopierMaker
+  /** All that were started. */
+  readonly #threads: PageIo[] = []
 
-  constructor({ kernel, settings, sinks, takeCalls, giveUp, onStrays }: LiveEngineOptions) {
+  constructor({ kernel, settings, words, sinks, takeCalls, giveUp, onStrays }: LiveEngineOptions) {
     const { support, nframes, devices, verbose, patienceMs } = settings
     this.events = new FaultEvents(kernel, openDetected(kernel, support), (faults) => this.faults.serve(faults))
     this.mmu = new UserfaultfdMmu({ kernel, fd: this.events.fd, tracking: support.tracking, nframes, onStrays })
-    this.memory = new MemoryLimit(settings.memory, this.mmu.frames, giveUp)
-    this.#copier = (memory) => new PageCopier(this.mmu, this.events.fd, memory, giveUp)
+    const startIo: PageIoStarter = (places) => {
+      const thread = new PageIo(places, words, giveUp)
+      this.#threads.push(thread)
+      return thread
+    }
+    this.memory = new MemoryLimit(settings.memory, this.mmu.frames, startIo)
+    this.#copier = (memory) => new PageCopier(this.mmu, this.events.fd, memory, startIo)
     this.#backend = new LiveBackend(this.mmu, this.memory.swap)
     const arrays = new ArrayTable()
     const progress = new Progress()
@@ -120,6 +130,7 @@ export class LiveEngine {
   /** Gives all memory back; programs that still have arrays find zeroes. The engine has been closed. */
   async close(): Promise<void> {
     await this.memory.swap.close()
+    await Promise.all(this.#threads.map((thread) => thread.close()))
     this.#backend.close()
     this.events.close()
     this.mmu.close()

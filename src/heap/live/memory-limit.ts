@@ -8,7 +8,7 @@ import type { HomeFrames } from '../../mmu/userfaultfd/home-frames.ts'
 import type { Tracer } from '../../trace/tracer.ts'
 import { RESERVE_BYTES } from '../memory-options.ts'
 import { FileSwap } from './file-swap.ts'
-import { PageIo } from './page-io.ts'
+import type { PageIoStarter } from './page-io.ts'
 import { Reclaimer, watermarksOf } from './reclaimer.ts'
 
 /** As the program's side says it. */
@@ -32,11 +32,10 @@ export class MemoryLimit {
   readonly #onLost: OnLost
   #reclaimer: Reclaimer | null = null
 
-  /** `onDeath` is called if a thread of the page I/O ends. */
-  constructor({ limit, swapFd, onLost }: EngineMemory, frames: HomeFrames, onDeath: (message: string) => void) {
+  constructor({ limit, swapFd, onLost }: EngineMemory, frames: HomeFrames, startIo: PageIoStarter) {
     const checksums = new Uint32Array(new SharedArrayBuffer(swapFd < 0 ? 0 : 4 * frames.nframes))
     const places = { segments: frames.memory, swapFd, checksums, deviceMemory: null, uffd: -1 }
-    this.swap = new FileSwap(() => new PageIo(places, onDeath), frames, swapFd >= 0)
+    this.swap = new FileSwap(() => startIo(places), frames, swapFd >= 0)
     const swapPages = { swapPages: frames.nframes, swapDevice: this.swap }
     const memoryPages = limit === null ? frames.nframes : Math.min(limit, frames.nframes)
     const reservePages = limit === null || swapFd < 0 ? 0 : RESERVE_BYTES / PAGE_SIZE

@@ -10,7 +10,7 @@ import { PAGE_SIZE } from '../../base/addr.ts'
 import type { CopyList } from '../../devices/driver/index.ts'
 import type { Copier } from '../../devices/memory/index.ts'
 import type { UserfaultfdMmu } from '../../mmu/userfaultfd/userfaultfd-mmu.ts'
-import { PageIo } from './page-io.ts'
+import type { PageIo, PageIoStarter } from './page-io.ts'
 import type { DeviceSource } from './page-store.ts'
 
 const NOTHING = new Uint32Array(0)
@@ -19,21 +19,16 @@ export class PageCopier implements Copier {
   readonly #mmu: UserfaultfdMmu
   readonly #uffd: number
   readonly #memory: Uint8Array<SharedArrayBuffer>
-  readonly #onDeath: (message: string) => void
+  readonly #startIo: PageIoStarter
   #io: PageIo | null = null
   #isReady = false
 
-  /** `memory` is that of the device, `uffd` that of the heap. `onDeath` is called if the thread ends before `close`. */
-  constructor(
-    mmu: UserfaultfdMmu,
-    uffd: number,
-    memory: Uint8Array<SharedArrayBuffer>,
-    onDeath: (message: string) => void,
-  ) {
+  /** `memory` is that of the device, `uffd` that of the heap. */
+  constructor(mmu: UserfaultfdMmu, uffd: number, memory: Uint8Array<SharedArrayBuffer>, startIo: PageIoStarter) {
     this.#mmu = mmu
     this.#uffd = uffd
     this.#memory = memory
-    this.#onDeath = onDeath
+    this.#startIo = startIo
   }
 
   copyOut({ pfns, frames }: CopyList): Promise<void> | null {
@@ -70,7 +65,7 @@ export class PageCopier implements Copier {
     if (this.#io === null) {
       const { memory: segments } = this.#mmu.frames
       const places = { segments, swapFd: -1, checksums: NOTHING, deviceMemory: this.#memory, uffd: this.#uffd }
-      this.#io = new PageIo(places, this.#onDeath)
+      this.#io = this.#startIo(places)
       this.#io.request({ op: 'copy', source: { shift: 0, isFresh: false, isShown: false } }, new Uint32Array(0), () => {
         this.#isReady = true
       })

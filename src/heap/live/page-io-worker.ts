@@ -3,11 +3,14 @@
 
 import { workerData } from 'node:worker_threads'
 import { loadKernel } from '../../mmu/userfaultfd/ffi.ts'
+import { LOADING } from '../engine/words.ts'
 import type { PageIoRequest, PageIoStart } from './page-io.ts'
 import { type PageErrors, PageStore } from './page-store.ts'
 
-const { port, places } = workerData as PageIoStart
+const { port, places, words } = workerData as PageIoStart
 const store = new PageStore(await loadKernel(), places)
+Atomics.sub(words, LOADING, 1)
+Atomics.notify(words, LOADING)
 
 port.on('message', (request: PageIoRequest | 'end') => {
   if (request === 'end') port.close()

@@ -4,12 +4,15 @@
 
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 import { assert } from '../../base/assert.ts'
+import { LOADING } from '../engine/words.ts'
 import type { DeviceSource, FileSource, PageErrors, PagePlaces } from './page-store.ts'
 
 /** `workerData` of the thread. */
 export interface PageIoStart {
   readonly port: MessagePort
   readonly places: PagePlaces
+  /** Those of engine/words.ts. */
+  readonly words: Int32Array<SharedArrayBuffer>
 }
 
 /** Pages in ascending order. */
@@ -35,6 +38,9 @@ const PROGRAM = new URL(
   import.meta.url,
 )
 
+/** Starts a thread. */
+export type PageIoStarter = (places: PagePlaces) => PageIo
+
 export class PageIo {
   readonly #port: MessagePort
   readonly #worker: Worker
@@ -44,14 +50,15 @@ export class PageIo {
   #lastId = 0
   #isClosing = false
 
-  /** `onDeath` is called if the thread ends before `close`. */
-  constructor(places: PagePlaces, onDeath: (message: string) => void) {
+  /** `words` are those of engine/words.ts. `onDeath` is called if the thread ends before `close`. */
+  constructor(places: PagePlaces, words: Int32Array<SharedArrayBuffer>, onDeath: (message: string) => void) {
     const { port1, port2 } = new MessageChannel()
     this.#port = port1
     this.#port.on('message', ({ id, errors }: PageIoAnswer) => this.#take(id, errors))
+    Atomics.add(words, LOADING, 1)
     this.#worker = new Worker(PROGRAM, {
       name: 'hetmem page I/O',
-      workerData: { port: port2, places } satisfies PageIoStart,
+      workerData: { port: port2, places, words } satisfies PageIoStart,
       transferList: [port2],
       execArgv: [],
     })
@@ -75,7 +82,7 @@ export class PageIo {
     this.#port.postMessage({ id: this.#lastId, ...work, pfns }, [pfns.buffer as ArrayBuffer])
   }
 
-  /** Ends the thread when it has done what it was asked for. */
+  /** Ends the thread when it has done what it was asked for. Resolves when it is gone. */
   async close(): Promise<void> {
     this.#isClosing = true
     this.#port.postMessage('end')
