@@ -160,7 +160,7 @@ describe.each(MODES)('$name', (mode) => {
 
     test('does not end a thread while it loads its native library', async (test) => {
       setUp(test)
-      for (const after of ['0', '10', '20', '30', '40', '60']) {
+      for (const after of ['20', '40']) {
         const end = await ending('exitWhileThreadBegins', '--after', after)
         expect(end, `${after} ms`).toEqual({ how: 0, output: '"exiting"\n' })
       }
