@@ -2,8 +2,8 @@
 // gives; what the device calls a mistake of syntax is one here.
 
 import fc from 'fast-check'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { openGpu, whyNoGpu } from '../../test/helpers/gpu.ts'
+import { describe, expect, it } from 'vitest'
+import { suiteGpu } from '../../test/helpers/gpu.ts'
 import { randomKernel } from '../../test/helpers/random-kernel.ts'
 import { analyse } from './analysis.ts'
 import { emitModule, fragmentFor, SourceMap } from './emit.ts'
@@ -12,8 +12,6 @@ import { parseWgsl } from './parser.ts'
 import { Source } from './source.ts'
 import { concrete, typeText, valueType } from './types.ts'
 import { WgslError } from './wgsl-error.ts'
-
-const reason = await whyNoGpu()
 
 const RESOURCES = `
 @group(0) @binding(0) var<storage, read_write> x: array<f32>;
@@ -56,18 +54,10 @@ const NO_SYNTAX =
   /expected (?:type|value|'|[a-z]+ (?:argument|of))|type|template|overload|expected at (?:least|most)|const-?expr|cannot|unresolved/
 
 describe('the front end and a device agree', () => {
-  let device: GPUDevice
-  beforeEach((test) => {
-    if (reason !== null) test.skip(reason)
-  })
-  beforeAll(async () => {
-    if (reason === null) device = await openGpu()
-    // Mistakes are what this is about.
-    device?.addEventListener('uncapturederror', (event) => event.preventDefault())
-  })
-  afterAll(() => device?.destroy())
+  const gpu = suiteGpu()
 
   const complaintOf = async (code: string): Promise<string | null> => {
+    const { device } = gpu
     device.pushErrorScope('validation')
     const module = device.createShaderModule({ code })
     const { messages } = await module.getCompilationInfo()

@@ -1,12 +1,10 @@
 // Which kernels are run dry first, what such a run leaves where something goes wrong, and stores for which no log has room.
 
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { openGpu, whyNoGpu } from '../../../test/helpers/gpu.ts'
+import { describe, expect, it } from 'vitest'
+import { suiteGpu } from '../../../test/helpers/gpu.ts'
 import { KERNELS } from '../../../test/helpers/paged-kernels/index.ts'
 import { body } from '../../../test/helpers/paged-kernels/table.ts'
 import { compileKernel, fill, runPaged } from '../../../test/helpers/paged-run.ts'
-
-const reason = await whyNoGpu()
 
 describe('compilePaged() runs kernels dry', () => {
   it('that store much and read nothing of it', () => {
@@ -71,24 +69,22 @@ describe('compilePaged() runs kernels dry', () => {
 })
 
 describe('a dry run', () => {
-  let device: GPUDevice
-  beforeEach((test) => {
-    if (reason !== null) test.skip(reason)
-  })
-  beforeAll(async () => {
-    if (reason === null) device = await openGpu()
-  })
-  afterAll(() => device?.destroy())
+  const gpu = suiteGpu()
 
   it('needs no room for what is stored, where a log would', async () => {
     const text = (own: string) => `for (var k = 0u; k < 4096u; k++) { v[k] = ${own} + k; } _ = u[0];`
     const contents = { u: fill(64, 1), v: fill(4096, 2) }
     const options = { extent: [1] as const, contents }
     const few = { frames: 64, scratchBytesMax: 1024 }
-    const dry = await runPaged(device, body('dry', { u: 'read u32', v: 'u32' }, text('u[i]'), options), contents, few)
+    const dry = await runPaged(
+      gpu.device,
+      body('dry', { u: 'read u32', v: 'u32' }, text('u[i]'), options),
+      contents,
+      few,
+    )
     expect(dry.contents['v']).toEqual(Uint32Array.from({ length: 4096 }, (_, k) => contents.u[0] + k))
     const logged = body('logged', { u: 'read u32', v: 'u32' }, text('v[i]'), options)
-    await expect(runPaged(device, logged, contents, few)).rejects.toMatchObject({ reason: 'store-count' })
+    await expect(runPaged(gpu.device, logged, contents, few)).rejects.toMatchObject({ reason: 'store-count' })
   })
 
   it('stores nothing of an invocation that fails late, and all of those that ended', async () => {
@@ -102,7 +98,7 @@ describe('a dry run', () => {
       const onEnd = (after: Readonly<Record<string, Uint32Array>>): void => {
         Object.assign(memory, after)
       }
-      const running = runPaged(device, kernel, contents, { fraction: 0.5, isWarm, onFault: onEnd })
+      const running = runPaged(gpu.device, kernel, contents, { fraction: 0.5, isWarm, onFault: onEnd })
       await expect(running).rejects.toMatchObject({
         code: 'GPU_FAULT',
         message: expect.stringContaining('invocation 43,0,0 wrote "v"[9700], which has 1024 elements'),

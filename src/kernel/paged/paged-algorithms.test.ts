@@ -1,8 +1,8 @@
 // Whole algorithms through a page table, against the CPU bit by bit, with device memory from four times the data down to the least
 // with which a transaction can end.
 
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { openGpu, whyNoGpu } from '../../../test/helpers/gpu.ts'
+import { describe, expect, it } from 'vitest'
+import { suiteGpu } from '../../../test/helpers/gpu.ts'
 import { permutation } from '../../../test/helpers/paged-kernels/table.ts'
 import {
   type Contents,
@@ -11,8 +11,6 @@ import {
   runPaged,
   type TestKernel,
 } from '../../../test/helpers/paged-run.ts'
-
-const reason = await whyNoGpu()
 
 const N = 512
 const zeros = (n: number): Uint32Array => new Uint32Array(n)
@@ -174,14 +172,7 @@ const ALGORITHMS: readonly Algorithm[] = [
 const PAGE_BITS = 5
 
 describe('algorithms through a page table', () => {
-  let device: GPUDevice
-  beforeEach((test) => {
-    if (reason !== null) test.skip(reason)
-  })
-  beforeAll(async () => {
-    if (reason === null) device = await openGpu()
-  })
-  afterAll(() => device?.destroy())
+  const gpu = suiteGpu()
 
   for (const { kernel, contents, check, minimum, options } of ALGORITHMS) {
     const pages = Object.values(contents()).reduce(
@@ -192,14 +183,18 @@ describe('algorithms through a page table', () => {
     for (const frames of new Set([...sizes, minimum])) {
       it(`${kernel.name}, ${frames} frames for ${pages} pages`, async () => {
         const before = contents()
-        const { contents: after } = await runPaged(device, kernel, before, { ...options, frames, pageBits: PAGE_BITS })
+        const { contents: after } = await runPaged(gpu.device, kernel, before, {
+          ...options,
+          frames,
+          pageBits: PAGE_BITS,
+        })
         check(after, before)
       }, 60_000)
     }
     it(`${kernel.name}, a list of 16 misses`, async () => {
       const before = contents()
       const frames = Math.max(minimum, Math.ceil(pages / 2))
-      const { contents: after } = await runPaged(device, kernel, before, {
+      const { contents: after } = await runPaged(gpu.device, kernel, before, {
         ...options,
         frames,
         pageBits: 4,
@@ -251,7 +246,7 @@ describe('algorithms through a page table', () => {
           found: zeros(512),
           total: zeros(4),
         }
-        const result = await runPaged(device, step, contents, { ...options, pageBits: 5 })
+        const result = await runPaged(gpu.device, step, contents, { ...options, pageBits: 5 })
         levels = result.contents['levels'] as Uint32Array<ArrayBuffer>
         frontier = result.contents['found'].slice(0, result.contents['total'][0]) as Uint32Array<ArrayBuffer>
       }

@@ -1,7 +1,7 @@
 // Kernels that do what they may not, or need what is not there: nothing is changed that they may not change, and the error has a name.
 
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { openGpu, whyNoGpu } from '../../../test/helpers/gpu.ts'
+import { describe, expect, it } from 'vitest'
+import { suiteGpu } from '../../../test/helpers/gpu.ts'
 import { PagedMemory } from '../../../test/helpers/paged-memory.ts'
 import {
   compileKernel,
@@ -14,8 +14,6 @@ import { GpuFaultError } from './gpu-fault-error.ts'
 import { PagedDispatch } from './paged-dispatch.ts'
 import { createPagedPipeline, PagedPipelineError } from './paged-pipeline.ts'
 
-const reason = await whyNoGpu()
-
 const N = 256
 const main = (body: string): string =>
   `@compute @workgroup_size(64)\nfn main(@builtin(global_invocation_id) id: vec3u) {\n  let i = id.x;\n  ${body}\n}`
@@ -25,18 +23,11 @@ function hostile(body: string, options: Partial<TestKernel> = {}): TestKernel {
 }
 
 describe('hostile kernels', () => {
-  let device: GPUDevice
-  beforeEach((test) => {
-    if (reason !== null) test.skip(reason)
-  })
-  beforeAll(async () => {
-    if (reason === null) device = await openGpu()
-  })
-  afterAll(() => device?.destroy())
+  const gpu = suiteGpu()
 
   const faultOf = async (kernel: TestKernel, options: PagedTestOptions = {}): Promise<GpuFaultError> => {
     const contents = Object.fromEntries(Object.keys(kernel.args).map((name, i) => [name, fill(N, i, 'small', N)]))
-    const error = await runPaged(device, kernel, contents, { frames: 8, ...options }).then(
+    const error = await runPaged(gpu.device, kernel, contents, { frames: 8, ...options }).then(
       () => null,
       (thrown: unknown) => thrown,
     )
@@ -90,16 +81,16 @@ describe('hostile kernels', () => {
     // The index comes from a page that is missing first: zero minus one would be past the end.
     const contents = { x: new Uint32Array(N).fill(1), y: new Uint32Array(N) }
     const kernel = hostile('y[x[i] - 1u + i] = 7u;')
-    const { contents: after } = await runPaged(device, kernel, contents, { frames: 2 })
+    const { contents: after } = await runPaged(gpu.device, kernel, contents, { frames: 2 })
     expect(after['y']).toEqual(new Uint32Array(N).fill(7))
   })
 
   it('changes nothing outside of its arguments', async () => {
     const compiled = compileKernel(hostile('y[i * 3u] = 0xffffffffu; _ = x[0];'))
-    const memory = new PagedMemory(device, { words: 4096, frames: 16, pageBits: 7 })
+    const memory = new PagedMemory(gpu.device, { words: 4096, frames: 16, pageBits: 7 })
     memory.heap.fill(5)
-    const pipeline = await createPagedPipeline(device, compiled, 7)
-    const dispatch = new PagedDispatch(device, memory)
+    const pipeline = await createPagedPipeline(gpu.device, compiled, 7)
+    const dispatch = new PagedDispatch(gpu.device, memory)
     const launch = {
       args: [
         { word: 300, length: N },
@@ -138,7 +129,7 @@ describe('hostile kernels', () => {
       extent: [1],
     })
     const { contents } = await runPaged(
-      device,
+      gpu.device,
       kernel,
       { x: fill(N, 1), y: new Uint32Array(N) },
       // Room for 512 stores of 3 words, and for the ends of their chains.
@@ -151,7 +142,7 @@ describe('hostile kernels', () => {
     // Zero never becomes one.
     const kernel = hostile('var a = x[i]; while (a != 1u) { a = select(3u * a + 1u, a / 2u, a % 2u == 0u); } y[i] = a;')
     const { contents } = await runPaged(
-      device,
+      gpu.device,
       kernel,
       { x: Uint32Array.from({ length: N }, (_, i) => i + 1), y: new Uint32Array(N) },
       { frames: 2 },
@@ -161,12 +152,12 @@ describe('hostile kernels', () => {
 
   it('what the provider throws ends the launch', async () => {
     const compiled = compileKernel(hostile('y[i] = x[i];'))
-    const memory = new PagedMemory(device, { words: 4096, frames: 16, pageBits: 7 })
+    const memory = new PagedMemory(gpu.device, { words: 4096, frames: 16, pageBits: 7 })
     memory.onPage = (page) => {
       if (page === 8) throw new RangeError('page 8 was freed')
     }
-    const pipeline = await createPagedPipeline(device, compiled, 7)
-    const dispatch = new PagedDispatch(device, memory)
+    const pipeline = await createPagedPipeline(gpu.device, compiled, 7)
+    const dispatch = new PagedDispatch(gpu.device, memory)
     const launch = {
       args: [
         { word: 300, length: N },
@@ -182,7 +173,7 @@ describe('hostile kernels', () => {
 
   it('mistakes that only the device finds are in the lines of the user', async () => {
     const compiled = compileKernel(hostile('y[i] = x[i];\n  var t = array<u32, 4>();\n  y[i] = t[7];'))
-    const error = await createPagedPipeline(device, compiled, 7).then(
+    const error = await createPagedPipeline(gpu.device, compiled, 7).then(
       () => null,
       (thrown: unknown) => thrown,
     )
@@ -192,9 +183,9 @@ describe('hostile kernels', () => {
 
   it('refuses launches that do not fit the kernel', async () => {
     const compiled = compileKernel(hostile('y[i] = x[i];'))
-    const memory = new PagedMemory(device, { words: 4096, frames: 16, pageBits: 7 })
-    const pipeline = await createPagedPipeline(device, compiled, 7)
-    const dispatch = new PagedDispatch(device, memory)
+    const memory = new PagedMemory(gpu.device, { words: 4096, frames: 16, pageBits: 7 })
+    const pipeline = await createPagedPipeline(gpu.device, compiled, 7)
+    const dispatch = new PagedDispatch(gpu.device, memory)
     const x = { word: 300, length: N }
     await expect(dispatch.run(pipeline, { args: [x], uniforms: [], extent: [1, 1, 1] })).rejects.toThrow(
       'hostile has 2 arrays, the launch 1',

@@ -1,12 +1,10 @@
 // Kernels that want more pages at once than there are frames: what waits is put in the order of pages, so that each page comes about once,
 // however the transactions are spread over memory. Counted, not timed.
 
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { openGpu, whyNoGpu } from '../../../test/helpers/gpu.ts'
+import { describe, expect, it } from 'vitest'
+import { suiteGpu } from '../../../test/helpers/gpu.ts'
 import { permutation } from '../../../test/helpers/paged-kernels/table.ts'
 import { fill, runDirect, runPaged, type TestKernel } from '../../../test/helpers/paged-run.ts'
-
-const reason = await whyNoGpu()
 
 const PAGE_WORDS = 128
 const N = 64 * PAGE_WORDS
@@ -17,14 +15,7 @@ const main = (body: string, size = 64): string =>
 const zeros = (n: number): Uint32Array => new Uint32Array(n)
 
 describe('transactions that want more pages than fit', () => {
-  let device: GPUDevice
-  beforeEach((test) => {
-    if (reason !== null) test.skip(reason)
-  })
-  beforeAll(async () => {
-    if (reason === null) device = await openGpu()
-  })
-  afterAll(() => device?.destroy())
+  const gpu = suiteGpu()
 
   const contents = () => ({ p: permutation(N, 3).slice(0, COUNT), x: fill(N, 4), y: zeros(COUNT) })
   const gather: TestKernel = {
@@ -38,7 +29,7 @@ describe('transactions that want more pages than fit', () => {
 
   it('bring each page of an array that is loaded from at random once', async () => {
     const before = contents()
-    const { contents: after, receipt } = await runPaged(device, gather, before, { frames: 32 })
+    const { contents: after, receipt } = await runPaged(gpu.device, gather, before, { frames: 32 })
     expect(after['y']).toEqual(Uint32Array.from(before.p, (k) => before.x[k] + 1))
     expect(receipt.splits).toBeGreaterThan(0)
     // Those of p and y may go while a part of x comes, of which there are five.
@@ -47,8 +38,8 @@ describe('transactions that want more pages than fit', () => {
 
   it('do so with a list of missed pages that has room for few', async () => {
     const before = contents()
-    const short = await runPaged(device, gather, before, { frames: 32, faultCapacity: 16 })
-    const long = await runPaged(device, gather, before, { frames: 32 })
+    const short = await runPaged(gpu.device, gather, before, { frames: 32, faultCapacity: 16 })
+    const long = await runPaged(gpu.device, gather, before, { frames: 32 })
     expect(short.contents).toEqual(long.contents)
     expect(short.receipt.faults).toBeLessThanOrEqual(pagesOfX + 5 * 2 * beside)
     // A round for every 16 pages would be more.
@@ -69,8 +60,8 @@ describe('transactions that want more pages than fit', () => {
       extent: [COUNT],
     }
     const before = { p: contents().p, x: fill(N, 8) }
-    const { contents: after, receipt } = await runPaged(device, scatter, before, { frames: 8 })
-    expect(after).toEqual(await runDirect(device, scatter, before))
+    const { contents: after, receipt } = await runPaged(gpu.device, scatter, before, { frames: 8 })
+    expect(after).toEqual(await runDirect(gpu.device, scatter, before))
     expect(receipt.splits).toBeGreaterThan(0)
     expect(receipt.faults).toBeLessThanOrEqual(pagesOfX + 6 * beside)
   })
@@ -83,9 +74,9 @@ describe('transactions that want more pages than fit', () => {
       extent: [COUNT],
     }
     const before = contents()
-    const wanted = await runDirect(device, kernel, before)
+    const wanted = await runDirect(gpu.device, kernel, before)
     for (const frames of [12, 40, 90]) {
-      const { contents: after } = await runPaged(device, kernel, before, { frames })
+      const { contents: after } = await runPaged(gpu.device, kernel, before, { frames })
       expect(after).toEqual(wanted)
     }
   })
@@ -101,8 +92,8 @@ describe('transactions that want more pages than fit', () => {
       extent: [16],
     }
     const before = { p: Uint32Array.from(fill(320, 5), (word) => word % 97), x: fill(N, 6, 'small', 1000) }
-    expect((await runPaged(device, kernel, before, { frames: 16 })).contents).toEqual(
-      await runDirect(device, kernel, before),
+    expect((await runPaged(gpu.device, kernel, before, { frames: 16 })).contents).toEqual(
+      await runDirect(gpu.device, kernel, before),
     )
   })
 })

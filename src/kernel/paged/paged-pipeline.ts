@@ -94,8 +94,11 @@ export async function createPagedPipeline(
   banks: PoolBanks = { count: 1, words: 0 },
 ): Promise<PagedPipeline> {
   // What is added lies behind the user's code.
+  // A mistake is told to the caller, and is no uncaptured error of a device that may be his own.
+  device.pushErrorScope('validation')
   const module = device.createShaderModule({ label: program.name, code: withBanks(program.wgsl, banks) })
-  const { messages } = await module.getCompilationInfo()
+  const captured = device.popErrorScope().catch(() => null) // rejects on a lost device
+  const [{ messages }] = await Promise.all([module.getCompilationInfo(), captured])
   const mistake = messages.find(({ type }) => type === 'error')
   if (mistake !== undefined && map === null)
     throw new CompileError(program.name, program.wgsl, mistake.message, mistake)

@@ -1,7 +1,7 @@
 // Heap pointers: kernels that follow them, and what happens where they lead nowhere.
 
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { openGpu, whyNoGpu } from '../../../test/helpers/gpu.ts'
+import { describe, expect, it } from 'vitest'
+import { suiteGpu } from '../../../test/helpers/gpu.ts'
 import { permutation } from '../../../test/helpers/paged-kernels/table.ts'
 import {
   type Contents,
@@ -11,8 +11,6 @@ import {
   type TestKernel,
 } from '../../../test/helpers/paged-run.ts'
 import { GpuFaultError } from './gpu-fault-error.ts'
-
-const reason = await whyNoGpu()
 
 const N = 256
 // Nodes lie in the argument `n`, which begins at this word (placeArguments in paged-run.ts).
@@ -49,14 +47,7 @@ function tree(order: Uint32Array): Uint32Array {
 }
 
 describe('heap pointers', () => {
-  let device: GPUDevice
-  beforeEach((test) => {
-    if (reason !== null) test.skip(reason)
-  })
-  beforeAll(async () => {
-    if (reason === null) device = await openGpu()
-  })
-  afterAll(() => device?.destroy())
+  const gpu = suiteGpu()
 
   const everything: PagedTestOptions = {
     withPointers: true,
@@ -64,7 +55,7 @@ describe('heap pointers', () => {
     reach: ({ n }) => [{ start: n, end: n + 3 * N, write: true }],
   }
   const run = async (k: TestKernel, contents: Contents, options: PagedTestOptions = {}): Promise<Contents> =>
-    (await runPaged(device, k, contents, { ...everything, ...options })).contents
+    (await runPaged(gpu.device, k, contents, { ...everything, ...options })).contents
 
   it('looks keys up in a binary tree', async () => {
     const k = kernel(

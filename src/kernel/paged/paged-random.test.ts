@@ -1,32 +1,23 @@
 // Kernels made at random: each gives the same result direct and paged. `HETMEM_MODEL_RUNS=500` runs more of them.
 
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { openGpu, whyNoGpu } from '../../../test/helpers/gpu.ts'
+import { describe, expect, it } from 'vitest'
+import { suiteGpu } from '../../../test/helpers/gpu.ts'
 import { runDirect, runPaged } from '../../../test/helpers/paged-run.ts'
 import { randomKernel } from '../../../test/helpers/random-kernel.ts'
-
-const reason = await whyNoGpu()
 
 const RUNS = Number(process.env['HETMEM_MODEL_RUNS'] ?? 4)
 const FIRST = Number(process.env['HETMEM_MODEL_SEED'] ?? 1)
 
 describe('random kernels give the same result direct and paged', () => {
-  let device: GPUDevice
-  beforeEach((test) => {
-    if (reason !== null) test.skip(reason)
-  })
-  beforeAll(async () => {
-    if (reason === null) device = await openGpu()
-  })
-  afterAll(() => device?.destroy())
+  const gpu = suiteGpu()
 
   for (let seed = FIRST; seed < FIRST + RUNS; seed++) {
     it(`seed ${seed}`, async () => {
       const { kernel, contents } = randomKernel(seed)
-      const direct = await runDirect(device, kernel, contents)
-      const paged = await runPaged(device, kernel, contents, { frames: 60, pageBits: 7 })
-      const warm = await runPaged(device, kernel, contents, { frames: 120, pageBits: 7, isWarm: true })
-      const pooled = await runPaged(device, kernel, contents, { frames: 60, pageBits: 7, bound: false })
+      const direct = await runDirect(gpu.device, kernel, contents)
+      const paged = await runPaged(gpu.device, kernel, contents, { frames: 60, pageBits: 7 })
+      const warm = await runPaged(gpu.device, kernel, contents, { frames: 120, pageBits: 7, isWarm: true })
+      const pooled = await runPaged(gpu.device, kernel, contents, { frames: 60, pageBits: 7, bound: false })
       for (const name of Object.keys(kernel.args)) {
         expect(paged.contents[name], `${name} after seed ${seed}`).toEqual(direct[name])
         expect(warm.contents[name], `${name} after seed ${seed}, warm`).toEqual(direct[name])

@@ -1,11 +1,9 @@
 // Resumable kernels: chases without bound, on as little memory as one page.
 
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { openGpu, whyNoGpu } from '../../../test/helpers/gpu.ts'
+import { describe, expect, it } from 'vitest'
+import { suiteGpu } from '../../../test/helpers/gpu.ts'
 import { permutation } from '../../../test/helpers/paged-kernels/table.ts'
 import { compileKernel, fill, runPaged, type TestKernel } from '../../../test/helpers/paged-run.ts'
-
-const reason = await whyNoGpu()
 
 const N = 256
 const HOPS = 12
@@ -60,20 +58,13 @@ describe('compilePaged() of steps', () => {
 })
 
 describe('resumable kernels', () => {
-  let device: GPUDevice
-  beforeEach((test) => {
-    if (reason !== null) test.skip(reason)
-  })
-  beforeAll(async () => {
-    if (reason === null) device = await openGpu()
-  })
-  afterAll(() => device?.destroy())
+  const gpu = suiteGpu()
 
   for (const frames of [12, 4, 2, 1]) {
     it(`chase with ${frames} frames for 10 pages`, async () => {
       const next = permutation(N, 9)
       const { contents, receipt } = await runPaged(
-        device,
+        gpu.device,
         CHASE,
         { next, sums: new Uint32Array(16) },
         { frames, pageBits: 5, stepsMax: 5 },
@@ -97,7 +88,7 @@ describe('resumable kernels', () => {
     }
     const order = fill(512, 4, 'small')
     const before = { order, counts: new Uint32Array(512), own: new Uint32Array(64) }
-    const { contents } = await runPaged(device, kernel, before, { frames: 4, pageBits: 5, faultCapacity: 2 })
+    const { contents } = await runPaged(gpu.device, kernel, before, { frames: 4, pageBits: 5, faultCapacity: 2 })
     const own = new Uint32Array(64)
     for (let i = 0; i < 8; i++) {
       for (let n = 0; n < 8; n++) {
@@ -110,7 +101,7 @@ describe('resumable kernels', () => {
 
   it('a chase without end is ended by its own count only', async () => {
     const { receipt } = await runPaged(
-      device,
+      gpu.device,
       CHASE,
       { next: permutation(N, 3), sums: new Uint32Array(16) },
       { frames: 12, pageBits: 5, stepsMax: 1 },

@@ -1,12 +1,10 @@
 // A pool in three buffers: the same kernels, with every kind of access to it.
 
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { openGpu, whyNoGpu } from '../../../test/helpers/gpu.ts'
+import { describe, expect, it } from 'vitest'
+import { suiteGpu } from '../../../test/helpers/gpu.ts'
 import { KERNELS } from '../../../test/helpers/paged-kernels/index.ts'
 import { compileKernel, fill, runDirect, runPaged } from '../../../test/helpers/paged-run.ts'
 import { withBanks } from './pool-banks.ts'
-
-const reason = await whyNoGpu()
 
 /** Of all kernels those whose code on the pool differs from that of the ones before: by the functions that touch it. */
 function different() {
@@ -24,22 +22,15 @@ function different() {
 }
 
 describe('a pool in several buffers', () => {
-  let device: GPUDevice
-  beforeEach((test) => {
-    if (reason !== null) test.skip(reason)
-  })
-  beforeAll(async () => {
-    if (reason === null) device = await openGpu()
-  })
-  afterAll(() => device?.destroy())
+  const gpu = suiteGpu()
 
   for (const kernel of different()) {
     it(`has the results of bindings of their own: ${kernel.name}`, async () => {
-      const direct = await runDirect(device, kernel, kernel.contents)
+      const direct = await runDirect(gpu.device, kernel, kernel.contents)
       const { frames } = kernel
       for (const bound of [false, true]) {
         const options = { banks: 3, bound, ...(frames !== undefined && { frames }) }
-        const paged = await runPaged(device, kernel, kernel.contents, options)
+        const paged = await runPaged(gpu.device, kernel, kernel.contents, options)
         for (const name of Object.keys(kernel.args)) expect(paged.contents[name], name).toEqual(direct[name])
         if (compileKernel(kernel).program.bound === null) return
       }
@@ -54,7 +45,7 @@ describe('a pool in several buffers', () => {
       extent: [4096] as const,
     }
     // Everything is on the device at once, in frames of each buffer.
-    const { contents } = await runPaged(device, kernel, { x: fill(4096, 1) }, { banks: 4, fraction: 1 })
+    const { contents } = await runPaged(gpu.device, kernel, { x: fill(4096, 1) }, { banks: 4, fraction: 1 })
     expect(contents['x']).toEqual(fill(4096, 1).map((word) => 2 * word))
   })
 })
