@@ -1,17 +1,17 @@
 // The tests of live memory on other versions of Node and as other users:
 //
-//   npm run live -- --node /opt/node-22/bin/node --node node --user root --user nobody [FILTER...]
+//   npm run live -- --node 24 --node /opt/node-22/bin/node --user root --user nobody [FILTER...]
 //
 // Each version runs as each user, one after the other; without options this version as this user. What privileges change is much of
 // what these tests are about, so what was skipped is said for each, with the capability that is missing. Another user than this one
 // gets a copy of the sources, because tests compile programs beside them; only root can become another user. Exit status 1 if anything failed.
 
 import { execFileSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { duration, runCaptured } from './process.mjs'
+import { findNode, reported, testOn } from './other-node.mjs'
 import { ROOT } from './setup.mjs'
 
 /** What has to do with live memory: the MMU, heaps in all modes, and programs in processes of their own. */
@@ -27,31 +27,25 @@ const { values, positionals } = parseArgs({
 
 let failed = false
 for (const user of values.user ?? [String(process.getuid?.() ?? '')]) {
-  for (const node of values.node ?? [process.execPath]) failed = !(await runSuite(node, user)) || failed
+  for (const node of values.node ?? [process.execPath]) {
+    failed = !(await reported(async () => runSuite(await findNode(node), user))) || failed
+  }
 }
 process.exitCode = failed ? 1 : 0
 
-/** Runs the suite and prints what came of it. Returns whether everything passed. */
+/** Returns whether everything passed. */
 async function runSuite(node, user) {
-  const version = execFileSync(node, ['--version'], { encoding: 'utf8' }).trim()
   const ids = idsOf(user)
   const isOther = ids !== null && ids.uid !== process.getuid()
   const folder = isOther ? copyFor(ids) : ROOT
-  const start = performance.now()
   try {
-    const summary = join(isOther ? folder : mkdtempSync(join(tmpdir(), 'hetmem-live-')), 'summary.json')
-    const vitest = join(folder, 'node_modules/vitest/vitest.mjs')
-    const filters = positionals.length > 0 ? positionals : SUITE
-    const env = { ...process.env, HOME: folder, HETMEM_TEST_SUMMARY: summary }
-    const options = { cwd: folder, env: isOther ? env : { ...env, HOME: process.env.HOME }, ...(isOther && ids) }
-    const { status, output } = await runCaptured(node, [vitest, 'run', '--project', 'unit', ...filters], options)
-    const counts = existsSync(summary) ? JSON.parse(readFileSync(summary, 'utf8')) : null
-    const isGood = status === 0 && counts !== null && counts.failed === 0 && counts.passed > 0
-    if (!isGood) process.stdout.write(`${output.trimEnd()}\n`)
-    const result = counts === null ? 'vitest did not finish' : `${counts.passed} passed, ${counts.failed} failed`
-    console.log(`node ${version} as ${user}: ${isGood ? 'ok' : 'FAILED'}, ${result} in ${duration(start)}`)
-    for (const line of counts?.skips ?? []) console.log(`  ${line}`)
-    return isGood
+    return await testOn(node, {
+      label: `node ${node.version} as ${user}`,
+      project: 'unit',
+      filters: positionals.length > 0 ? positionals : SUITE,
+      folder,
+      options: isOther ? { env: { ...process.env, HOME: folder }, ...ids } : {},
+    })
   } finally {
     if (isOther) rmSync(folder, { recursive: true, force: true })
   }
@@ -71,6 +65,7 @@ function copyFor({ uid, gid }) {
   for (const name of SOURCES) cpSync(join(ROOT, name), join(folder, name), { recursive: true })
   // A folder of its own, as tools keep their temporary files there.
   mkdirSync(join(folder, 'node_modules'))
+  mkdirSync(join(folder, '.cache'))
   for (const name of readdirSync(join(ROOT, 'node_modules'))) {
     if (!name.startsWith('.vite')) symlinkSync(join(ROOT, 'node_modules', name), join(folder, 'node_modules', name))
   }

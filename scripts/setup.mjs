@@ -71,7 +71,8 @@ function isInstalled() {
   })
 }
 
-function runNpm(args) {
+/** Runs npm as whoever started this does, in the root. */
+export function runNpm(args) {
   const cli = process.env.npm_execpath
   const options = { cwd: ROOT }
   if (cli?.endsWith('npm-cli.js')) return runCaptured(process.execPath, [cli, ...args], options)

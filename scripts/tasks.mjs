@@ -46,6 +46,7 @@ export const TASKS = {
   'model:long': (args) => compiled('test/model/long-run', args),
   stress: (args) => compiled('test/live/stress', [...args, '--seconds', '60', '--pages', '131072', '--swap']),
   live: (args) => ({ programs: [[join(ROOT, 'scripts/live.mjs'), ...args]] }),
+  versions: (args) => ({ programs: [[join(ROOT, 'scripts/versions.mjs'), ...args]] }),
   conformance: (args) => compiled('conformance/run', withRecordings(args)),
   bench: (args) => compiled('bench/main', args),
   docs: (args) => ({ programs: [[tool('typedoc/bin/typedoc'), '--logLevel', 'Warn', ...args]] }),
