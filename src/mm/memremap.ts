@@ -20,6 +20,8 @@ export const MEMORY_DEVICE_PCI_P2PDMA = 5
 export interface DevPagemapOps {
   /** The last reference of a device frame is gone: it belongs to the driver again. Runs in any context (DM-6). */
   pageFree?(pfn: Pfn): void
+  /** In place of `pageFree`, for neighbours that become free together. */
+  pagesFree?(first: Pfn, npages: number): void
   /**
    * The CPU touched a page of private memory: `vmf.page`. The driver migrates it back (MG-91).
    * Returns 0 to have the access repeated, VM_FAULT_SIGBUS if it cannot, or VM_FAULT_RETRY with `sys.waitFor` set.
@@ -131,16 +133,21 @@ export function zoneDevicePageInit(sys: System, pfn: Pfn): void {
   pages.flags[pfn] = PG_ALLOCATED | PG_LOCKED
 }
 
-/** The last reference of a device frame is gone (`free_zone_device_page`). */
-export function freeZoneDevicePage(sys: System, pfn: Pfn): void {
+/** The last reference of neighbouring frames of one device is gone (`free_zone_device_page` for each). */
+export function freeZoneDevicePages(sys: System, first: Pfn, npages: number): void {
   const { pages } = sys
-  const pagemap = pagemapOf(sys, pfn)
-  if (pagemap === null) badFrame(pfn, 'is no device frame')
-  pages.flags[pfn] &= ~(PG_ANON | PG_ANON_EXCLUSIVE | PG_UPTODATE | PG_LOCKED)
-  pages.mapping[pfn] = 0
-  pagemap.ops.pageFree?.(pfn)
-  pages.flags[pfn] = 0
-  pagemap.live--
+  const { flags, mapping } = pages
+  const pagemap = pagemapOf(sys, first)
+  if (pagemap === null) badFrame(first, 'is no device frame')
+  const end = first + npages
+  for (let pfn = first; pfn < end; pfn++) {
+    flags[pfn] &= ~(PG_ANON | PG_ANON_EXCLUSIVE | PG_UPTODATE | PG_LOCKED)
+    mapping[pfn] = 0
+  }
+  pagemap.ops.pagesFree?.(first, npages)
+  if (pagemap.ops.pagesFree === undefined) for (let pfn = first; pfn < end; pfn++) pagemap.ops.pageFree?.(pfn)
+  flags.fill(0, first, end)
+  pagemap.live -= npages
 }
 
 /** The device memory that a frame belongs to; null for system memory and for what is no frame. */

@@ -9,25 +9,26 @@
 // An extension beyond 6.1 is MIGRATE_PFN_PIN / UNPIN (spec 4.11): the page is unmapped and stays where it is, owned by the
 // device, and comes back without a copy.
 
-import { type Addr, PAGE_SIZE, type Pfn, pgdAddrEnd, pmdAddrEnd, pmdIndex, pteIndex, pudAddrEnd } from '../base/addr.ts'
+import { type Addr, PAGE_SIZE, type Pfn, pmdIndex, pteIndex } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
 import { EAGAIN, EBUSY, EINVAL } from '../base/errno.ts'
 import { anonVmaPrepare } from './anon-vma.ts'
-import { splitHugePmd } from './huge-pmd.ts'
-import { splitHugePage } from './huge-split.ts'
 import { isDeviceCoherentPage, isDevicePrivatePage, isZoneDevicePage, pagemapOf } from './memremap.ts'
-import { idleReferences, isInCache, moveIdentity } from './migrate-mapping.ts'
+import { collect, unmapCollected } from './migrate-collect.ts'
+import { declineEntry, MOVED, migrateDeviceFinalize, unpins } from './migrate-finish.ts'
+import { idleReferences, isInCache, MOVED_FLAGS, moveIdentity } from './migrate-mapping.ts'
 import {
   MIGRATE_PFN_MIGRATE,
   MIGRATE_PFN_PIN,
   MIGRATE_PFN_UNPIN,
   MIGRATE_PFN_VALID,
-  MIGRATE_PFN_WRITE,
   migratePfn,
   migratePfnAt,
   migratePfnWords,
   setMigratePfn,
+  validPfnAt,
 } from './migrate-pfn.ts'
+import type { MigrateVma } from './migrate-vma.ts'
 import { MM_ANONPAGES } from './mm.ts'
 import {
   MMU_NOTIFY_MIGRATE,
@@ -35,82 +36,20 @@ import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
 } from './mmu-notifier.ts'
-import { GUP_PIN_COUNTING_BIAS, PG_ANON, PG_LRU, PG_SWAPCACHE, PG_UPTODATE } from './page.ts'
-import { allocEvictionPage, allocKernelPage, getPage, putPage, unlockPage, waitForPage } from './page-alloc.ts'
-import type { PmdTable, PteTable } from './pgtable.ts'
-import {
-  PTE_DIRTY,
-  PTE_EXCLUSIVE,
-  PTE_HUGE,
-  PTE_KIND_DEVICE_PRIVATE,
-  PTE_KIND_MIGRATION,
-  PTE_MKDIRTY,
-  PTE_PRESENT,
-  PTE_SOFT_DIRTY,
-  PTE_SPECIAL,
-  PTE_WRITE,
-  PTE_YOUNG,
-  pteKind,
-} from './pte.ts'
-import { pageAddNewAnonRmap, pageRemoveRmap, pageTryShareAnonRmap } from './rmap.ts'
-import { RmapCursor, removeMigrationPtes, rmapWalk, tryToMigrate } from './rmap-walk.ts'
+import { GUP_PIN_COUNTING_BIAS, PG_ANON, PG_HEAD, PG_LRU, PG_SWAPCACHE, PG_TAIL, PG_UPTODATE } from './page.ts'
+import { allocEvictionPage, allocKernelPage, getPage, putPage, waitForPage } from './page-alloc.ts'
+import { PTE_KIND_DEVICE_PRIVATE, PTE_MKDIRTY, PTE_PRESENT, PTE_WRITE } from './pte.ts'
+import { pageAddNewAnonRmap } from './rmap.ts'
+import { rmapWalk } from './rmap-walk.ts'
 import { freeSwapOfPage } from './swap.ts'
 import type { System } from './system.ts'
-import { tlbInstall, tlbUnmap } from './tlb.ts'
+import { tlbUnmap } from './tlb.ts'
 import { VM_HUGETLB, VM_SPECIAL, VM_WRITE } from './vm-flags.ts'
 import { type Vma, vmaProtection } from './vma.ts'
 
+export { migrateDeviceFinalize } from './migrate-finish.ts'
 export * from './migrate-pfn.ts'
-
-export const MIGRATE_VMA_SELECT_SYSTEM = 1 << 0
-export const MIGRATE_VMA_SELECT_DEVICE_PRIVATE = 1 << 1
-export const MIGRATE_VMA_SELECT_DEVICE_COHERENT = 1 << 2
-
-/** Arguments and results of one migration (`struct migrate_vma`). */
-export interface MigrateVma {
-  vma: Vma | null
-  /** One entry per page. Setup clears it, but for PIN bits that the driver set. */
-  src: BigUint64Array
-  /** Setup clears each entry; the driver fills it with locked destination pages that hold one reference. */
-  dst: BigUint64Array
-  /** Rounded down to a page by setup. */
-  start: Addr
-  /** Exclusive. Rounded down to a page by setup. */
-  end: Addr
-  /** Out: entries of src with MIGRATE. */
-  cpages: number
-  /** Out: entries collected. */
-  npages: number
-  /** Selects device pages, and owns the MIGRATE events. */
-  pgmapOwner: unknown
-  /** MIGRATE_VMA_SELECT_* */
-  flags: number
-  /** Device page that `migrateToRam` was called for, -1 for none or once that has returned: it may have one more reference. */
-  faultPage: Pfn
-}
-
-/** The arguments of a migration (`struct migrate_vma`) of `[start, end)`, whole pages of one mapping, with empty `src` and `dst`. */
-export function makeMigrateVma(
-  vma: Vma | null,
-  start: Addr,
-  end: Addr,
-  pgmapOwner: unknown,
-  flags: number,
-): MigrateVma {
-  const npages = Math.max(0, Math.floor((end - start) / PAGE_SIZE))
-  return {
-    vma,
-    src: new BigUint64Array(npages),
-    dst: new BigUint64Array(npages),
-    start,
-    end,
-    cpages: 0,
-    npages: 0,
-    pgmapOwner,
-    flags,
-    faultPage: -1,
-  }
-}
+export * from './migrate-vma.ts'
 
 /**
  * Collects, locks, unmaps and isolates the pages of `[args.start, args.end)` that can migrate.
@@ -215,62 +154,6 @@ export function migrateDevicePages(sys: System, src: BigUint64Array, dst: BigUin
   moveAll(sys, src, dst, npages, null)
 }
 
-/** Ends a migration by frames: unlocks, maps again, and gives back what did not move (`migrate_device_finalize`). */
-export function migrateDeviceFinalize(sys: System, src: BigUint64Array, dst: BigUint64Array, npages: number): void {
-  const srcWords = migratePfnWords(src)
-  const dstWords = migratePfnWords(dst)
-  const cursor = new RmapCursor()
-  for (let i = 0; i < npages; i++) {
-    const page = migratePfnAt(srcWords, i)
-    const newPage = migratePfnAt(dstWords, i)
-    if (page >= 0 && newPage >= 0 && (srcWords[2 * i] & MIGRATE_PFN_MIGRATE) !== 0) {
-      finishMigrated(sys, page, newPage, srcWords[2 * i], dstWords[2 * i], cursor)
-      continue
-    }
-    if (newPage >= 0) {
-      unlockPage(sys, newPage)
-      // A pinned page that was to come back stays with its driver: the reference is that of the isolation.
-      if (!unpins(sys, newPage, dstWords[2 * i])) putPage(sys, newPage)
-    }
-    if (page < 0) continue
-    declineEntry(sys, srcWords, i, page) // if there was no pages step, the pin of setup is still there
-    putBack(sys, page)
-  }
-}
-
-/** The destination is a system page that PIN left in place; for device pages the bit means nothing. */
-function unpins(sys: System, newPage: Pfn, dstFlags: number): boolean {
-  return (dstFlags & MIGRATE_PFN_UNPIN) !== 0 && sys.pages.pagemap[newPage] === 0
-}
-
-/** The source stays: its migration entries map it again (MG-61). */
-function putBack(sys: System, page: Pfn): void {
-  if (!isZoneDevicePage(sys, page) && (sys.pages.flags[page] & PG_LRU) === 0) sys.lru.add(page)
-  removeMigrationPtes(sys, page, page)
-  unlockPage(sys, page)
-  putPage(sys, page)
-}
-
-function finishMigrated(
-  sys: System,
-  page: Pfn,
-  newPage: Pfn,
-  srcFlags: number,
-  dstFlags: number,
-  cursor: RmapCursor,
-): void {
-  const { pages } = sys
-  const isDevice = isZoneDevicePage(sys, newPage)
-  if (unpins(sys, newPage, dstFlags)) pages.refcount[newPage] -= GUP_PIN_COUNTING_BIAS
-  if (!isDevice && (pages.flags[newPage] & PG_LRU) === 0) sys.lru.add(newPage)
-  removeMigrationPtes(sys, page, newPage, cursor)
-  unlockPage(sys, page)
-  // A pinned source belongs to the driver now, with the reference of its isolation and the pin.
-  if ((srcFlags & MIGRATE_PFN_PIN) === 0) putPage(sys, page)
-  unlockPage(sys, newPage)
-  putPage(sys, newPage)
-}
-
 /**
  * A page that PIN left in place is not needed any more, as its device page was freed without a fault (munmap, exit): drops
  * the pin and the reference of its isolation (PN-11). For `pageFree`; a page that comes back with UNPIN the driver forgets
@@ -312,276 +195,15 @@ export function migrateDeviceCoherentPage(sys: System, pfn: Pfn): number {
   return moved ? 0 : -EBUSY
 }
 
-// ---- collection ----
-
-function collect(args: MigrateVma, vma: Vma): void {
-  const { mm } = vma
-  const { pageTable } = mm
-  const range = new MmuNotifierRange(MMU_NOTIFY_MIGRATE, vma, mm, args.start, args.end, args.pgmapOwner)
-  mmuNotifierInvalidateRangeStart(range)
-  unmapSelected(args, vma)
-  for (let addr = args.start; addr < args.end; ) {
-    let next: Addr
-    if (pageTable.findPud(addr) === null) {
-      next = pgdAddrEnd(addr, args.end)
-      collectHole(args, vma, addr, next)
-    } else {
-      const pmd = pageTable.findPmd(addr)
-      if (pmd === null) {
-        next = pudAddrEnd(addr, args.end)
-        collectHole(args, vma, addr, next)
-      } else {
-        next = pmdAddrEnd(addr, args.end)
-        collectPmd(args, vma, pmd, addr, next)
-      }
-    }
-    addr = next
-  }
-  mmuNotifierInvalidateRangeEnd(range)
-  args.end = args.start + args.npages * PAGE_SIZE
-}
-
-/** Takes the pages that are selected from the CPU and collects their dirty bits. The CPU goes on using the others. */
-function unmapSelected(args: MigrateVma, vma: Vma): void {
-  const { mm } = vma
-  const { sys, pageTable } = mm
-  if (sys.mmu.capabilities.walksPageTable) return
-  // The CPU has no translation of private memory.
-  if ((args.flags & (MIGRATE_VMA_SELECT_SYSTEM | MIGRATE_VMA_SELECT_DEVICE_COHERENT)) === 0 && !pageTable.hasHuge)
-    return
-  for (let addr = args.start; addr < args.end; ) {
-    const end = pmdAddrEnd(addr, args.end)
-    const table = pageTable.findPte(addr)
-    if (table === null) {
-      if (pageTable.hasHuge) tlbUnmap(mm, addr, end)
-      addr = end
-      continue
-    }
-    const isSelected = (at: Addr): boolean => isSelectedPage(sys, args.flags, table, pteIndex(at))
-    while (addr < end) {
-      if (!isSelected(addr)) {
-        addr += PAGE_SIZE
-        continue
-      }
-      const start = addr
-      while (addr < end && isSelected(addr)) addr += PAGE_SIZE
-      tlbUnmap(mm, start, addr)
-    }
-  }
-}
-
-/** The entry is present and of a kind of memory that `flags` selects. */
-function isSelectedPage(sys: System, flags: number, table: PteTable, i: number): boolean {
-  const entry = table.words[2 * i + 1]
-  if ((entry & PTE_PRESENT) === 0) return false
-  const isSystem = sys.pages.pagemap[table.words[2 * i]] === 0
-  return (flags & (isSystem ? MIGRATE_VMA_SELECT_SYSTEM : MIGRATE_VMA_SELECT_DEVICE_COHERENT)) !== 0
-}
-
-/** No table: fresh pages may be put there if the mapping is anonymous (MG-24). */
-function collectHole(args: MigrateVma, vma: Vma, start: Addr, end: Addr): void {
-  const src = migratePfnWords(args.src)
-  const dst = migratePfnWords(args.dst)
-  for (let addr = start; addr < end; addr += PAGE_SIZE) {
-    const i = args.npages++
-    dst[2 * i] = 0
-    dst[2 * i + 1] = 0
-    if (vma.isAnonymous && (src[2 * i] & MIGRATE_PFN_PIN) === 0) {
-      src[2 * i] |= MIGRATE_PFN_MIGRATE
-      args.cpages++
-    }
-  }
-}
-
-function collectSkip(args: MigrateVma, start: Addr, end: Addr): void {
-  const src = migratePfnWords(args.src)
-  const dst = migratePfnWords(args.dst)
-  for (let addr = start; addr < end; addr += PAGE_SIZE) {
-    const i = args.npages++
-    setEntryZero(src, i)
-    setEntryZero(dst, i)
-  }
-}
-
-function setEntryZero(words: Uint32Array, i: number): void {
-  words[2 * i] = 0
-  words[2 * i + 1] = 0
-}
-
-function collectPmd(args: MigrateVma, vma: Vma, pmd: PmdTable, start: Addr, end: Addr): void {
-  const { sys } = vma.mm
-  const slot = pmdIndex(start)
-  const huge = pmd.hugeFlags(slot)
-  if (huge !== 0) {
-    if ((huge & (PTE_PRESENT | PTE_HUGE)) !== (PTE_PRESENT | PTE_HUGE)) {
-      collectSkip(args, start, end)
-      return
-    }
-    const head = pmd.hugePfn(slot)
-    if (head === sys.hugeZeroPfn) {
-      splitHugePmd(vma, pmd, slot, start)
-    } else {
-      getPage(sys, head)
-      if (!sys.pages.trylock(head)) {
-        putPage(sys, head)
-        collectSkip(args, start, end)
-        return
-      }
-      const err = splitHugePage(sys, head)
-      unlockPage(sys, head)
-      putPage(sys, head)
-      if (err !== 0) {
-        collectSkip(args, start, end)
-        return
-      }
-    }
-  }
-  const table = pmd.tables[slot]
-  if (table === null) collectHole(args, vma, start, end)
-  else collectTable(args, vma, table, start, end)
-}
-
-function collectTable(args: MigrateVma, vma: Vma, table: PteTable, start: Addr, end: Addr): void {
-  const { sys } = vma.mm
-  const { pages } = sys
-  const { words } = table
-  const src = migratePfnWords(args.src)
-  const dst = migratePfnWords(args.dst)
-  const selectSystem = (args.flags & MIGRATE_VMA_SELECT_SYSTEM) !== 0
-  const selectPrivate = (args.flags & MIGRATE_VMA_SELECT_DEVICE_PRIVATE) !== 0
-  const selectCoherent = (args.flags & MIGRATE_VMA_SELECT_DEVICE_COHERENT) !== 0
-  const anonymous = vma.isAnonymous
-  const zeroPfn = sys.zeroPfn
-  const npages = (end - start) / PAGE_SIZE
-  let k = pteIndex(start)
-  for (let n = 0; n < npages; n++, k++) {
-    const i = args.npages++
-    dst[2 * i] = 0
-    dst[2 * i + 1] = 0
-    const flags = words[2 * k + 1]
-    if (flags === 0) {
-      if (anonymous && (src[2 * i] & MIGRATE_PFN_PIN) === 0) {
-        src[2 * i] |= MIGRATE_PFN_MIGRATE
-        args.cpages++
-      }
-      continue
-    }
-    const pfn = words[2 * k]
-    if ((flags & PTE_PRESENT) === 0) {
-      if (pteKind(flags) !== PTE_KIND_DEVICE_PRIVATE || !selectPrivate) continue
-      if (pagemapOf(sys, pfn)?.owner !== args.pgmapOwner) continue
-    } else {
-      if (pfn === zeroPfn && selectSystem) {
-        // A zero page has nothing to pin: it migrates like a hole, PIN or not (PN-2).
-        src[2 * i] = MIGRATE_PFN_MIGRATE
-        args.cpages++
-        continue
-      }
-      if ((flags & PTE_SPECIAL) !== 0) continue
-      if (pages.pagemap[pfn] === 0) {
-        if (!selectSystem) continue
-      } else if (isDeviceCoherentPage(sys, pfn)) {
-        if (!selectCoherent || pagemapOf(sys, pfn)?.owner !== args.pgmapOwner) continue
-      }
-    }
-    if (pages.mapping[pfn] === 0 || pages.isCompound(pfn) || !pages.trylock(pfn)) {
-      tlbInstall(vma.mm, start + n * PAGE_SIZE, table, k)
-      continue
-    }
-    getPage(sys, pfn)
-    const anonExclusive = (pages.flags[pfn] & PG_ANON) !== 0 && pages.isAnonExclusive(pfn)
-    if (anonExclusive && !pageTryShareAnonRmap(sys, pfn)) {
-      unlockPage(sys, pfn)
-      putPage(sys, pfn)
-      tlbInstall(vma.mm, start + n * PAGE_SIZE, table, k)
-      continue
-    }
-    args.cpages++
-    let entry = PTE_KIND_MIGRATION | (flags & PTE_SOFT_DIRTY)
-    if ((flags & PTE_WRITE) !== 0) entry |= PTE_WRITE
-    else if (anonExclusive) entry |= PTE_EXCLUSIVE
-    if ((flags & PTE_PRESENT) !== 0) {
-      if ((flags & PTE_DIRTY) !== 0) pages.setDirty(pfn)
-      entry |= flags & (PTE_YOUNG | PTE_DIRTY)
-    }
-    words[2 * k + 1] = entry
-    pageRemoveRmap(sys, pfn)
-    putPage(sys, pfn)
-    const write = (flags & PTE_WRITE) !== 0 ? MIGRATE_PFN_WRITE : 0
-    // PIN means nothing for a device page.
-    const pin = pages.pagemap[pfn] === 0 ? src[2 * i] & MIGRATE_PFN_PIN : 0
-    setMigratePfn(src, i, pfn, MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE | write | pin)
-  }
-}
-
-// ---- unmapping ----
-
-/**
- * Isolates collected pages from the LRU, unmaps their other mappings, and checks that nobody else uses them. What fails is
- * restored and gets src 0. Returns the number of entries with MIGRATE.
- */
-function unmapCollected(sys: System, src: BigUint64Array, npages: number, faultPage: Pfn): number {
-  const { pages } = sys
-  const words = migratePfnWords(src)
-  let unmapped = 0
-  let restore = 0
-  for (let i = 0; i < npages; i++) {
-    const pfn = migratePfnAt(words, i)
-    if (pfn < 0) {
-      if ((words[2 * i] & MIGRATE_PFN_MIGRATE) !== 0) unmapped++
-      continue
-    }
-    const isDevice = pages.pagemap[pfn] !== 0
-    if (!isDevice) {
-      if (!sys.lru.isolate(pfn)) {
-        words[2 * i] &= ~MIGRATE_PFN_MIGRATE
-        restore++
-        continue
-      }
-      putPage(sys, pfn)
-    }
-    if (pages.isMapped(pfn)) tryToMigrate(sys, pfn)
-    const pin = (words[2 * i] & MIGRATE_PFN_PIN) !== 0
-    const busy = pages.isMapped(pfn) || (pin ? pages.maybeDmaPinned(pfn) : hasExtraReferences(sys, pfn, faultPage))
-    if (busy) {
-      if (!isDevice) sys.lru.add(pfn)
-      words[2 * i] &= ~MIGRATE_PFN_MIGRATE
-      restore++
-      continue
-    }
-    if (pin) pages.refcount[pfn] += GUP_PIN_COUNTING_BIAS
-    unmapped++
-  }
-  for (let i = 0; i < npages && restore > 0; i++) {
-    const pfn = migratePfnAt(words, i)
-    if (pfn < 0 || (words[2 * i] & MIGRATE_PFN_MIGRATE) !== 0) continue
-    removeMigrationPtes(sys, pfn, pfn)
-    setEntryZero(words, i)
-    unlockPage(sys, pfn)
-    putPage(sys, pfn)
-    restore--
-  }
-  return unmapped
-}
-
-/** Somebody beyond the mappings, the caches and the migration itself holds the page (MG-39). */
-function hasExtraReferences(sys: System, pfn: Pfn, faultPage: Pfn): boolean {
-  const { pages } = sys
-  if (pages.isCompound(pfn)) return true
-  let allowed = 1
-  if (pfn === faultPage) allowed++
-  if (pages.pagemap[pfn] !== 0) allowed++
-  if (isInCache(sys, pfn)) allowed++
-  return pages.refcount[pfn] - allowed > pages.mapcount[pfn]
-}
-
-// ---- moving ----
-
 function moveAll(sys: System, src: BigUint64Array, dst: BigUint64Array, npages: number, args: MigrateVma | null): void {
   const srcWords = migratePfnWords(src)
   const dstWords = migratePfnWords(dst)
   let notified: MmuNotifierRange | null = null
-  for (let i = 0; i < npages; i++) {
+  for (
+    let i = movePlain(sys, srcWords, dstWords, 0, npages);
+    i < npages;
+    i = movePlain(sys, srcWords, dstWords, i + 1, npages)
+  ) {
     const newPage = migratePfnAt(dstWords, i)
     const page = migratePfnAt(srcWords, i)
     if (newPage < 0) {
@@ -612,23 +234,40 @@ function moveAll(sys: System, src: BigUint64Array, dst: BigUint64Array, npages: 
   if (notified !== null) mmuNotifierInvalidateRangeEnd(notified)
 }
 
-/** The entry does not migrate after all; a pin that setup took for it is dropped. */
-function declineEntry(sys: System, srcWords: Uint32Array, i: number, page: Pfn): void {
-  const flags = srcWords[2 * i]
-  const pinned = (flags & (MIGRATE_PFN_MIGRATE | MIGRATE_PFN_PIN)) === (MIGRATE_PFN_MIGRATE | MIGRATE_PFN_PIN)
-  if (pinned && page >= 0) sys.pages.refcount[page] -= GUP_PIN_COUNTING_BIAS
-  srcWords[2 * i] = flags & ~(MIGRATE_PFN_MIGRATE | MIGRATE_PFN_PIN)
+/**
+ * Moves the pages of `[from, to)` up to the first that takes more than this: small pages of anonymous memory that no cache has, and that
+ * nobody else holds, to system frames or private ones of a device. Returns the index of that one, or `to`.
+ */
+function movePlain(sys: System, src: Uint32Array, dst: Uint32Array, from: number, to: number): number {
+  const { flags, refcount, index, mapping, pagemap } = sys.pages
+  /** Device memory that was found to be private. */
+  let privateDevice = 0
+  let i = from
+  for (; i < to; i++) {
+    const srcFlags = src[2 * i]
+    const dstFlags = dst[2 * i]
+    if ((srcFlags & MOVED) !== MOVED || (dstFlags & MIGRATE_PFN_VALID) === 0) break
+    const page = validPfnAt(src, i)
+    const target = validPfnAt(dst, i)
+    const state = flags[page]
+    if ((state & (PG_ANON | PG_SWAPCACHE | PG_HEAD | PG_TAIL)) !== PG_ANON) break
+    if ((srcFlags & MIGRATE_PFN_PIN) === 0 && refcount[page] !== 1) break
+    const device = pagemap[target]
+    if (device === 0) {
+      if ((dstFlags & MIGRATE_PFN_UNPIN) !== 0 && refcount[target] <= GUP_PIN_COUNTING_BIAS) break
+    } else if (device !== privateDevice) {
+      if (!isDevicePrivatePage(sys, target)) break
+      privateDevice = device
+    }
+    index[target] = index[page]
+    mapping[target] = mapping[page]
+    flags[target] |= state & MOVED_FLAGS
+  }
+  return i
 }
 
 /** Moves what makes `page` what it is to `newPage`; its contents are the driver's task. Returns 0 or -EAGAIN (MG-52, MG-53). */
 function movePage(sys: System, page: Pfn, newPage: Pfn, extraRefs: number, pin: boolean): number {
-  const { pages } = sys
-  if ((pages.flags[page] & (PG_ANON | PG_SWAPCACHE)) === PG_ANON && pages.pagemap[newPage] === 0) {
-    // The most frequent case: anonymous memory that no cache has, on its way back from a device.
-    if (!pin && pages.refcount[page] !== 1 + extraRefs) return -EAGAIN
-    moveIdentity(sys, page, newPage)
-    return 0
-  }
   const toDevice = isZoneDevicePage(sys, newPage)
   // Clean pages stay in the cache of a slow swap device after they were read, and must not be kept from devices by it.
   // Later kernels do the same.

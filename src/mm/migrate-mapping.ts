@@ -19,7 +19,7 @@ import { putPage } from './page-alloc.ts'
 import type { System } from './system.ts'
 
 /** What goes along with a page. */
-const MOVED = PG_SWAPBACKED | PG_ANON | PG_REFERENCED | PG_UPTODATE | PG_ACTIVE | PG_UNEVICTABLE | PG_DIRTY
+export const MOVED_FLAGS = PG_SWAPBACKED | PG_ANON | PG_REFERENCED | PG_UPTODATE | PG_ACTIVE | PG_UNEVICTABLE | PG_DIRTY
 
 /** A page cache or the swap cache holds a reference on the page. */
 export function isInCache(sys: System, page: Pfn): boolean {
@@ -36,7 +36,7 @@ export function moveIdentity(sys: System, page: Pfn, newPage: Pfn): void {
   const { pages, swap } = sys
   pages.index[newPage] = pages.index[page]
   pages.mapping[newPage] = pages.mapping[page]
-  pages.flags[newPage] |= pages.flags[page] & MOVED
+  pages.flags[newPage] |= pages.flags[page] & MOVED_FLAGS
   if ((pages.flags[page] & (PG_ANON | PG_SWAPCACHE)) === PG_ANON) return
   const file = fileOf(sys, page)
   if (isSwapCached(sys, page)) {

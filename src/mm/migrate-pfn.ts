@@ -54,3 +54,8 @@ export function migratePfnAt(words: Uint32Array, i: number): Pfn {
   if ((low & MIGRATE_PFN_VALID) === 0) return -1
   return words[2 * i + 1] * PFNS_PER_HIGH + (low >>> MIGRATE_PFN_SHIFT)
 }
+
+/** The frame of entry `i`, which names one. For loops that have looked at its flags: frame numbers have 31 bits, so it takes no division. */
+export function validPfnAt(words: Uint32Array, i: number): Pfn {
+  return (words[2 * i + 1] << (32 - MIGRATE_PFN_SHIFT)) | (words[2 * i] >>> MIGRATE_PFN_SHIFT)
+}

@@ -4,7 +4,7 @@
 import { type Addr, addrToVpn, type Pfn } from '../base/addr.ts'
 import { WaitQueue } from '../base/wait-queue.ts'
 import { freeHugetlbPage } from './hugetlb-pool.ts'
-import { freeZoneDevicePage } from './memremap.ts'
+import { freeZoneDevicePages } from './memremap.ts'
 import type { Mm } from './mm.ts'
 import {
   badFrame,
@@ -127,7 +127,7 @@ export function putPage(sys: System, pfn: Pfn, n = 1): void {
 function freePage(sys: System, head: Pfn): void {
   const { pages } = sys
   if (pages.pagemap[head] !== 0) {
-    freeZoneDevicePage(sys, head)
+    freeZoneDevicePages(sys, head, 1)
     return
   }
   const flags = pages.flags[head]

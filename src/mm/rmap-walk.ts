@@ -32,6 +32,7 @@ import {
   PTE_SOFT_DIRTY,
   PTE_WRITE,
   PTE_YOUNG,
+  type PteFlags,
   pteKind,
 } from './pte.ts'
 import { pageAddAnonRmap, pageAddFileRmap, pageRemoveRmap, pageTryShareAnonRmap, rssKind } from './rmap.ts'
@@ -326,18 +327,22 @@ function restoreMigrationEntry(sys: System, vma: Vma, addr: Addr, words: Uint32A
   const { pages } = sys
   const old = words[2 * i + 1]
   getPage(sys, target)
-  let flags = old & PTE_SOFT_DIRTY
-  if ((old & PTE_WRITE) !== 0 && (vma.flags & VM_WRITE) !== 0) flags |= PTE_WRITE
-  if (isDevicePrivatePage(sys, target)) flags |= PTE_KIND_DEVICE_PRIVATE
-  else {
-    flags |= (vmaProtection(vma) & ~PTE_WRITE) | (old & PTE_YOUNG)
-    if ((old & PTE_DIRTY) !== 0 && (pages.flags[pages.head(target)] & PG_DIRTY) !== 0) flags |= PTE_MKDIRTY
-  }
+  const isDirty = (pages.flags[pages.head(target)] & PG_DIRTY) !== 0
+  const flags = migratedFlags(vma, old, isDevicePrivatePage(sys, target), isDirty)
   const readable = (old & (PTE_WRITE | PTE_EXCLUSIVE)) === 0
   if (pages.isAnon(target)) pageAddAnonRmap(vma, target, addr, !readable)
   else pageAddFileRmap(sys, target)
   words[2 * i] = target
   words[2 * i + 1] = flags
+}
+
+/** What the migration entry with the flags `old` becomes, for a target that is private memory of a device or not, dirty or not. */
+export function migratedFlags(vma: Vma, old: PteFlags, isDevicePrivate: boolean, isDirty: boolean): PteFlags {
+  let flags = old & PTE_SOFT_DIRTY
+  if ((old & PTE_WRITE) !== 0 && (vma.flags & VM_WRITE) !== 0) flags |= PTE_WRITE
+  if (isDevicePrivate) return flags | PTE_KIND_DEVICE_PRIVATE
+  flags |= (vmaProtection(vma) & ~PTE_WRITE) | (old & PTE_YOUNG)
+  return (old & PTE_DIRTY) !== 0 && isDirty ? flags | PTE_MKDIRTY : flags
 }
 
 /**
