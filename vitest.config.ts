@@ -19,6 +19,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'unit',
+          globalSetup: './test/helpers/programs.ts',
           include: [
             'src/**/*.test.ts',
             'conformance/**/*.test.ts',

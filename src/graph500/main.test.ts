@@ -17,7 +17,7 @@ function run(...args: string[]): Promise<ProgramResult> {
 }
 
 function runAs(options: ProgramOptions, ...args: string[]): Promise<ProgramResult> {
-  return runProgram(['src/graph500/main.ts'], { ...options, args, timeoutMs: 60_000 })
+  return runProgram('src/graph500/main.ts', { ...options, args, timeoutMs: 60_000 })
 }
 
 test('main.ts helps', async () => {

@@ -4,13 +4,12 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { AttachedTask } from '../../test/helpers/attached-thread.ts'
-import { compiledProgram } from '../../test/helpers/child-program.ts'
 import { describeModes, ModeFixture } from '../../test/helpers/mode-fixture.ts'
+import { programUrl } from '../../test/helpers/programs.ts'
 import type { Heap } from './heap.ts'
 import { attachHeap, openHeap } from './on-node.ts'
 
-const PROGRAM = compiledProgram('test/helpers/attached-thread.ts')
-compiledProgram('src/heap/live/attach-live.ts')
+const PROGRAM = programUrl('test/helpers/attached-thread.ts')
 
 class Attached {
   readonly worker: Worker
@@ -158,7 +157,7 @@ await describeModes((mode) => {
 })
 
 it('the engine of an explicit heap can be on a third thread', async () => {
-  const engine = new Worker(compiledProgram('src/engine-worker-node-entry.ts'))
+  const engine = new Worker(programUrl('src/engine-worker-node-entry.ts'))
   const heap = await openHeap({ mode: 'explicit', engine, size: '64 MiB', device: { kind: 'memory' } })
   expect(await other.do({ do: 'attach', handle: heap.handle })).toBe('explicit')
   const x = heap.alloc(Float32Array, 2048, { name: 'x' }).fill(3)

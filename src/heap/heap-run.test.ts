@@ -3,10 +3,10 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { compiledProgram } from '../../test/helpers/child-program.ts'
 import { whyNoGpu } from '../../test/helpers/gpu.ts'
 import { KERNEL_CASES } from '../../test/helpers/kernel-cases.ts'
 import { describeModes, requires } from '../../test/helpers/mode-fixture.ts'
+import { programUrl } from '../../test/helpers/programs.ts'
 import {
   array,
   atomic,
@@ -448,7 +448,7 @@ await describeModes((mode) => {
     requires(test, mode, 'traps')
     await open()
     const x = heap.alloc(Uint32Array, 3000)
-    const other = new Worker(compiledProgram('test/helpers/kernel-thread.ts'), {
+    const other = new Worker(programUrl('test/helpers/kernel-thread.ts'), {
       workerData: { handle: heap.handle, x, times: 20 },
     })
     const ended = once(other, 'exit')

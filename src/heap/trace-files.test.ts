@@ -118,7 +118,7 @@ describe('openTraceFiles()', () => {
   })
 
   it('writes the rest when the program ends without closing anything', async () => {
-    const { status } = await runProgram(['test/trace/leave.ts'], { args: [join(folder, 'run.jsonl')] })
+    const { status } = await runProgram('test/trace/leave.ts', { args: [join(folder, 'run.jsonl')] })
 
     expect(status).toBe(3)
     expect(read('run.jsonl').events).toEqual([FAULT])

@@ -1,14 +1,9 @@
-// Runs a TypeScript program of the tests in a process of its own, with a time limit: a thread that waits in a page fault can
-// be ended in no other way. The program and what it imports are compiled to .cache/programs, file by file, when they changed.
+// Runs a program of the tests in a process of its own, with a time limit: a thread that waits in a page fault can be ended in no
+// other way.
 
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
-import { dirname, join, relative, resolve } from 'node:path'
-import { pathToFileURL } from 'node:url'
-import ts from 'typescript'
-
-const ROOT = resolve(import.meta.dirname, '../..')
-const OUT = join(ROOT, '.cache/programs')
+import { fileURLToPath } from 'node:url'
+import { programUrl } from './programs.ts'
 
 export interface ProgramOptions {
   readonly args?: readonly string[]
@@ -29,22 +24,14 @@ export interface ProgramResult {
   readonly stderr: string
 }
 
-/** Compiles a source, by its path from the root, and what it imports. Returns where the program is. */
-export function compiledProgram(file: string): URL {
-  const source = join(ROOT, file)
-  compile(source, new Set())
-  return pathToFileURL(outputOf(source))
-}
-
-/** Compiles and runs a program. `files` are paths from the root: the program, then the entries of its workers. */
-export function runProgram(files: readonly string[], options: ProgramOptions = {}): Promise<ProgramResult> {
-  for (const file of files) compile(join(ROOT, file), new Set())
+/** Runs a program of programs.ts. `file` is the path of its source from the root. */
+export function runProgram(file: string, options: ProgramOptions = {}): Promise<ProgramResult> {
   const { uid } = options
   const user = uid === undefined ? {} : { uid, gid: uid }
   return new Promise((resolve, reject) => {
     const child = spawn(
       process.execPath,
-      [...(options.nodeArgs ?? []), outputOf(join(ROOT, files[0])), ...(options.args ?? [])],
+      [...(options.nodeArgs ?? []), fileURLToPath(programUrl(file)), ...(options.args ?? [])],
       {
         cwd: '/',
         stdio: ['ignore', 'pipe', 'pipe'],
@@ -77,32 +64,4 @@ export function resultOf<T>({ status, signal, timedOut, stdout, stderr }: Progra
     throw new Error(`the program ${how}\n${stdout}${stderr}`)
   }
   return JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '') as T
-}
-
-function compile(source: string, seen: Set<string>): void {
-  if (seen.has(source)) return
-  seen.add(source)
-  const text = readFileSync(source, 'utf8')
-  const output = outputOf(source)
-  // A source that is not newer than its output was compiled as it is.
-  if (!existsSync(output) || statSync(output).mtimeMs <= statSync(source).mtimeMs) {
-    const compilerOptions = {
-      target: ts.ScriptTarget.ES2023,
-      module: ts.ModuleKind.ESNext,
-      rewriteRelativeImportExtensions: true,
-      verbatimModuleSyntax: true,
-    }
-    mkdirSync(dirname(output), { recursive: true })
-    // Other tests may be doing the same at this moment.
-    const temporary = `${output}.${process.pid}`
-    writeFileSync(temporary, ts.transpileModule(text, { compilerOptions, fileName: source }).outputText)
-    renameSync(temporary, output)
-  }
-  for (const { fileName } of ts.preProcessFile(text).importedFiles) {
-    if (fileName.startsWith('.')) compile(resolve(dirname(source), fileName), seen)
-  }
-}
-
-function outputOf(source: string): string {
-  return join(OUT, relative(ROOT, source)).replace(/\.ts$/, '.js')
 }

@@ -6,10 +6,10 @@ import { engineOf } from '../../src/heap/heap-engines.ts'
 import type { HeapMode } from '../../src/heap/heap-options.ts'
 import { ENGINE_PROGRAM } from '../../src/heap/live/engine-thread.ts'
 import { type HeapOptions, openHeap } from '../../src/index.ts'
-import { compiledProgram } from './child-program.ts'
 import * as extensions from './engine-extensions.ts'
 import { ExtendedHeap } from './extended-heap.ts'
 import { findLiveMachine } from './live-fixture.ts'
+import { programUrl } from './programs.ts'
 
 /** What only some modes do. */
 export const CAPABILITIES = {
@@ -29,9 +29,8 @@ export interface TestMode {
 }
 
 // The thread of an engine does not see the sources as the tests do.
-ENGINE_PROGRAM.url = compiledProgram('src/heap/live/engine-worker.ts')
-compiledProgram('src/heap/live/page-io-worker.ts')
-ENGINE_PROGRAM.extensions = compiledProgram('test/helpers/engine-extensions.ts')
+ENGINE_PROGRAM.url = programUrl('src/heap/live/engine-worker.ts')
+ENGINE_PROGRAM.extensions = programUrl('test/helpers/engine-extensions.ts')
 
 /** Every mode, tried here or not. */
 export async function findTestModes(): Promise<TestMode[]> {

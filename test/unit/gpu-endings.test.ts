@@ -5,8 +5,8 @@ import { runProgram } from '../helpers/child-program.ts'
 import { whyNoGpu } from '../helpers/gpu.ts'
 import { findTestModes } from '../helpers/mode-fixture.ts'
 
-const FILES = ['test/live/gpu-endings.ts', 'src/heap/live/engine-worker.ts', 'src/engine-worker-node-entry.ts']
-const THREAD_FILES = ['test/live/gpu-worker-endings.ts', 'src/heap/live/engine-worker.ts']
+const PROGRAM = 'test/live/gpu-endings.ts'
+const THREADS_PROGRAM = 'test/live/gpu-worker-endings.ts'
 
 const REFUSAL =
   'NO_DEVICE: device "webgpu" in a worker: in Node a worker that ends while its GPU works takes the process along. ' +
@@ -33,7 +33,7 @@ describe.each(modes)('in $name mode', (mode) => {
     ['sync', '7 7\n'],
     ['end', 'ran\n'],
   ])('a process that ends by %s ends well', { timeout: 60_000 }, async (way, output) => {
-    await expectOutput(FILES, [mode.name, way], output)
+    await expectOutput(PROGRAM, [mode.name, way], output)
   })
 })
 
@@ -48,7 +48,7 @@ describe('with the engine in a worker', () => {
     ['terminate', 'ENGINE_DIED: the worker of the engine ended with code 1\n'],
     ['terminate at once', 'ENGINE_DIED: the worker of the engine ended with code 1\n'],
   ])('a process ends well by %s', { timeout: 60_000 }, async (way, output) => {
-    await expectOutput(FILES, ['engine in a worker', way], output)
+    await expectOutput(PROGRAM, ['engine in a worker', way], output)
   })
 })
 
@@ -64,12 +64,12 @@ describe.each(modes)('threads that have joined a heap in $name mode', (mode) => 
     ['throws', 'of the thread\n3 3\n'],
     ['process exits', ''],
   ])('the heap goes on when one of them %s', { timeout: 60_000 }, async (way, output) => {
-    await expectOutput(THREAD_FILES, [mode.name, way], REFUSAL + output)
+    await expectOutput(THREADS_PROGRAM, [mode.name, way], REFUSAL + output)
   })
 })
 
-async function expectOutput(files: readonly string[], args: readonly string[], output: string): Promise<void> {
-  const { status, signal, timedOut, stdout, stderr } = await runProgram(files, { args, timeoutMs: 50_000 })
+async function expectOutput(program: string, args: readonly string[], output: string): Promise<void> {
+  const { status, signal, timedOut, stdout, stderr } = await runProgram(program, { args, timeoutMs: 50_000 })
   expect({ status, signal, timedOut, stdout, stderr }).toEqual({
     status: 0,
     signal: null,

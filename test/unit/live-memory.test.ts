@@ -37,15 +37,8 @@ function run(
   args: readonly string[],
   { timeoutMs = 20_000, nodeArgs = [] as readonly string[] } = {},
 ): Promise<ProgramResult> {
-  const workers = [
-    'src/heap/live/open-live.ts',
-    'src/heap/live/attach-live.ts',
-    'src/heap/live/engine-worker.ts',
-    'src/heap/live/page-io-worker.ts',
-  ]
-  const files = [`test/live/${name}.ts`, ...workers, 'test/helpers/engine-extensions.ts']
   const user = mode.uid === undefined ? {} : { uid: mode.uid }
-  return runProgram(files, { args: ['--mode', mode.name, ...args], nodeArgs, timeoutMs, ...user })
+  return runProgram(`test/live/${name}.ts`, { args: ['--mode', mode.name, ...args], nodeArgs, timeoutMs, ...user })
 }
 
 test('live-user is tried as a user without privileges', (test) => {

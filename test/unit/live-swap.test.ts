@@ -34,9 +34,7 @@ const firstMode = MODES.find(({ missing }) => missing === undefined)
 
 /** Runs a case of test/live/FILE.ts. */
 function run({ name, uid }: Mode, file: string, args: readonly string[]): Promise<ProgramResult> {
-  const workers = ['src/heap/live/open-live.ts', 'src/heap/live/engine-worker.ts', 'src/heap/live/page-io-worker.ts']
-  const files = [`test/live/${file}.ts`, ...workers, 'test/helpers/engine-extensions.ts']
-  return runProgram(files, {
+  return runProgram(`test/live/${file}.ts`, {
     args: ['--mode', name, ...args],
     timeoutMs: 110_000,
     ...(uid === undefined ? {} : { uid }),

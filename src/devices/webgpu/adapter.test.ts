@@ -4,11 +4,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { compiledProgram } from '../../../test/helpers/child-program.ts'
+import { programUrl } from '../../../test/helpers/programs.ts'
 import { CAPABILITY_ADAPTER, findAdapter } from './adapter.ts'
+import { canLoadSystemVulkan } from './software-driver.ts'
 
 /** Where the software driver runs, there is always an adapter. */
 const hasSoftwareDriver = process.platform === 'linux' && process.arch === 'x64'
+/** Dawn complains about drivers of the system that it does not accept. Asked before this process has a driver of its own. */
+const hasSystemVulkan = await canLoadSystemVulkan()
 const NO_SOFTWARE_DRIVER = 'software-driver: it is for linux x64'
 
 let cache: string
@@ -57,11 +60,13 @@ describe('findAdapter()', () => {
     if (!hasSoftwareDriver) test.skip(NO_SOFTWARE_DRIVER)
     const folder = makePrograms()
     try {
-      const env = { ...process.env, XDG_CACHE_HOME: cache }
+      // Without what the software driver of the test before has left: its folder is gone.
+      const env = { ...process.env, XDG_CACHE_HOME: cache, VK_ICD_FILENAMES: undefined }
       const programs = ['main.mjs', 'main.mjs', 'worker.mjs'].map((name) => join(folder, name))
       const runs = programs.map((program) => promisify(execFile)(process.execPath, [program], { env }))
       for (const { stdout, stderr } of await Promise.all(runs)) {
-        expect([stdout, stderr]).toEqual([expect.stringMatching(/ \(dawn(-software)?\)\n$/), ''])
+        expect(stdout).toMatch(/ \(dawn(-software)?\)\n$/)
+        if (!hasSystemVulkan) expect(stderr).toBe('')
       }
       // The driver once, and no temporary folders. Nothing at all where Dawn found a GPU.
       const unpacked = readdirSync(cache).flatMap((name) => readdirSync(join(cache, name)))
@@ -74,7 +79,7 @@ describe('findAdapter()', () => {
 
 /** A folder with programs that print which adapter they find, the second one in a worker. */
 function makePrograms(): string {
-  const adapter = compiledProgram('src/devices/webgpu/adapter.ts')
+  const adapter = programUrl('src/devices/webgpu/adapter.ts')
   const folder = mkdtempSync(join(tmpdir(), 'hetmem-adapter-'))
   const print = `import { findAdapter } from '${adapter}'
     const found = await findAdapter()

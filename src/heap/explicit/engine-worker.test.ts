@@ -2,8 +2,7 @@ import { expect, it } from 'vitest'
 import { resultOf, runProgram } from '../../../test/helpers/child-program.ts'
 
 it('an engine in a worker does what one on this thread does, keeps nobody alive, and says when it is gone', async () => {
-  const files = ['test/explicit/engine-in-worker.ts', 'src/engine-worker-node-entry.ts']
-  expect(resultOf(await runProgram(files))).toEqual({
+  expect(resultOf(await runProgram('test/explicit/engine-in-worker.ts'))).toEqual({
     mode: 'explicit',
     taken: 'prefetch: 4 pages to the device, 16 KiB copied',
     where: '"x": 4 pages on memory',

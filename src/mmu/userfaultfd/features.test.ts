@@ -120,7 +120,7 @@ describe('detectLive()', () => {
     if (best.mode !== 'live' || process.getuid?.() !== 0)
       test.skip('root: the device and other users are tried as root')
     const run = async (uid: number) => {
-      const program = await runProgram(['test/live/detect.ts'], { args: ['--refuse'], uid })
+      const program = await runProgram('test/live/detect.ts', { args: ['--refuse'], uid })
       return resultOf<LiveSupport | NoLiveSupport>(program)
     }
     const device = await detectLive({ sources: ['device'] })
@@ -132,7 +132,7 @@ describe('detectLive()', () => {
     if (process.getuid?.() !== 0) test.skip('root: other users are tried as root')
     if (readFileSync('/proc/sys/vm/unprivileged_userfaultfd', 'utf8').trim() === '1')
       test.skip('vm.unprivileged_userfaultfd: is 1')
-    const found = resultOf<LiveSupport>(await runProgram(['test/live/detect.ts'], { uid: NOBODY }))
+    const found = resultOf<LiveSupport>(await runProgram('test/live/detect.ts', { uid: NOBODY }))
     expect(found).toMatchObject({ mode: 'live-user', source: 'user-mode', lacks: [{ cause: 'unprivileged' }] })
     expect(found.lacks[0].reason).toMatch(/syscall EPERM, device (EACCES|ENOENT)/)
   })
