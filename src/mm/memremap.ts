@@ -125,12 +125,19 @@ export function memunmapPages(sys: System, pagemap: DevPagemap): number {
 
 /** Takes a free device frame into use: one reference, locked (DM-5). */
 export function zoneDevicePageInit(sys: System, pfn: Pfn): void {
-  const { pages } = sys
-  const pagemap = pagemapOf(sys, pfn)
-  if (pagemap === null || pages.refcount[pfn] !== 0) badFrame(pfn, 'is no free device frame')
-  pagemap.live++
-  pages.refcount[pfn] = 1
-  pages.flags[pfn] = PG_ALLOCATED | PG_LOCKED
+  zoneDevicePagesInit(sys, pfn, 1)
+}
+
+/** The same for neighbouring frames of one device. */
+export function zoneDevicePagesInit(sys: System, first: Pfn, npages: number): void {
+  const { refcount, flags } = sys.pages
+  const pagemap = pagemapOf(sys, first)
+  for (let pfn = first; pfn < first + npages; pfn++) {
+    if (pagemap === null || refcount[pfn] !== 0) badFrame(pfn, 'is no free device frame')
+    refcount[pfn] = 1
+    flags[pfn] = PG_ALLOCATED | PG_LOCKED
+  }
+  if (pagemap !== null) pagemap.live += npages
 }
 
 /** The last reference of neighbouring frames of one device is gone (`free_zone_device_page` for each). */

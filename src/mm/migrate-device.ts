@@ -15,13 +15,14 @@ import { EAGAIN, EBUSY, EINVAL } from '../base/errno.ts'
 import { anonVmaPrepare } from './anon-vma.ts'
 import { isDeviceCoherentPage, isDevicePrivatePage, isZoneDevicePage, pagemapOf } from './memremap.ts'
 import { collect, unmapCollected } from './migrate-collect.ts'
-import { declineEntry, MOVED, migrateDeviceFinalize, unpins } from './migrate-finish.ts'
+import { declineEntry, migrateDeviceFinalize, unpins } from './migrate-finish.ts'
 import { idleReferences, isInCache, MOVED_FLAGS, moveIdentity } from './migrate-mapping.ts'
 import {
   MIGRATE_PFN_MIGRATE,
   MIGRATE_PFN_PIN,
   MIGRATE_PFN_UNPIN,
   MIGRATE_PFN_VALID,
+  MOVED,
   migratePfn,
   migratePfnAt,
   migratePfnWords,

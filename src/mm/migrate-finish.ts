@@ -11,6 +11,7 @@ import {
   MIGRATE_PFN_PIN,
   MIGRATE_PFN_UNPIN,
   MIGRATE_PFN_VALID,
+  MOVED,
   migratePfnAt,
   migratePfnWords,
   validPfnAt,
@@ -61,9 +62,6 @@ export function migrateDeviceFinalize(sys: System, src: BigUint64Array, dst: Big
 export function unpins(sys: System, newPage: Pfn, dstFlags: number): boolean {
   return (dstFlags & MIGRATE_PFN_UNPIN) !== 0 && sys.pages.pagemap[newPage] === 0
 }
-
-/** What an entry of src says of a page that moved. */
-export const MOVED = MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE
 
 /**
  * Finishes the entries `[from, to)` up to the first that is not plain, and returns its index, or `to`. `vma` is the only mapping that pages

@@ -20,6 +20,9 @@ export const MIGRATE_PFN_PIN = 1 << 4
 /** In dst: the destination is a page that PIN left in place. */
 export const MIGRATE_PFN_UNPIN = 1 << 4
 
+/** In src: a page that moves, or has moved. A hole that moves is not VALID. */
+export const MOVED = MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE
+
 const MIGRATE_PFN_SHIFT = 6
 /** What the high word counts: frames above those that fit beside the flags in the low word. */
 const PFNS_PER_HIGH = 2 ** (32 - MIGRATE_PFN_SHIFT)

@@ -132,13 +132,17 @@ export function collectWrites(mm: Mm, start: Addr, end: Addr): number {
   if (mmu.capabilities.walksPageTable) return 0 // every write to a marked page is a fault
   tlbCollectDirty(mm, start, end)
   const written = new Uint8Array((end - start) / PAGE_SIZE)
-  const count = forEachEntry(mm, start, end, (words, i, page) => {
-    const flags = words[2 * i + 1]
-    if ((flags & (PTE_PRESENT | PTE_DIRTY | PTE_SPECIAL)) !== (PTE_PRESENT | PTE_DIRTY)) return false
-    pages.setDirty(words[2 * i])
-    if ((flags & WRITTEN) !== WRITTEN) return false
-    written[page] = 1
-    return true
+  let count = 0
+  forEachTable(mm, start, end, (words, entry, npages, page) => {
+    for (let k = 0; k < npages; k++) {
+      const w = 2 * (entry + k)
+      const flags = words[w + 1]
+      if ((flags & (PTE_PRESENT | PTE_DIRTY | PTE_SPECIAL)) !== (PTE_PRESENT | PTE_DIRTY)) continue
+      pages.setDirty(words[w])
+      if ((flags & WRITTEN) !== WRITTEN) continue
+      written[page + k] = 1
+      count++
+    }
   })
   if (count > 0) clearMarks(mm, start, written)
   return count
@@ -150,9 +154,8 @@ function clearMarks(mm: Mm, start: Addr, pages: Uint8Array): void {
     const [from, to] = [start + first * PAGE_SIZE, start + last * PAGE_SIZE]
     const range = new MmuNotifierRange(MMU_NOTIFY_CLEAR, null, mm, from, to)
     mmuNotifierInvalidateRangeStart(range)
-    forEachEntry(mm, from, to, (words, i) => {
-      words[2 * i + 1] &= ~PTE_DUPLICATED
-      return true
+    forEachTable(mm, from, to, (words, entry, npages) => {
+      for (let w = 2 * entry + 1; w < 2 * (entry + npages); w += 2) words[w] &= ~PTE_DUPLICATED
     })
     mmuNotifierInvalidateRangeEnd(range)
   })
@@ -170,10 +173,14 @@ export function endDuplicates(mm: Mm, start: Addr, end: Addr): number {
   if (!isPageRange(start, end)) return -EINVAL
   assert(mm.mmapLock.isHeld, 'endDuplicates: the mmapLock is not held')
   const marked = new Uint8Array((end - start) / PAGE_SIZE)
-  const count = forEachEntry(mm, start, end, (words, i, page) => {
-    if ((words[2 * i + 1] & (PTE_PRESENT | PTE_DUPLICATED)) !== (PTE_PRESENT | PTE_DUPLICATED)) return false
-    marked[page] = 1
-    return true
+  const mark = PTE_PRESENT | PTE_DUPLICATED
+  let count = 0
+  forEachTable(mm, start, end, (words, entry, npages, page) => {
+    for (let k = 0; k < npages; k++) {
+      if ((words[2 * (entry + k) + 1] & mark) !== mark) continue
+      marked[page + k] = 1
+      count++
+    }
   })
   if (count > 0) clearMarks(mm, start, marked)
   return count
@@ -210,21 +217,19 @@ function splitHugePmds(vma: Vma, start: Addr, end: Addr): void {
   }
 }
 
-/** Calls `visit` for each entry of the tables under `[start, end)`; returns how often it said true. */
-function forEachEntry(
+/**
+ * Calls `visit` for each table under `[start, end)`, with the part of it that lies in there: its words, the index of the first entry, how
+ * many, and the page from `start` on that the first one is of.
+ */
+function forEachTable(
   mm: Mm,
   start: Addr,
   end: Addr,
-  visit: (words: Uint32Array, i: number, page: number) => boolean,
-): number {
-  let count = 0
+  visit: (words: Uint32Array, entry: number, npages: number, page: number) => void,
+): void {
   for (let addr = start; addr < end; addr = pmdAddrEnd(addr, end)) {
     const table = mm.pageTable.findPte(addr)
     if (table === null) continue
-    const npages = (pmdAddrEnd(addr, end) - addr) / PAGE_SIZE
-    const first = pteIndex(addr)
-    const base = (addr - start) / PAGE_SIZE
-    for (let k = 0; k < npages; k++) if (visit(table.words, first + k, base + k)) count++
+    visit(table.words, pteIndex(addr), (pmdAddrEnd(addr, end) - addr) / PAGE_SIZE, (addr - start) / PAGE_SIZE)
   }
-  return count
 }

@@ -45,12 +45,27 @@ export function tlbCollectDirty(mm: Mm, start: Addr, end: Addr): void {
  * over for reading until a write fault has made it dirty, as on hardware without dirty bits.
  */
 export function tlbInstall(mm: Mm, addr: Addr, table: PteTable, index: number): void {
+  tlbInstallRun(mm, addr, table, index, 1)
+}
+
+/** The same for neighbouring entries of a table, in as few calls as their frames lie in runs. `addr` is where the first one is. */
+export function tlbInstallRun(mm: Mm, addr: Addr, table: PteTable, first: number, npages: number): void {
   const { mmu } = mm.sys
   if (mmu.capabilities.walksPageTable) return
-  const flags = table.words[2 * index + 1]
-  if ((flags & (PTE_PRESENT | PTE_PROTNONE)) !== PTE_PRESENT) return
-  const writable = (flags & PTE_WRITE) !== 0 && (mmu.capabilities.traps || (flags & PTE_DIRTY) !== 0)
-  mmu.install(mm.space, addr, table.words[2 * index], 1, writable)
+  const { words } = table
+  const { traps } = mmu.capabilities
+  for (let k = 0; k < npages; ) {
+    const pfn = words[2 * (first + k)]
+    const flags = words[2 * (first + k) + 1]
+    let next = k + 1
+    while (next < npages && words[2 * (first + next)] === pfn + next - k && words[2 * (first + next) + 1] === flags)
+      next++
+    if ((flags & (PTE_PRESENT | PTE_PROTNONE)) === PTE_PRESENT) {
+      const writable = (flags & PTE_WRITE) !== 0 && (traps || (flags & PTE_DIRTY) !== 0)
+      mmu.install(mm.space, addr + k * PAGE_SIZE, pfn, next - k, writable)
+    }
+    k = next
+  }
 }
 
 /** Hands a huge entry to the CPU; `start` is where its 2 MiB begin. */

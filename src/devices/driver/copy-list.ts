@@ -3,15 +3,20 @@
 import { PAGE_SIZE, type Pfn } from '../../base/addr.ts'
 import type { Mmu } from '../../mmu/mmu.ts'
 
-/** Entries that a list begins with room for. */
+/** Entries that a list begins with room for, unless it is known how many there will be. */
 const ROOM = 64
 
 /** Entry i is between system frame `pfns[i]` and frame `frames[i]` of the device. */
 export class CopyList {
   length = 0
   /** Both arrays have room for more than the list has. */
-  private pfnRoom = new Int32Array(ROOM)
-  private frameRoom = new Int32Array(ROOM)
+  private pfnRoom: Int32Array
+  private frameRoom: Int32Array
+
+  constructor(room = ROOM) {
+    this.pfnRoom = new Int32Array(room)
+    this.frameRoom = new Int32Array(room)
+  }
 
   get pfns(): Int32Array {
     return this.pfnRoom.subarray(0, this.length)

@@ -39,7 +39,7 @@ async function flushInPlace(op: Operation, use: RangeUse, open: OpenMigrations):
   const homeless: number[] = []
   for (const frame of use.frames) {
     if (pool.state[frame] !== FRAME_PAGE || !pool.mustBeCopied(frame)) continue
-    const home = pool.backingOf(frame)
+    const home = pool.backing[frame]
     if (home >= 0) copies.add(home, frame)
     else homeless.push(frame)
   }

@@ -58,7 +58,7 @@ describe('FramePool', () => {
 
   it('close() frees what was not taken, and the block when nothing is left', () => {
     const [block] = reserve(8, 4)
-    const pfn = pool.takePage(2)
+    const pfn = pool.takePages(2, 1)
     expect([pool.frameOf(pfn), sys.pages.refcount[pfn], pool.evictable()]).toEqual([2, 1, []])
     pool.close(block)
     expect([...pool.state.subarray(0, 4)]).toEqual([FRAME_FREE, FRAME_FREE, FRAME_PAGE, FRAME_FREE])
@@ -81,7 +81,7 @@ describe('FramePool', () => {
 
   it('a captured frame is not evicted, and not reused before it is released', () => {
     const [block] = reserve(8, 2)
-    pool.takePage(0)
+    pool.takePages(0, 1)
     pool.takeDuplicates(1, 1)
     pool.close(block)
     const [runs, others]: FrameRun[][] = [[], []]
@@ -121,9 +121,9 @@ describe('FramePool', () => {
 
   it('a page has to be copied unless something equal stands behind it', () => {
     const [block] = reserve(8, 1)
-    const pfn = pool.takePage(0)
+    const pfn = pool.takePages(0, 1)
     pool.close(block)
-    expect([pool.backingOf(0), pool.mustBeCopied(0)]).toEqual([NO_COPY, true])
+    expect([pool.backing[0], pool.mustBeCopied(0)]).toEqual([NO_COPY, true])
     pool.setBacking(0, ZEROES)
     expect([pool.mustBeCopied(0), pool.npinned]).toEqual([false, 0])
     pool.dirty[0] = 1
@@ -147,20 +147,20 @@ describe('FramePool', () => {
 
   it('gives pages back the frames that they had, and their block', () => {
     const [block] = reserve(16, 4)
-    for (let frame = 0; frame < 4; frame++) pool.takePage(frame)
+    for (let frame = 0; frame < 4; frame++) pool.takePages(frame, 1)
     pool.close(block)
     free(1)
     free(2)
     expect([pool.reserveAt(mm, 17, 3, 1), pool.reserveAt(mm, 17, 2, 1)?.length]).toEqual([null, 1])
     const again = pool.blockAt(1)
-    pool.takePage(1)
+    pool.takePages(1, 1)
     pool.capture(1, 1, CAPTURED, [])
     pool.close(again)
     expect([pool.blockAt(1), block.live, block.ncaptured, pool.nfree]).toEqual([block, 3, 1, 5])
     pool.release([1, 1])
     // Another page in its place is not of the block.
     const [other] = pool.reserveAt(mm, 30, 1, 2) ?? []
-    pool.takePage(2)
+    pool.takePages(2, 1)
     pool.close(other)
     expect([pool.blockAt(2), pool.evictable()]).toEqual([other, [block, other]])
     for (const frame of [0, 1, 2, 3]) free(frame)
@@ -169,7 +169,7 @@ describe('FramePool', () => {
 
   it('remove() says while pages are in use', () => {
     const [block] = reserve(8, 1)
-    pool.takePage(0)
+    pool.takePages(0, 1)
     pool.close(block)
     expect(pool.remove()).toBe(-16)
     free(0)

@@ -24,7 +24,7 @@ import {
   MEMORY_DEVICE_PRIVATE,
   memremapPages,
   memunmapPages,
-  zoneDevicePageInit,
+  zoneDevicePagesInit,
 } from '../../mm/memremap.ts'
 import { unpinMigratedPage } from '../../mm/migrate-device.ts'
 import type { Mm } from '../../mm/mm.ts'
@@ -73,13 +73,14 @@ export class FramePool {
   readonly captured: Uint8Array
   /** The device wrote the frame and nobody was told yet: what hardware keeps in the entries of its page table. */
   readonly dirty: Uint8Array
+  /** What stands behind the page in a frame: a system frame, ZEROES or NO_COPY. Only `setBacking` changes it. */
+  readonly backing: Int32Array
   /** Woken when an operation lets frames go. */
   readonly released = new WaitQueue()
   /** System frames that stand behind pages. */
   npinned = 0
   /** Operations so far: the time by which blocks grow old. */
   uses = 0
-  private readonly backing: Int32Array
   private readonly blockOf: Int32Array
   private readonly blocks = new Map<number, Block>()
   private readonly free: FreeRuns
@@ -89,7 +90,11 @@ export class FramePool {
 
   /** No block lies in two banks. Throws a RangeError for a size that memremap refuses. */
   constructor(sys: System, { npages, bankPages }: PoolSize, owner: unknown, migrateToRam: MigrateToRam) {
-    const ops = { pageFree: (pfn: Pfn) => this.pageFree(pfn), migrateToRam }
+    const ops = {
+      pageFree: (pfn: Pfn) => this.pagesFree(pfn, 1),
+      pagesFree: (first: Pfn, npages: number) => this.pagesFree(first, npages),
+      migrateToRam,
+    }
     const pagemap = memremapPages(sys, { type: MEMORY_DEVICE_PRIVATE, npages, owner, ops })
     if (typeof pagemap === 'number') throw new RangeError(`device memory of ${npages} pages, wanted a positive integer`)
     this.sys = sys
@@ -244,43 +249,25 @@ export class FramePool {
 
   // ---- frames ----
 
-  /** Takes a reserved frame for a page: one reference, locked, contents undefined. */
-  takePage(frame: number): Pfn {
-    this.take(frame, FRAME_PAGE)
-    zoneDevicePageInit(this.sys, this.pfnOf(frame))
-    return this.pfnOf(frame)
+  /** Takes reserved frames of one block for pages, each with one reference, locked, contents undefined. Returns the page of the first. */
+  takePages(first: number, npages: number): Pfn {
+    this.take(first, npages, FRAME_PAGE)
+    zoneDevicePagesInit(this.sys, this.pfnOf(first), npages)
+    return this.pfnOf(first)
   }
 
   /** Takes reserved frames of one block for copies of system pages. */
   takeDuplicates(first: number, npages: number): void {
-    const end = first + npages
-    for (let frame = first; frame < end; frame++) {
-      if (this.state[frame] !== FRAME_RESERVED) throw new AssertionError(`frame ${frame} is reserved`)
-    }
-    this.state.fill(FRAME_DUPLICATE, first, end)
-    this.dirty.fill(0, first, end)
-    this.blockAt(first).live += npages
+    this.take(first, npages, FRAME_DUPLICATE)
   }
 
   /** Duplicates in neighbouring frames end. */
   dropDuplicates(first: number, npages: number): void {
     const end = first + npages
-    for (let frame = first; frame < end; ) {
-      const block = this.blockAt(frame)
-      let next = frame
-      while (next < end && this.blockOf[next] === block.id && this.captured[next] === 0) {
-        assert(this.state[next] === FRAME_DUPLICATE, () => `frame ${next} holds a duplicate`)
-        next++
-      }
-      if (next > frame) this.vacateRun(block, frame, next - frame)
-      else this.vacate(next++)
-      frame = next
+    for (let frame = first; frame < end; frame++) {
+      if (this.state[frame] !== FRAME_DUPLICATE) throw new AssertionError(`frame ${frame} holds a duplicate`)
     }
-  }
-
-  /** What stands behind the page in a frame: a system frame, ZEROES or NO_COPY. */
-  backingOf(frame: number): number {
-    return this.backing[frame]
+    this.vacate(first, npages)
   }
 
   setBacking(frame: number, backing: number): void {
@@ -349,37 +336,44 @@ export class FramePool {
     return memunmapPages(this.sys, this.pagemap)
   }
 
-  private take(frame: number, state: number): void {
-    if (this.state[frame] !== FRAME_RESERVED) throw new AssertionError(`frame ${frame} is reserved`)
-    this.state[frame] = state
-    this.dirty[frame] = 0
-    this.blockAt(frame).live++
+  private take(first: number, npages: number, state: number): void {
+    const end = first + npages
+    for (let frame = first; frame < end; frame++) {
+      if (this.state[frame] !== FRAME_RESERVED) throw new AssertionError(`frame ${frame} is reserved`)
+    }
+    this.state.fill(state, first, end)
+    this.dirty.fill(0, first, end)
+    this.blockAt(first).live += npages
   }
 
-  /** The last reference of a page is gone, and what stood behind it is not needed any more. */
-  private pageFree(pfn: Pfn): void {
-    const frame = this.frameOf(pfn)
-    const backing = this.backing[frame]
-    this.setBacking(frame, NO_COPY)
-    if (backing >= 0) unpinMigratedPage(this.sys, backing)
-    this.vacate(frame)
+  /** The last references of pages in neighbouring frames are gone, and what stood behind them is not needed any more. */
+  private pagesFree(pfn: Pfn, npages: number): void {
+    const first = this.frameOf(pfn)
+    for (let frame = first; frame < first + npages; frame++) {
+      const backing = this.backing[frame]
+      if (backing === NO_COPY) continue
+      this.setBacking(frame, NO_COPY)
+      if (backing >= 0) unpinMigratedPage(this.sys, backing)
+    }
+    this.vacate(first, npages)
   }
 
-  private vacate(frame: number): void {
-    const block = this.blockAt(frame)
-    block.live--
-    if (this.captured[frame] !== 0) this.state[frame] = FRAME_RETIRED
-    else if (block.open) this.state[frame] = FRAME_RESERVED
-    else this.giveBack(frame)
-    this.deleteIfEmpty(block)
-  }
-
-  /** The same for neighbouring frames of one block that nobody has captured. */
-  private vacateRun(block: Block, first: number, npages: number): void {
-    block.live -= npages
-    if (block.open) this.state.fill(FRAME_RESERVED, first, first + npages)
-    else this.giveBack(first, npages)
-    this.deleteIfEmpty(block)
+  /** Nothing that counts is left in neighbouring frames. */
+  private vacate(first: number, npages: number): void {
+    const { captured, blockOf } = this
+    const end = first + npages
+    for (let frame = first; frame < end; ) {
+      const block = this.blockAt(frame)
+      let next = frame
+      while (next < end && blockOf[next] === block.id && captured[next] === 0) next++
+      if (next > frame) {
+        if (block.open) this.state.fill(FRAME_RESERVED, frame, next)
+        else this.giveBack(frame, next - frame)
+      } else this.state[next++] = FRAME_RETIRED
+      block.live -= next - frame
+      this.deleteIfEmpty(block)
+      frame = next
+    }
   }
 
   private giveBack(first: number, npages = 1): void {

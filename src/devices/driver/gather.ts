@@ -84,7 +84,7 @@ function gatherRun(open: OpenMigrations, op: Operation, vma: Vma, start: Addr, e
     if (page < 0 || (src[2 * i] & MIGRATE_PFN_MIGRATE) === 0 || !pool.isReserved(target)) continue
     from.push(pool.frameOf(page))
     to.push(target)
-    setMigratePfn(dst, i, pool.takePage(target), MIGRATE_PFN_VALID | (src[2 * i] & MIGRATE_PFN_WRITE))
+    setMigratePfn(dst, i, pool.takePages(target, 1), MIGRATE_PFN_VALID | (src[2 * i] & MIGRATE_PFN_WRITE))
   }
   hardware.move(from, to)
   migrateVmaPages(args)
@@ -92,7 +92,7 @@ function gatherRun(open: OpenMigrations, op: Operation, vma: Vma, start: Addr, e
     const target = migratePfnAt(dst, i)
     if (target < 0 || (src[2 * i] & MIGRATE_PFN_MIGRATE) === 0) continue
     const frame = pool.frameOf(migratePfnAt(src, i))
-    const backing = pool.backingOf(frame)
+    const backing = pool.backing[frame]
     pool.setBacking(frame, NO_COPY)
     pool.setBacking(pool.frameOf(target), backing)
   }

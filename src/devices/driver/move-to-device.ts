@@ -6,7 +6,7 @@
 // With `pins` a page leaves its system frame in place (MIGRATE_PFN_PIN), and nothing has to be copied back that the device
 // does not write. A page that never was comes from nowhere: its frame is cleared.
 
-import { type Addr, PAGE_SIZE } from '../../base/addr.ts'
+import { type Addr, addrToVpn, PAGE_SIZE } from '../../base/addr.ts'
 import { MmError } from '../../base/errno.ts'
 import { HMM_PFN_VALID_HI } from '../../hmm/hmm-pfn.ts'
 import { HMM_COPY_TO_DEVICE, HmmEvent, hmmMirrorRangeCopied } from '../../hmm/mirror/index.ts'
@@ -24,6 +24,7 @@ import {
   migrateVmaPages,
   migrateVmaSetup,
   setMigratePfn,
+  validPfnAt,
 } from '../../mm/migrate-device.ts'
 import { putPage, unlockPage } from '../../mm/page-alloc.ts'
 import { VM_WRITE } from '../../mm/vm-flags.ts'
@@ -46,33 +47,15 @@ export async function moveToDevice(
   block: Block,
   pins: boolean,
 ): Promise<void> {
-  const { pool, hardware, owner, clock } = op.parts
+  const { hardware, owner, clock } = op.parts
   await hardware.ready()
   const args = makeMigrateVma(vma, start, end, owner, MIGRATE_VMA_SELECT_SYSTEM)
   if (pins) markPins(op, args)
   const err = migrateVmaSetup(args)
   if (err !== 0) throw new MmError(err, op.parts.name, { addr: start, detail: 'the mapping cannot move to a device' })
   open.add(args)
-  const src = migratePfnWords(args.src)
-  const dst = migratePfnWords(args.dst)
-  const copies = new CopyList()
-  const zeroes: number[] = []
-  for (let i = 0; i < args.npages; i++) {
-    if ((src[2 * i] & MIGRATE_PFN_MIGRATE) === 0) continue
-    const page = migratePfnAt(src, i)
-    const isWritable = page < 0 ? (vma.flags & VM_WRITE) !== 0 : (src[2 * i] & MIGRATE_PFN_WRITE) !== 0
-    // Others read the page too (fork): it has to be copied for this address space first.
-    if (use.access === 'write' && !isWritable) continue
-    const vpn = start / PAGE_SIZE + i
-    const frame = block.first + (vpn - block.vpn)
-    // The frame of a page that was here and left may still be in use.
-    if (!pool.isReserved(frame)) continue
-    const target = pool.takePage(frame)
-    if (page < 0) zeroes.push(frame)
-    else copies.add(page, frame)
-    setMigratePfn(dst, i, target, MIGRATE_PFN_VALID | (isWritable ? MIGRATE_PFN_WRITE : 0))
-  }
-  hardware.clear(zeroes)
+  const copies = new CopyList(args.npages)
+  hardware.clear(chooseFrames(op, use, vma, args, block, copies))
   let failure: unknown = null
   const begunAt = clock.now()
   try {
@@ -80,7 +63,7 @@ export async function moveToDevice(
     op.purpose.copying.time += clock.now() - begunAt
   } catch (error) {
     failure = error
-    for (let i = 0; i < args.npages; i++) decline(op, dst, i)
+    declineAll(op, args)
   }
   migrateVmaPages(args)
   const nmoved = settle(op, args)
@@ -103,36 +86,84 @@ function markPins(op: Operation, args: MigrateVma): void {
   }
 }
 
+/** Gives each page that can move a frame of the block, and lists what has to be copied. Returns the frames that have to be cleared. */
+function chooseFrames(
+  op: Operation,
+  use: RangeUse,
+  vma: Vma,
+  args: MigrateVma,
+  block: Block,
+  copies: CopyList,
+): readonly number[] {
+  const { pool } = op.parts
+  const src = migratePfnWords(args.src)
+  const dst = migratePfnWords(args.dst)
+  const zeroes: number[] = []
+  const first = block.first + (addrToVpn(args.start) - block.vpn)
+  const isMappedForWriting = (vma.flags & VM_WRITE) !== 0
+  let ntaken = 0
+  const take = (end: number): void => {
+    if (ntaken > 0) pool.takePages(first + end - ntaken, ntaken)
+    ntaken = 0
+  }
+  for (let i = 0; i < args.npages; i++) {
+    const page = migratePfnAt(src, i)
+    const isWritable = page < 0 ? isMappedForWriting : (src[2 * i] & MIGRATE_PFN_WRITE) !== 0
+    const canMove =
+      (src[2 * i] & MIGRATE_PFN_MIGRATE) !== 0 &&
+      // Others may read the page too (fork): it has to be copied for this address space first.
+      (isWritable || use.access === 'read') &&
+      // The frame of a page that was here and left may still be in use.
+      pool.isReserved(first + i)
+    if (!canMove) {
+      take(i)
+      continue
+    }
+    ntaken++
+    if (page < 0) zeroes.push(first + i)
+    else copies.add(page, first + i)
+    setMigratePfn(dst, i, pool.pfnOf(first + i), MIGRATE_PFN_VALID | (isWritable ? MIGRATE_PFN_WRITE : 0))
+  }
+  take(args.npages)
+  return zeroes
+}
+
 /** Notes what stands behind each page that moved. Returns how many did. */
 function settle(op: Operation, args: MigrateVma): number {
   const { pool } = op.parts
   const src = migratePfnWords(args.src)
   const dst = migratePfnWords(args.dst)
   let nmoved = 0
+  let npinned = 0
   for (let i = 0; i < args.npages; i++) {
-    const target = migratePfnAt(dst, i)
-    if (target < 0 || (src[2 * i] & MIGRATE_PFN_MIGRATE) === 0) continue
+    const flags = src[2 * i]
+    if ((dst[2 * i] & MIGRATE_PFN_VALID) === 0 || (flags & MIGRATE_PFN_MIGRATE) === 0) continue
     nmoved++
-    const page = migratePfnAt(src, i)
-    const frame = pool.frameOf(target)
-    const isPinned = page >= 0 && (src[2 * i] & MIGRATE_PFN_PIN) !== 0
-    op.placed[isPinned ? 'pin' : 'migrate']++
-    if (isPinned || page < 0) {
-      pool.setBacking(frame, isPinned ? page : ZEROES)
-      // What the page owes to swap, the frame that stays knows itself.
-      pool.setClean(frame)
-    }
+    const isHole = (flags & MIGRATE_PFN_VALID) === 0
+    const isPinned = !isHole && (flags & MIGRATE_PFN_PIN) !== 0
+    if (isPinned) npinned++
+    else if (!isHole) continue
+    const target = validPfnAt(dst, i)
+    pool.setBacking(pool.frameOf(target), isPinned ? validPfnAt(src, i) : ZEROES)
+    // What the page owes to swap, the frame that stays knows itself.
+    pool.setClean(pool.frameOf(target))
   }
+  op.placed.pin += npinned
+  op.placed.migrate += nmoved - npinned
   return nmoved
 }
 
-/** Entry `i` does not migrate after all: its destination is free again. */
-function decline(op: Operation, dst: Uint32Array, i: number): void {
-  const target = migratePfnAt(dst, i)
-  if (target < 0) return
-  setMigratePfn(dst, i, 0, 0)
-  unlockPage(op.parts.sys, target)
-  putPage(op.parts.sys, target)
+/** Nothing migrates after all: the destinations are free again. */
+function declineAll(op: Operation, args: MigrateVma): void {
+  const { sys } = op.parts
+  const dst = migratePfnWords(args.dst)
+  for (let i = 0; i < args.npages; i++) {
+    const target = migratePfnAt(dst, i)
+    if (target < 0) continue
+    setMigratePfn(dst, i, 0, 0)
+    unlockPage(sys, target)
+    putPage(sys, target)
+  }
 }
 
 interface Moved {

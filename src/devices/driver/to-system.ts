@@ -9,7 +9,6 @@
 // is: no frame is free, somebody holds it, or the device is lost and took the only copy along.
 
 import { type Addr, PAGE_SIZE, type Pfn } from '../../base/addr.ts'
-import { assert } from '../../base/assert.ts'
 import { EIO, ENOMEM } from '../../base/errno.ts'
 import {
   MIGRATE_PFN_MIGRATE,
@@ -18,6 +17,7 @@ import {
   MIGRATE_PFN_WRITE,
   MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
   type MigrateVma,
+  MOVED,
   makeMigrateVma,
   migrateDeviceFinalize,
   migrateDevicePages,
@@ -29,8 +29,10 @@ import {
   migrateVmaSetup,
   setMigratePfn,
   unpinMigratedPage,
+  validPfnAt,
 } from '../../mm/migrate-device.ts'
 import type { Mm } from '../../mm/mm.ts'
+import { badFrame } from '../../mm/page.ts'
 import { allocEvictionPage, putPage, unlockPage } from '../../mm/page-alloc.ts'
 import { tlbUnmap } from '../../mm/tlb.ts'
 import type { Vma } from '../../mm/vma.ts'
@@ -89,7 +91,7 @@ export class ToSystem {
     const err = migrateVmaSetup(args)
     if (err !== 0) return { err, done: null }
     const { src, dst, npages } = args
-    const copies = new CopyList()
+    const copies = new CopyList(npages)
     return this.begin({ mm: vma.mm, args, src, dst, npages, start, copies, purpose, touched, isAhead })
   }
 
@@ -99,7 +101,7 @@ export class ToSystem {
     const src = new BigUint64Array(npages)
     const dst = new BigUint64Array(npages)
     migrateDeviceRange(sys, src, pool.pfnOf(first), npages)
-    const copies = new CopyList()
+    const copies = new CopyList(npages)
     await this.begin({ mm, args: null, src, dst, npages, start, copies, purpose, touched: -1, isAhead: false }).done
   }
 
@@ -129,18 +131,18 @@ export class ToSystem {
   /** Gives each page that can leave a locked frame, and lists what has to be copied. Returns what becomes of the touched page. */
   private chooseHomes(back: Return): number {
     const { sys, pool, failure, onLost } = this.parts
-    const { mm, npages, copies, touched } = back
+    const { mm, npages, copies, touched, isAhead } = back
     const src = migratePfnWords(back.src)
     const dst = migratePfnWords(back.dst)
-    const isUsed = (frame: number): boolean => (pool.captured[frame] & CAPTURED_FOR_WRITING) !== 0
     let err = 0
     for (let i = 0; i < npages; i++) {
-      const page = migratePfnAt(src, i)
-      if (page < 0 || (src[2 * i] & MIGRATE_PFN_MIGRATE) === 0) continue
+      if ((src[2 * i] & MOVED) !== MOVED) continue
+      const page = validPfnAt(src, i)
       const frame = pool.frameOf(page)
-      const backing = pool.backingOf(frame)
+      const backing = pool.backing[frame]
       // What nobody has asked for takes nothing from others.
-      if (back.isAhead && (isUsed(frame) || (backing < 0 && sys.nfree <= sys.reservePages))) continue
+      if (isAhead && (pool.captured[frame] & CAPTURED_FOR_WRITING) !== 0) continue
+      if (isAhead && backing < 0 && sys.nfree <= sys.reservePages) continue
       const isDirty = pool.mustBeCopied(frame)
       const isLost = isDirty && failure !== null
       const home = isLost && onLost === 'sigbus' ? -1 : backing >= 0 ? backing : this.allocHome(mm, page)
@@ -148,7 +150,7 @@ export class ToSystem {
         if (page === touched) err = isLost ? -EIO : -ENOMEM
         continue
       }
-      assert(sys.pages.trylock(home), () => `nobody else locks frame ${home}, which is the driver's`)
+      if (!sys.pages.trylock(home)) badFrame(home, "is the driver's, and locked by somebody else")
       if (isLost) this.fill(mm, home, page)
       else if (isDirty) copies.add(home, frame)
       else if (backing === ZEROES) sys.mmu.clearFrame(home)
@@ -177,7 +179,7 @@ export class ToSystem {
     for (const block of pool.evictable().sort((a, b) => a.lastUse - b.lastUse)) {
       for (const frame of pool.idleFrames(block)) {
         if (nfreed === npages) return nfreed
-        const backing = pool.backingOf(frame)
+        const backing = pool.backing[frame]
         if (backing < 0 || sys.pages.isLocked(pool.pfnOf(frame))) continue
         pool.setBacking(frame, NO_COPY)
         unpinMigratedPage(sys, backing)
@@ -228,15 +230,14 @@ export class ToSystem {
     const srcWords = migratePfnWords(src)
     const dstWords = migratePfnWords(dst)
     for (let i = 0; i < npages; i++) {
-      const home = migratePfnAt(dstWords, i)
-      if (home < 0 || migratePfnAt(srcWords, i) < 0) continue
+      if ((srcWords[2 * i] & dstWords[2 * i] & MIGRATE_PFN_VALID) === 0) continue
       if ((srcWords[2 * i] & MIGRATE_PFN_MIGRATE) === 0) {
         // It stays, and whoever copied it may have shown it to the CPU already.
         if (back.isAhead) tlbUnmap(mm, start + i * PAGE_SIZE, start + (i + 1) * PAGE_SIZE)
         continue
       }
-      const frame = pool.frameOf(migratePfnAt(srcWords, i))
-      if (pool.dirty[frame] !== 0) sys.pages.setDirty(home)
+      const frame = pool.frameOf(validPfnAt(srcWords, i))
+      if (pool.dirty[frame] !== 0) sys.pages.setDirty(validPfnAt(dstWords, i))
       // The pin ends with finalize, not when the frame of the device is freed.
       pool.setBacking(frame, NO_COPY)
     }
@@ -258,21 +259,21 @@ export class ToSystem {
     let ncopies = 0
     const others = { npages: 0, nskipped: 0, ncopied: 0 }
     for (let i = 0; i < npages; i++) {
-      const page = migratePfnAt(src, i)
-      if (page < 0) continue
-      const home = migratePfnAt(dst, i)
+      if ((src[2 * i] & MIGRATE_PFN_VALID) === 0) continue
+      const home = (dst[2 * i] & MIGRATE_PFN_VALID) === 0 ? -1 : validPfnAt(dst, i)
       const hasMoved = (src[2 * i] & MIGRATE_PFN_MIGRATE) !== 0 && home >= 0
       const isListed = home >= 0 && ncopies < pfns.length && pfns[ncopies] === home
       if (isListed) ncopies++
-      const wasCopied = hasMoved && isListed
-      if (page === touched) {
+      if (touched >= 0 && validPfnAt(src, i) === touched) {
         const run = { mm, start: start + i * PAGE_SIZE, end: start + (i + 1) * PAGE_SIZE }
         traffic.migrated(run, 'device-to-host', hasMoved ? 1 : 0, hasMoved ? 0 : 1, purpose)
-        traffic.copied(run, 'device-to-host', wasCopied ? 1 : 0, purpose)
-      } else {
-        others.npages += hasMoved ? 1 : 0
-        others.nskipped += hasMoved ? 0 : 1
-        others.ncopied += wasCopied ? 1 : 0
+        traffic.copied(run, 'device-to-host', hasMoved && isListed ? 1 : 0, purpose)
+        continue
+      }
+      if (!hasMoved) others.nskipped++
+      else {
+        others.npages++
+        if (isListed) others.ncopied++
       }
     }
     const run = { mm, start, end: start + npages * PAGE_SIZE }

@@ -53,7 +53,7 @@ function validateFrames(device: Validated, bytesOf: FrameBytes | null): void {
     const state = pool.state[frame]
     const what = () => `frame ${frame} of ${device.name} in state ${state}`
     const isPage = state === FRAME_PAGE
-    const backing = pool.backingOf(frame)
+    const backing = pool.backing[frame]
     assert(sys.pages.refcount[pool.pfnOf(frame)] > 0 === isPage, () => `${what()}: references and state differ`)
     assert(isPage || backing === NO_COPY, () => `${what()}: frame ${backing} stands behind no page`)
     assert(state !== FRAME_RETIRED || pool.captured[frame] !== 0, () => `${what()}: nobody uses it any more`)

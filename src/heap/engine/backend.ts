@@ -40,6 +40,11 @@ export interface HeapBackend {
 
   /** What the CPU may do with the page at `addr`. */
   cpuAccess(mm: Mm, addr: Addr): CpuAccess
+  /**
+   * How many pages from `start` on are alike, at least one and not beyond `end`: that the CPU has for this access, or, as a negative
+   * number, that it has not.
+   */
+  cpuRun(mm: Mm, start: Addr, end: Addr, write: boolean): number
   /** Runs calls into mm on behalf of the CPU: it gets the pages that they fault in. */
   forCpu<T>(call: () => T): T
   /**

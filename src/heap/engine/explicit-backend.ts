@@ -84,6 +84,18 @@ export class ExplicitBackend implements HeapBackend {
     return this.mmu.cpuAccess(addr)
   }
 
+  cpuRun(mm: Mm, start: Addr, end: Addr, write: boolean): number {
+    const to = pmdAddrEnd(start, end)
+    const npages = (to - start) / PAGE_SIZE
+    const table = mm.pageTable.findPte(start)
+    if (table === null) return npages
+    const first = 2 * pteIndex(start) + 1
+    const isEmpty = table.words[first] === 0
+    let n = 1
+    while (n < npages && (table.words[first + 2 * n] === 0) === isEmpty) n++
+    return isEmpty ? n : this.mmu.cpuRun(start, n, write)
+  }
+
   forCpu<T>(call: () => T): T {
     const { mmu } = this
     const outer = mmu.handsOut

@@ -6,6 +6,7 @@ import { assert } from '../../base/assert.ts'
 import { EFAULT, EIO } from '../../base/errno.ts'
 import { mmapReadLock, waitForOther } from '../../devices/edge.ts'
 import { handleMmFault } from '../../mm/fault.ts'
+import { handlePresentFaults } from '../../mm/fault-present.ts'
 import type { Mm } from '../../mm/mm.ts'
 import { PTE_KIND_DEVICE_PRIVATE, PTE_KIND_MIGRATION, pteKind, ptePresent } from '../../mm/pte.ts'
 import { endDuplicates } from '../../mm/share.ts'
@@ -52,7 +53,21 @@ export async function handOver(
     if (isGiven) counts.given++
     else counts.inPlace++
   }
-  return await faultPages(mm, start, end, fault, has, report, write ? endDuplicates : () => 0)
+  // Pages that are all there take no fault each. What is not, up to here, does.
+  let single = start
+  const skip = (vma: Vma, addr: Addr, to: Addr): Addr => {
+    if (addr < single) return addr
+    const npages = backend.cpuRun(mm, addr, to, write)
+    if (npages > 0) {
+      counts.inPlace += npages
+      return addr + npages * PAGE_SIZE
+    }
+    single = addr - npages * PAGE_SIZE
+    const reached = backend.forCpu(() => handlePresentFaults(vma, addr, single, write ? FAULT_FLAG_WRITE : 0))
+    counts.given += (reached - addr) / PAGE_SIZE
+    return reached
+  }
+  return await faultPages(mm, start, end, fault, has, report, skip, write ? endDuplicates : () => 0)
 }
 
 /**
@@ -73,6 +88,7 @@ export async function bringHome(mm: Mm, start: Addr, end: Addr): Promise<number>
     (vma, addr) => handleMmFault(vma, addr, 0),
     isHome,
     () => {},
+    (_, addr) => addr,
     () => 0,
   )
 }
@@ -84,8 +100,8 @@ export function entryFlags(mm: Mm, addr: Addr): number {
 }
 
 /**
- * Faults on each page until it is `done`, and reports for each whether there was a fault. What is about to be faulted is
- * `prepare`d, some MiB at a time, with mmapLock held.
+ * Faults on each page until it is `done`, and reports for each whether there was a fault, but for pages that `skip` gets behind it: it
+ * returns the first that it does not. What is about to be faulted is `prepare`d, some MiB at a time, with mmapLock held.
  */
 async function faultPages(
   mm: Mm,
@@ -94,6 +110,7 @@ async function faultPages(
   faultPage: (vma: Vma, addr: Addr) => number,
   done: (addr: Addr) => boolean,
   report: (isFaulted: boolean) => void,
+  skip: (vma: Vma, addr: Addr, end: Addr) => Addr,
   prepare: (mm: Mm, start: Addr, end: Addr) => number,
 ): Promise<number> {
   let addr = start
@@ -106,6 +123,13 @@ async function faultPages(
     let wait: Promise<void> | null = null
     if (vma !== null) prepare(mm, addr, to)
     while (vma !== null && addr < to && err === 0 && wait === null) {
+      if (nfaults === 0) {
+        const next = skip(vma, addr, to)
+        if (next > addr) {
+          addr = next
+          continue
+        }
+      }
       if (done(addr)) {
         report(nfaults > 0)
         nfaults = 0

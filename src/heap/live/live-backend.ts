@@ -1,7 +1,7 @@
 // The memory of a live heap: the hardware asks for every page, so mm knows of each, and nobody can touch what is not his.
 
 import { closeSync, openSync } from 'node:fs'
-import { type Addr, addrToVpn } from '../../base/addr.ts'
+import { type Addr, addrToVpn, PAGE_SIZE } from '../../base/addr.ts'
 import type { DevicePolicy } from '../../hmm/policy.ts'
 import type { Mm } from '../../mm/mm.ts'
 import { PTE_WRITE, ptePresent } from '../../mm/pte.ts'
@@ -76,6 +76,17 @@ export class LiveBackend implements HeapBackend {
     if (flags === 0) return 'write'
     if (!ptePresent(flags) || !this.mmu.isInstalled(addr)) return 'none'
     return (flags & PTE_WRITE) === 0 ? 'read' : 'write'
+  }
+
+  cpuRun(mm: Mm, start: Addr, end: Addr, write: boolean): number {
+    const has = (addr: Addr): boolean => {
+      const access = this.cpuAccess(mm, addr)
+      return access === 'write' || (access === 'read' && !write)
+    }
+    const isHeld = has(start)
+    let addr = start + PAGE_SIZE
+    while (addr < end && has(addr) === isHeld) addr += PAGE_SIZE
+    return ((isHeld ? 1 : -1) * (addr - start)) / PAGE_SIZE
   }
 
   /** What the calls install goes to the kernel in one piece. */

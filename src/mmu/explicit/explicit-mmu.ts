@@ -103,6 +103,20 @@ export class ExplicitMmu implements Mmu {
     return (state & READ) !== 0 ? 'read' : 'none'
   }
 
+  /**
+   * How many of `npages` pages from `addr` on are alike, at least one: that the CPU may use for this access, or, as a negative number, that
+   * it may not.
+   */
+  cpuRun(addr: Addr, npages: number, write: boolean): number {
+    const state = this.#state
+    const first = addrToVpn(addr)
+    const wanted = write ? WRITE : READ | WRITE
+    const isHeld = (state[first] & wanted) !== 0
+    let n = 1
+    while (n < npages && ((state[first + n] & wanted) !== 0) === isHeld) n++
+    return isHeld ? n : -n
+  }
+
   attach(): SpaceId {
     assert(!this.#attached, 'an explicit heap has one address space')
     this.#attached = true
