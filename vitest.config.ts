@@ -54,7 +54,7 @@ export default defineConfig({
           name: 'browser',
           include: ['test/browser/**/*.test.ts'],
           globalSetup: './test/browser/project.ts',
-          testTimeout: 120_000,
+          testTimeout: process.env['HETMEM_FIREFOX'] === undefined ? 120_000 : 600_000,
           hookTimeout: 120_000, // the first start unpacks the browser
         },
       },

@@ -4,7 +4,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { extname } from 'node:path'
-import type { Browser } from 'playwright-core'
+import type { OpenPage, PageBrowser } from './page-browser.ts'
 import type { PageReport } from './pages/page-report.ts'
 
 /** Contents by path, without the leading slash. */
@@ -39,30 +39,29 @@ export function htmlFor(script: string): string {
 
 /** Serves a site, opens its page, and returns what that reports. Rejects when it crashes, or does not report in time. */
 export async function visit(
-  browser: Browser,
+  browser: PageBrowser,
   { files, isolated, timeoutMs = 45_000 }: SiteOptions,
 ): Promise<PageReport> {
-  const context = await browser.newContext()
   const server = createServer()
-  const log: string[] = []
   let timer: NodeJS.Timeout | undefined
+  let page: OpenPage | undefined
   try {
-    const page = await context.newPage()
-    page.on('console', (message) => log.push(`${message.type()}: ${message.text()}`))
+    const url = await listen(server)
     const reported = new Promise<PageReport>((resolve, reject) => {
+      const fail = (error: Error) => reject(new Error(`${error.message}\n${page?.log.join('\n')}`, { cause: error }))
       server.on('request', (request, response) => {
         if (request.method === 'POST') readJson(request).then((body) => resolve(body as PageReport), reject)
         respond(request, response, files, isolated)
       })
-      page.on('pageerror', reject) // before the page could report anything
-      page.on('crash', () => reject(new Error(`the page crashed\n${log.join('\n')}`)))
-      timer = setTimeout(() => reject(new Error(`no report in ${timeoutMs} ms\n${log.join('\n')}`)), timeoutMs)
+      timer = setTimeout(() => fail(new Error(`no report in ${timeoutMs} ms`)), timeoutMs)
+      browser.open(url, fail).then((opened) => {
+        page = opened
+      }, reject)
     })
-    await Promise.all([reported, listen(server).then((url) => page.goto(url))])
     return await reported
   } finally {
     clearTimeout(timer)
-    await context.close()
+    await page?.close()
     server.close()
     server.closeAllConnections()
   }

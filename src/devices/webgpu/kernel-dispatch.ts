@@ -8,7 +8,7 @@ import { type LaunchSlice, launchBlock, launchBlockBytes } from '../../kernel/sl
 import type { GpuContext } from './gpu-context.ts'
 import type { GpuBinding } from './gpu-launch.ts'
 import type { KernelPipeline } from './kernel-pipelines.ts'
-import { withPauses } from './pauses.ts'
+import { settled } from './waits.ts'
 import {
   BUFFER_COPY_DST,
   BUFFER_COPY_SRC,
@@ -96,7 +96,7 @@ export class KernelDispatcher {
   async readStrays(): Promise<Strays | null> {
     const { counted, read } = this.stray()
     this.context.submit((encoder) => encoder.copyBufferToBuffer(counted, 0, read, 0, STRAY_BYTES))
-    await withPauses(read.mapAsync(MAP_READ))
+    await settled(this.context.device.queue, read.mapAsync(MAP_READ))
     const [count, argument, write, index, x, y, z] = new Uint32Array(read.getMappedRange().slice(0))
     read.unmap()
     return count === 0 ? null : { count, argument, write: write === 1, index, invocation: [x, y, z] }

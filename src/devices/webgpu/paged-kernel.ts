@@ -15,7 +15,7 @@ import type { DemandPages, DriverHandle, LaunchReceipt, LaunchRequest } from '..
 import type { GpuBanks } from './gpu-banks.ts'
 import { type GpuContext, GpuError } from './gpu-context.ts'
 import type { GpuLaunch } from './gpu-launch.ts'
-import { withPauses } from './pauses.ts'
+import { settled } from './waits.ts'
 import { BUFFER_COPY_DST, BUFFER_STORAGE } from './webgpu-flags.ts'
 
 /** Pages of 4 KiB, in words. */
@@ -206,7 +206,7 @@ class DemandProvider implements PageProvider {
   }
 
   finish(round: Promise<void>): Promise<void> {
-    return this.pages.finish(withPauses(round))
+    return this.pages.finish(settled(this.device.queue, round))
   }
 
   frameOf(page: number): number {

@@ -6,9 +6,7 @@
 //                     ^── somebody else had work to do on this thread ──┘
 //
 // What happens on the thread meanwhile, a page fault that has to be served, waits for PAUSE_MS_MAX at most, and ends the pauses for a
-// while. Other runtimes tell of the end by themselves.
-
-import { isNode } from '../../base/runtime.ts'
+// while. This is for Node alone.
 
 /** Milliseconds for which nobody sleeps, after the beginning of a wait and after other work of the thread. */
 const AWAKE_MS = 0.05
@@ -35,7 +33,6 @@ let cell: Int32Array | null = null
 
 /** Settles as `promise` of a device does, which costs less than to wait for it as it is. */
 export function withPauses<T>(promise: Promise<T>): Promise<T> {
-  if (!isNode()) return promise
   nwaiting++
   quietSince = performance.now()
   roundEndedAt = quietSince

@@ -23,8 +23,8 @@ import { allSettled } from '../edge.ts'
 import { GpuBanks } from './gpu-banks.ts'
 import { GpuContext, GpuError } from './gpu-context.ts'
 import { GpuLaunch } from './gpu-launch.ts'
-import { withPauses } from './pauses.ts'
 import { StagingRing } from './staging.ts'
+import { settled } from './waits.ts'
 import { BUFFER_COPY_DST, BUFFER_COPY_SRC, MAP_READ } from './webgpu-flags.ts'
 
 /** Buffers of 2 MiB on the way back: the GPU copies into one, one is read, one waits. */
@@ -149,7 +149,8 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
 
   async fence(): Promise<void> {
     if (this.failure !== null) throw this.failure
-    await withPauses(this.context.device.queue.onSubmittedWorkDone())
+    const { queue } = this.context.device
+    await settled(queue, queue.onSubmittedWorkDone())
     // A device that is lost resolves this too.
     if (this.failure !== null) throw this.failure
   }
@@ -215,7 +216,7 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
       })
     })
     try {
-      await withPauses(staging.mapAsync(MAP_READ, 0, nbytes))
+      await settled(this.context.device.queue, staging.mapAsync(MAP_READ, 0, nbytes))
     } catch (error) {
       this.lost(`reading back failed: ${error instanceof Error ? error.message : error}`)
       throw this.failure ?? error

@@ -15,7 +15,8 @@ export async function report(program: () => unknown): Promise<void> {
   try {
     body = { result: await program(), problems }
   } catch (error) {
-    body = { error: error instanceof Error ? (error.stack ?? error.message) : String(error), problems }
+    // Some browsers' stacks begin with the message, others' have none.
+    body = { error: error instanceof Error ? `${error}\n${error.stack}` : String(error), problems }
   }
   await new Promise((resolve) => setTimeout(resolve)) // the events above come later than what they are about
   await fetch('/report', { method: 'POST', body: JSON.stringify(body) })
