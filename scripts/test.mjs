@@ -9,7 +9,11 @@ import { build, ROOT, SetupError } from './setup.mjs'
 import { TASKS } from './tasks.mjs'
 
 /** What stands together runs at the same time. */
-const STAGES = [['types', 'lint', 'layers'], ['unit'], ['model'], ['conformance'], ['examples', 'browser']]
+const STAGES = [
+  ['types', 'lint', 'layers', 'conformance'],
+  ['unit', 'model'],
+  ['examples', 'browser'],
+]
 
 /**
  * What a stage did. `note` is for its line.

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { EVENT_KINDS, EVENT_SCHEMA } from '../trace/index.ts'
 import { runCommand } from './commands.ts'
 import { COLUMNS_MAX, type OutputStream, Terminal } from './terminal.ts'
 
@@ -9,7 +10,7 @@ async function hetmem(argv: readonly string[], stream: Partial<OutputStream> = {
   return { status: await runCommand(argv, out, err), ...text }
 }
 
-const COMMANDS = ['doctor', 'run', 'report', 'bench', 'conformance', 'tour', 'completion', 'help']
+const COMMANDS = ['doctor', 'run', 'report', 'schema', 'bench', 'conformance', 'tour', 'completion', 'help']
 
 describe('runCommand()', () => {
   it('runs a command', async () => {
@@ -60,15 +61,44 @@ describe('runCommand()', () => {
     else expect(err).toMatch(message)
   })
 
-  it('prints no line of help that is wider than the terminal, nor than is pleasant', async () => {
-    for (const [columns, widest] of [
-      [64, 64],
-      [500, COLUMNS_MAX],
-    ]) {
-      const { out } = await hetmem(['--help'], { columns, isTTY: true })
-      const listed = out.split('Exit status')[0].split('\n')
-      expect(Math.max(...listed.map((line) => line.length))).toBeLessThanOrEqual(widest)
+  it.each(['/proc/none/results', 'package.json'])('ends with 1 where run cannot write: %s', async (folder) => {
+    const { status, out, err } = await hetmem(['run', '--out', folder, 'vitest.config.ts'])
+
+    expect([status, out]).toEqual([1, ''])
+    expect(err).toMatch(new RegExp(`^hetmem: writing to the folder ${folder}: [a-z ]+\n$`))
+  })
+
+  it.each([['help'], ...COMMANDS.map((name) => ['help', name]), ['schema']])(
+    'prints no line of %s %s that is wider than the terminal, nor than is pleasant',
+    async (...argv) => {
+      for (const [columns, widest] of [
+        [64, 64],
+        [500, COLUMNS_MAX],
+      ]) {
+        const { out } = await hetmem(argv, { columns, isTTY: true })
+        const [text] = out.split('Examples:') // they are to be copied
+        expect(text.split('\n').filter((line) => line.length > widest)).toEqual([])
+      }
+    },
+  )
+
+  it('lists what the lines of a trace hold: all that the reader checks', async () => {
+    const { out } = await hetmem(['schema'])
+
+    const [, header, common, ...kinds] = out.trimEnd().split('\n\n')
+    expect(header).toMatch(/^the header\n {2}format: hetmem-trace\n {2}version: 1\n/)
+    expect(common).toMatch(/^every event\n {2}time: a number\n/)
+    expect(kinds.map((text) => text.split('\n', 1)[0])).toEqual(EVENT_KINDS)
+    const fieldsIn = (text: string): string[] => [...text.matchAll(/^ {2}(\w+): /gm)].map(([, name]) => name)
+    for (const [i, kind] of EVENT_KINDS.entries()) {
+      const listed = new Set([...fieldsIn(common), ...fieldsIn(kinds[i])])
+      expect([kind, [...listed].sort()]).toEqual([kind, Object.keys(EVENT_SCHEMA[kind]).sort()])
     }
+    expect(kinds[EVENT_KINDS.indexOf('cpu-fault')]).toBe(`cpu-fault
+  start: an integer from 0
+  end: an integer from 0
+  access: one of read, write
+  thread: an integer from 0, optional`)
   })
 
   it('paints titles where there is colour, and says the same', async () => {

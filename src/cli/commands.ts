@@ -11,7 +11,8 @@ import { doctor } from './doctor.ts'
 import { type ReportOptions, report } from './report.ts'
 import { PACKAGE_ROOT, runInRepository } from './repository.ts'
 import { type RunOptions, run } from './run.ts'
-import type { Terminal } from './terminal.ts'
+import { schema } from './schema.ts'
+import { type Terminal, wrap } from './terminal.ts'
 import { tour } from './tour.ts'
 import { EXIT_OK, EXIT_USAGE, UserError } from './user-error.ts'
 
@@ -66,7 +67,10 @@ function makeProgram(out: Terminal, err: Terminal, done: (status: number) => voi
 
   addCommand(program, 'doctor', 'what this machine offers, why not more, and what to do about it')
     .option('--json', 'print one JSON object')
-    .addHelpText('after', '\nEnds with 0 whatever it finds: a machine without live memory is no failure.')
+    .addHelpText(
+      'after',
+      wrapped('\nEnds with 0 whatever it finds: a machine without live memory is no failure.', out.columns),
+    )
     .action(({ json = false }: { json?: boolean }) => doctor(out, json))
 
   addCommand(program, 'run', 'run a program with tracing, and write a report of what happened')
@@ -80,19 +84,21 @@ function makeProgram(out: Terminal, err: Terminal, done: (status: number) => voi
     .passThroughOptions()
     .addHelpText(
       'after',
-      `
-Writes hetmem-report.html, hetmem-trace.jsonl (docs/trace-schema.md) and hetmem-trace.perfetto.json, which
-opens in https://ui.perfetto.dev. A program with several heaps gets a set of files for each, numbered.
+      wrapped(
+        `
+Writes hetmem-report.html, hetmem-trace.jsonl (\`hetmem schema\` lists its fields) and hetmem-trace.perfetto.json, \
+which opens in https://ui.perfetto.dev. A program with several heaps gets a set of files for each, numbered. \
 The program finds HETMEM_TRACE set, which openHeap reads; nothing in it has to be changed.
 
 TypeScript is run by Node from 22.18 on; before that by the package tsx, if it is installed.
 
-Exit status: that of the program; 128 and the number of the signal if one ended it; 2 if there is no such
-program.
+Exit status: that of the program; 128 and the number of the signal if one ended it; 2 if there is no such program.
 
 Examples:
   hetmem run saxpy.ts
   hetmem run --out results bfs.js --scale 20`,
+        out.columns,
+      ),
     )
     .action(async (script: string, args: string[], options: RunOptions) => {
       done(await run({ script, args, ...options }, err))
@@ -105,6 +111,8 @@ Examples:
     .option('--json', 'print the figures as one JSON object, and write no page')
     .addHelpText('after', '\nExamples:\n  hetmem report hetmem-trace.jsonl --open\n  hetmem report run.jsonl --json')
     .action((trace: string, options: ReportOptions) => report(trace, options, out))
+
+  addCommand(program, 'schema', 'list what the lines of a trace hold').action(() => schema(out))
 
   for (const [name, summary] of [
     ['bench', 'measure what things cost, as ratios'],
@@ -143,6 +151,12 @@ function addCommand(program: Command, name: string, summary: string): Command {
     .summary(summary)
     .description(sentence(summary))
     .allowExcessArguments(false)
+}
+
+/** Each line is a paragraph, and those with a space in front stay as they are. */
+function wrapped(text: string, columns: number): string {
+  const lines = text.split('\n').flatMap((line) => (/^\S/.test(line) ? wrap(line, columns) : line))
+  return lines.join('\n')
 }
 
 function argumentsOf(command: Command): string {

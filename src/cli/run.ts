@@ -7,7 +7,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
-import { basename, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { exitStatusOf } from './child-status.ts'
 import { writeReport } from './report.ts'
 import { StatusLine } from './status-line.ts'
@@ -71,10 +71,21 @@ export async function run(call: RunCall, err: Terminal): Promise<number> {
 /** Beside where they are going to be: a file is moved there at once, on the same disk. */
 function makeTraceFolder(out: string): string {
   try {
-    mkdirSync(out, { recursive: true })
+    makeFolder(resolve(out))
     return mkdtempSync(join(resolve(out), '.hetmem-run-'))
   } catch (error) {
     throw new UserError(`writing to the folder ${out}: ${fileProblem(error)}`, EXIT_FAILED, { cause: error })
+  }
+}
+
+/** With those above it. Node's own way to do so never returns where folders cannot be made at all, as in /proc. */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return
+  makeFolder(dirname(path))
+  try {
+    mkdirSync(path)
+  } catch (error) {
+    if (!existsSync(path)) throw error // otherwise somebody else was faster
   }
 }
 

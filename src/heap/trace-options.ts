@@ -11,7 +11,7 @@ import { checkNames, flag } from './option-checks.ts'
 
 /** Where the trace of a heap goes, and what is in it. */
 export interface TraceOptions {
-  /** Path of a file that gets all events, one JSON object per line (docs/trace-schema.md). Not in browsers. */
+  /** Path of a file that gets all events, one JSON object per line (`hetmem schema` lists their fields). Not in browsers. */
   readonly jsonl?: string
   /** Path of a file that opens in https://ui.perfetto.dev. Not in browsers. */
   readonly perfetto?: string

@@ -2,7 +2,7 @@
  * What hetmem reports about itself: one typed record per thing that happened, in the vocabulary of the field.
  *
  * The words follow GPU drivers with unified memory: fault, replay, migration with a cause, duplication, thrashing,
- * throttling; and the kernel's for swap and mmu notifier. docs/trace-schema.md has the same for readers of trace files. Bytes are counted by transfer events alone, so a page that
+ * throttling; and the kernel's for swap and mmu notifier. docs/trace-schema.md in the repository has the same for readers of trace files. Bytes are counted by transfer events alone, so a page that
  * changes its place without being copied (it was clean, or never written) is a migration without a transfer.
  */
 

@@ -4,7 +4,7 @@
  *     {"format":"hetmem-trace","version":1,"timeUnit":"us"}
  *     {"time":12.5,"kind":"cpu-fault","start":65536,"end":69632,"allocation":"x","access":"write"}
  *
- * Fields and their meaning: docs/trace-schema.md. Reading checks every field (schema.ts). Addresses are decimal numbers, as
+ * Fields and their meaning: docs/trace-schema.md in the repository. Reading checks every field (schema.ts). Addresses are decimal numbers, as
  * JSON has no others.
  */
 

@@ -229,7 +229,7 @@ await runCase({
   async freedOnTheWay() {
     const heap = await open({ memory: '16 MiB', swap: '64 MiB', device: [] })
     let wrong = 0
-    for (let round = 1; round <= 24; round++) {
+    for (let round = 1; round <= 12; round++) {
       const x = heap.alloc(Int32Array, (24 * MIB) / 4)
       write(x, round, () => {})
       heap.free(x)
