@@ -15,6 +15,9 @@ import {
   UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
   UFFDIO_API,
   UFFDIO_API_LAYOUT,
+  UFFDIO_CONTINUE,
+  UFFDIO_CONTINUE_LAYOUT,
+  UFFDIO_CONTINUE_MODE_WP,
 } from '../../uapi/userfaultfd.ts'
 import {
   chooseTracking,
@@ -25,7 +28,7 @@ import {
   type NoLiveSupport,
   openDetected,
 } from './features.ts'
-import { loadKernel } from './ffi.ts'
+import { type Kernel, loadKernel } from './ffi.ts'
 import { selfTest } from './self-test.ts'
 
 vi.mock('./self-test.ts', async (original) => {
@@ -138,6 +141,39 @@ describe('detectLive()', () => {
   })
 })
 
+describe('a kernel that can protect pages, but not in the moment in which it maps them, as Linux 5.19 to 6.3', () => {
+  /** Refuses what that kernel does not know. */
+  async function older(): Promise<Kernel> {
+    const kernel = await loadKernel()
+    const ioctl = kernel.ioctl.bind(kernel)
+    vi.spyOn(kernel, 'ioctl').mockImplementation((fd, request, ...rest) => {
+      const mode = kernel.control.get(UFFDIO_CONTINUE_LAYOUT.mode / 8)
+      const isRefused = request === UFFDIO_CONTINUE && (mode & UFFDIO_CONTINUE_MODE_WP) !== 0
+      return isRefused ? -EINVAL : ioctl(fd, request, ...rest)
+    })
+    return kernel
+  }
+  afterEach(() => vi.restoreAllMocks())
+
+  it('takes every page that was touched as written', async (test) => {
+    const best = await detectLive({ selfTest: false })
+    if (best.mode === 'unavailable') test.skip(`live memory: ${best.reason}`)
+    const kernel = await older()
+    vi.mocked(loadKernel).mockResolvedValue(kernel)
+    const found = (await detectLive()) as LiveSupport
+    expect([found.mode, found.tracking, found.features.writeProtect]).toEqual([best.mode, 'none', false])
+    expect(found.lacks.at(-1)).toMatchObject({ cause: 'old-kernel', reason: expect.stringContaining('Linux 6.4') })
+  })
+
+  it('fails the self-test for more, and the process goes on', async (test) => {
+    const best = await detectLive({ selfTest: false })
+    if (best.mode === 'unavailable' || best.tracking === 'none') test.skip('write protection: this kernel has none')
+    const kernel = await older()
+    const found = { ...(best as LiveSupport), tracking: 'sync' as const }
+    expect(await selfTest(kernel, () => openDetected(kernel, found), 'sync')).toMatch(/EINVAL.*UFFDIO_CONTINUE/)
+  })
+})
+
 describe('openDetected()', () => {
   const USED = UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_THREAD_ID
   const PROTECTED = USED | UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM
@@ -213,7 +249,7 @@ describe('chooseTracking()', () => {
   it.each([
     ['Linux 6.7', {}, 'async', null],
     ['a closed /proc', { pagemapScan: false }, 'sync', 'no-pagemap'],
-    ['Linux 5.19', { writeProtectAsync: false, pagemapScan: false }, 'sync', 'old-kernel'],
+    ['Linux 6.4', { writeProtectAsync: false, pagemapScan: false }, 'sync', 'old-kernel'],
     ['Linux 5.14', { writeProtect: false, writeProtectAsync: false, pagemapScan: false }, 'none', 'old-kernel'],
   ] as const)('%s', (_, less, tracking, cause) => {
     const found = chooseTracking({ ...full, ...less }, 'async')

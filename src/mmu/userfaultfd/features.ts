@@ -23,14 +23,14 @@ import {
 import { ARCHITECTURES, type Kernel, loadKernel, systemError, systemErrorName } from './ffi.ts'
 import { Pagemap } from './pagemap.ts'
 import { selfTest } from './self-test.ts'
-import { enableUffd, openUffd, UFFD_DEVICE, UFFD_SOURCES, type UffdSource } from './uffd.ts'
+import { canMapProtected, enableUffd, openUffd, UFFD_DEVICE, UFFD_SOURCES, type UffdSource } from './uffd.ts'
 import { WRITE_TRACKING, type WriteTracking } from './userfaultfd-mmu.ts'
 
 /** What the kernel has, of the things that matter here. */
 export interface LiveFeatures {
   /** Faults on memory files, for pages that the file has (Linux 5.14). Nothing goes without. */
   readonly minor: boolean
-  /** Write protection on memory files (Linux 5.19; arm64: 6.10). */
+  /** Write protection on memory files, from the moment in which a page is mapped (Linux 6.4; arm64: 6.10). */
   readonly writeProtect: boolean
   /** The kernel itself lets stores through and notes them (Linux 6.7). */
   readonly writeProtectAsync: boolean
@@ -101,9 +101,9 @@ export async function detectLive(options: DetectOptions = {}): Promise<LiveSuppo
 
   const refusals: Refusal[] = []
   for (const source of options.sources ?? UFFD_SOURCES) {
-    const bits = supportedFeatures(kernel, source)
-    if (bits >= 0) return await support(kernel, source, bits, refusals, options)
-    refusals.push({ source, errno: bits })
+    const offer = offerOf(kernel, source)
+    if (typeof offer !== 'number') return await support(kernel, source, offer, refusals, options)
+    refusals.push({ source, errno: offer })
   }
   return explainRefusals(refusals)
 }
@@ -154,7 +154,7 @@ export function chooseTracking(
       'this kernel cannot protect memory files against stores: every page that was touched counts as written'
     return {
       tracking,
-      lack: { cause: 'old-kernel', reason: `${reason} (x86-64 can since Linux 5.19, arm64 since 6.10)` },
+      lack: { cause: 'old-kernel', reason: `${reason} (x86-64 can since Linux 6.4, arm64 since 6.10)` },
     }
   }
   const slower = 'the first store to each page costs a fault'
@@ -200,11 +200,11 @@ function unsupportedHere(): NoLiveSupport | null {
 async function support(
   kernel: Kernel,
   source: UffdSource,
-  bits: number,
+  offer: Offer,
   refusals: readonly Refusal[],
   options: DetectOptions,
 ): Promise<LiveSupport | NoLiveSupport> {
-  const features = readFeatures(kernel, bits)
+  const features = readFeatures(kernel, offer)
   if (!features.minor) {
     return unavailable('old-kernel', 'userfaultfd of this kernel does not do memory files (MINOR); Linux 5.14 does')
   }
@@ -238,17 +238,26 @@ function explainUserMode(refusals: readonly Refusal[]): string {
   )
 }
 
-/** Feature bits of a source, or the negative errno that it refuses with. */
-function supportedFeatures(kernel: Kernel, source: UffdSource): number {
-  const fd = openUffd(kernel, source)
-  if (fd < 0) return fd
-  // A descriptor can be switched on once, so this one is for asking only.
-  const bits = enableUffd(kernel, fd, 0)
-  kernel.close(fd)
-  return bits
+/** What a descriptor can do. There is no feature bit for the second. */
+interface Offer {
+  readonly bits: number
+  readonly mapsProtected: boolean
 }
 
-function readFeatures(kernel: Kernel, bits: number): LiveFeatures {
+/** What a source has to offer, or the negative errno that it refuses with. */
+function offerOf(kernel: Kernel, source: UffdSource): Offer | number {
+  const fd = openUffd(kernel, source)
+  if (fd < 0) return fd
+  try {
+    // A descriptor can be switched on once, so this one is for asking only.
+    const bits = enableUffd(kernel, fd, 0)
+    return bits < 0 ? bits : { bits, mapsProtected: canMapProtected(kernel, fd) }
+  } finally {
+    kernel.close(fd)
+  }
+}
+
+function readFeatures(kernel: Kernel, { bits, mapsProtected }: Offer): LiveFeatures {
   const has = (mask: number) => (bits & mask) === mask
   let pagemapScan = false
   try {
@@ -260,7 +269,7 @@ function readFeatures(kernel: Kernel, bits: number): LiveFeatures {
   }
   return {
     minor: has(UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM),
-    writeProtect: has(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM),
+    writeProtect: mapsProtected && has(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM),
     writeProtectAsync: has(UFFD_FEATURE_WP_ASYNC),
     pagemapScan,
     threadId: has(UFFD_FEATURE_THREAD_ID),

@@ -31,7 +31,8 @@ export async function selfTest(kernel: Kernel, open: () => number, tracking: Wri
   let mmu: UserfaultfdMmu | undefined
   let worker: Worker | undefined
   try {
-    events = new FaultEvents(kernel, open(), (faults) => faults.forEach(serve))
+    const refusal = new Refusal()
+    events = new FaultEvents(kernel, open(), (faults) => refusal.ofThrown(() => faults.forEach(serve)))
     mmu = new UserfaultfdMmu({ kernel, fd: events.fd, tracking, nframes: 2 })
     const heap = mmu
     const space = heap.attach()
@@ -45,7 +46,7 @@ export async function selfTest(kernel: Kernel, open: () => number, tracking: Wri
       stderr: true,
     })
     worker = toucher
-    const seen = await touched(toucher)
+    const seen = await Promise.race([touched(toucher), refusal.promise])
     if (typeof seen === 'string') return seen
     if (seen !== VALUE) return `a load saw ${seen}, wanted ${VALUE}`
     const dirty = new Uint8Array(2)
@@ -56,7 +57,7 @@ export async function selfTest(kernel: Kernel, open: () => number, tracking: Wri
     if (dirty[1] !== 1 || !isExact) return `written pages were reported as ${dirty}, wanted 0,1`
     return null
   } catch (error) {
-    return error instanceof Error ? error.message : String(error)
+    return messageOf(error)
   } finally {
     events?.close()
     mmu?.close()
@@ -70,6 +71,26 @@ export async function selfTest(kernel: Kernel, open: () => number, tracking: Wri
     const page = { addr: at, npages: 1 }
     mmu.batch(() => mmu?.install(1, at, at / PAGE_SIZE, 1, true), write ? page : undefined)
   }
+}
+
+/** What the kernel said to an order that it does not take, while a fault was served. */
+class Refusal {
+  #resolve = (_: string): void => {}
+  readonly promise = new Promise<string>((resolve) => {
+    this.#resolve = resolve
+  })
+
+  ofThrown(serve: () => void): void {
+    try {
+      serve()
+    } catch (error) {
+      this.#resolve(messageOf(error))
+    }
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }
 
 /** The word that the worker saw, or what went wrong. */

@@ -4,8 +4,8 @@
 // Descriptors are numbers of the whole process: any thread can give orders, if it has system calls of its own.
 
 import { closeSync, constants, openSync } from 'node:fs'
-import type { Addr } from '../../base/addr.ts'
-import { EACCES, EAGAIN, EIO, ENOENT, EPERM } from '../../base/errno.ts'
+import { type Addr, PAGE_SIZE } from '../../base/addr.ts'
+import { EACCES, EAGAIN, EINVAL, EIO, ENOENT, EPERM } from '../../base/errno.ts'
 import {
   UFFD_API,
   UFFD_USER_MODE_ONLY,
@@ -61,6 +61,18 @@ export function enableUffd(kernel: Kernel, fd: number, features: number): number
   control.set(2, 0)
   const result = kernel.ioctl(fd, UFFDIO_API)
   return result < 0 ? result : control.get(1)
+}
+
+/** Whether pages can be mapped so that nobody stores to them unseen, not even at once (Linux 6.4). `fd` is switched on. */
+export function canMapProtected(kernel: Kernel, fd: number): boolean {
+  const { control } = kernel
+  // Of a page that is not registered, so nothing can happen to it. What the kernel does not know is refused first.
+  const page = control.addr - (control.addr % PAGE_SIZE)
+  control.set(0, page)
+  control.set(1, PAGE_SIZE)
+  control.set(2, UFFDIO_CONTINUE_MODE_WP)
+  control.set(3, 0)
+  return kernel.ioctl(fd, UFFDIO_CONTINUE) !== -EINVAL
 }
 
 export class Uffd {

@@ -10,7 +10,7 @@
 //   tracking   the first store to a page          so that
 //   async      is let through by the kernel       nobody is told. Read-only pages can be written too: that is found later,
 //                                                 like any other store. (Linux 6.7)
-//   sync       arrives as a fault, resolveStore() stores to read-only pages go to mm as write faults. (Linux 5.19)
+//   sync       arrives as a fault, resolveStore() stores to read-only pages go to mm as write faults. (Linux 6.4)
 //   none       cannot be seen                     every page that was touched counts as written. (Linux 5.14)
 //
 // Install decides about the protection of a page; marks that earlier translations left behind do not count.
