@@ -2,6 +2,7 @@
 
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { destroyAtSubmit, openGpu, whyNoGpu } from '../../test/helpers/gpu.ts'
+import { checkGpuHeap } from '../../test/helpers/gpu-heap.ts'
 import { permutation } from '../../test/helpers/paged-kernels/table.ts'
 import { fill } from '../../test/helpers/paged-run.ts'
 import type { Size } from '../base/size.ts'
@@ -33,6 +34,9 @@ async function open(memory: Size, deadline = 120_000): Promise<Heap> {
   })
   return heap
 }
+
+/** Of two devices. */
+const NAMES = ['one', 'other']
 
 const GATHER = kernel({
   name: 'gather',
@@ -80,6 +84,60 @@ describe('heap.run() of kernels that use all of an array', () => {
     await own.sync(y)
     for (let i = 0; i < 2000; i++) expect(y[i]).toBe(1 + 2 * at[i])
   }, 60_000)
+
+  it('goes on while others want the same pages: launches in flight, and another device that takes them away', async () => {
+    const n = 40_000
+    heap = await openHeap({
+      mode: 'explicit',
+      size: '16 MiB',
+      device: NAMES.map((name) => ({ name, memory: '128 KiB', adapter: 'software' as const })),
+      onNotice: () => {},
+    })
+    const own = heap
+    const x = own.alloc(Uint32Array, n, { name: 'x' })
+    x.forEach((_, i) => {
+      x[i] = i
+    })
+    const orders = [3, 5, 7].map((seed) => permutation(n, seed).slice(0, 3000))
+    const at = orders.map((order, k) => {
+      const array = own.alloc(Uint32Array, 3000, { name: `at ${k}` })
+      array.set(order)
+      return array
+    })
+    const taken = orders.map((_, k) => own.alloc(Uint32Array, 3000, { name: `taken ${k}` }))
+    const take = kernel({
+      name: 'take',
+      args: { x: read(u32), at: read(u32), taken: readWrite(u32) },
+      code: `@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) { taken[id.x] += x[at[id.x]]; }`,
+    })
+    const raise = kernel({
+      name: 'raise',
+      args: { x: readWrite(u32), at: read(u32) },
+      code: `@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) { x[at[id.x]] += 100000u; }`,
+    })
+    // Those that only read x are on their way at once, on the same device and on another; who writes it takes it from all of them.
+    const launches = [0, 1].flatMap((turn) => [
+      ...at.map((places, k) => own.run(take, { x, at: places, taken: taken[k] }, 3000, { device: NAMES[k % 2] })),
+      own.prefetch(x.subarray(0, 20_000), { access: 'readWrite', to: 'other' }),
+      own.run(raise, { x, at: at[turn] }, 3000, { device: NAMES[turn] }),
+    ])
+    const receipts = await Promise.all(launches)
+    expect(receipts.filter((each) => 'mode' in each && each.mode === 'paged')).toHaveLength(8)
+    await own.sync(x, ...taken)
+    const wanted = Uint32Array.from({ length: n }, (_, i) => i)
+    const sums = orders.map(() => new Uint32Array(3000))
+    for (const turn of [0, 1]) {
+      for (const [k, order] of orders.entries()) {
+        for (const [place, i] of order.entries()) sums[k][place] += wanted[i]
+      }
+      for (const i of orders[turn]) wanted[i] += 100_000
+    }
+    expect(taken.map((array) => [...array])).toEqual(sums.map((array) => [...array]))
+    expect([...x]).toEqual([...wanted])
+    checkGpuHeap(own)
+  }, 120_000)
 
   it('and loses the device if one of its rounds does not end in time', async () => {
     const own = await open('128 KiB', 50)

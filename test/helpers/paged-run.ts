@@ -5,10 +5,9 @@ import { formFor } from '../../src/kernel/paged/bound-atomics.ts'
 import { type CompiledPaged, compilePaged } from '../../src/kernel/paged/compile-paged.ts'
 import { PagedDispatch } from '../../src/kernel/paged/paged-dispatch.ts'
 import type { ReachRange } from '../../src/kernel/paged/paged-launch.ts'
-import { createPagedPipeline, PagedPipeline } from '../../src/kernel/paged/paged-pipeline.ts'
+import { createPagedPipeline } from '../../src/kernel/paged/paged-pipeline.ts'
 import type { PagedReceipt } from '../../src/kernel/paged/paged-run.ts'
 import { type PointerBits, pointer64Code, pointerHelpersWgsl } from '../../src/kernel/paged/pointer-helpers.ts'
-import { type PoolBanks, withBanks } from '../../src/kernel/paged/pool-banks.ts'
 import { type Analysis, analyse, parseWgsl, type StructType } from '../../src/wgsl/index.ts'
 import { PagedMemory } from './paged-memory.ts'
 
@@ -195,6 +194,8 @@ export interface PagedTestOptions {
   readonly bound?: boolean
   /** Called with the contents where the launch fails. */
   readonly onFault?: (contents: Contents) => void
+  /** Changes the generated code before it is run. */
+  readonly change?: (wgsl: string) => string
   /** As many pages as there is room for are on the device beforehand. */
   readonly isWarm?: boolean
 }
@@ -273,7 +274,8 @@ export async function runPaged(
     const launch = { args, uniforms: uniformBytes(kernel), extent: extentOf(kernel), reach }
     const form = (options.bound ?? true) ? formFor(program, launch, memory) : program
     const map = form === program ? compiled.map : compiled.boundMap
-    const pipeline = await newPipeline(device, { program: form, map }, pageBits, memory.banks)
+    const changed = options.change === undefined ? form : { ...form, wgsl: options.change(form.wgsl) }
+    const pipeline = await createPagedPipeline(device, { program: changed, map }, pageBits, memory.banks)
     const after = async (): Promise<Contents> => {
       await memory.flush()
       const slices = names.map((name, i) => memory.heap.slice(words[i], words[i] + contents[name].length))
@@ -290,26 +292,6 @@ export async function runPaged(
     dispatch.destroy()
     memory.destroy()
   }
-}
-
-/** Pipelines of a device, by all that makes the device compile another one. */
-const compiledFor = new WeakMap<GPUDevice, Map<string, Promise<PagedPipeline>>>()
-
-/** A pipeline that has not run yet. What the device has compiled for another one is used again: that takes the most time. */
-async function newPipeline(
-  device: GPUDevice,
-  compiled: Parameters<typeof createPagedPipeline>[1],
-  pageBits: number,
-  banks: PoolBanks,
-): Promise<PagedPipeline> {
-  const known = compiledFor.get(device) ?? new Map<string, Promise<PagedPipeline>>()
-  compiledFor.set(device, known)
-  const { program } = compiled
-  const key = JSON.stringify([withBanks(program.wgsl, banks), program.constants, pageBits])
-  const like = known.get(key) ?? createPagedPipeline(device, compiled, pageBits, banks)
-  known.set(key, like)
-  const { layout, thorough } = await like
-  return new PagedPipeline({ program, layout, thorough, device, pageBits, banks })
 }
 
 /** Repeatable words, small numbers among them. */

@@ -147,6 +147,11 @@ export class DemandPages {
     for (const frame of frames) this.op.parts.pool.dirty[frame] = 1
   }
 
+  /** Frames were used: their pages go last. */
+  markUsed(frames: Iterable<number>): void {
+    for (const frame of frames) this.kept.use(frame)
+  }
+
   /** Keeps what there is of some ranges, those pages among them that were given up. */
   hold(ranges: readonly AddrRange[]): void {
     this.release()

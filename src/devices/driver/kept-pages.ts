@@ -1,6 +1,6 @@
-// The pages that a launch keeps on the device while it runs, and which of them go first when others need the room. Loads leave no trace, so
-// what is used a lot is not known from its use; it is known from being missed again soon after it was given up. As in Linux
-// (mm/workingset.c), such a page is active, and active ones go last:
+// The pages that a launch keeps on the device while it runs, and which of them go first when others need the room: those that were not used
+// the longest. Most loads leave no trace, so what is used a lot is also known from being missed again soon after it was given up. As in
+// Linux (mm/workingset.c), such a page is active, and active ones go last:
 //
 //   missed ──> inactive ──────────> given up ──missed again, before as many pages as fit were given up──> active
 //                 ^                                                                                         │
@@ -18,6 +18,7 @@ export class KeptPages {
   private readonly inactive = new Set<number>()
   private readonly active = new Set<number>()
   private readonly writable = new Set<number>()
+  private readonly vpns = new Map<number, number>()
   /** When a page was given up, in pages given up before it. */
   private readonly givenUp = new Map<number, number>()
   private ngivenUp = 0
@@ -40,6 +41,7 @@ export class KeptPages {
 
   add(vpn: number, frame: number, isWrite: boolean): void {
     this.frames.set(vpn, frame)
+    this.vpns.set(frame, vpn)
     this.changed.add(vpn)
     if (isWrite) this.writable.add(vpn)
     const givenUp = this.givenUp.get(vpn)
@@ -59,11 +61,19 @@ export class KeptPages {
   take(vpn: number): number {
     const frame = this.frames.get(vpn) ?? -1
     this.frames.delete(vpn)
+    this.vpns.delete(frame)
     this.changed.add(vpn)
     this.writable.delete(vpn)
     this.inactive.delete(vpn)
     this.active.delete(vpn)
     return frame
+  }
+
+  /** A page was used: it goes after those that were not. Nothing happens for a frame that has none. */
+  use(frame: number): void {
+    const vpn = this.vpns.get(frame) ?? -1
+    const list = this.active.has(vpn) ? this.active : this.inactive
+    if (list.delete(vpn)) list.add(vpn)
   }
 
   /** Notes that a page that was taken had to go for others. */

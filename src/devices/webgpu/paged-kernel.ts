@@ -15,8 +15,8 @@ import type { DemandPages, DriverHandle, LaunchReceipt, LaunchRequest } from '..
 import type { GpuBanks } from './gpu-banks.ts'
 import { type GpuContext, GpuError } from './gpu-context.ts'
 import type { GpuLaunch } from './gpu-launch.ts'
+import { LaunchBuffers } from './launch-buffers.ts'
 import { settled } from './waits.ts'
-import { BUFFER_COPY_DST, BUFFER_STORAGE } from './webgpu-flags.ts'
 
 /** Pages of 4 KiB, in words. */
 const PAGE_BITS = 10
@@ -76,17 +76,17 @@ export async function runPagedKernel(
     ranges.filter((range) => range.write === write).map(({ start, end }) => ({ start, end }))
   const request = { ...options, read: plain(false), write: plain(true) }
   return await handle.runOnDemand(request, whyAndHow, async (pages) => {
-    const provider = new DemandProvider(context.device, banks, pages, launch)
-    const dispatch = new PagedDispatch(context.device, provider)
+    const buffers = LaunchBuffers.take(context.device, banks, tableWordsOf(launch))
     try {
+      const provider = new DemandProvider(context.device, banks, pages, launch, buffers.table)
+      const dispatch = new PagedDispatch(context.device, provider, { buffers: buffers.pagedFor(provider) })
       const { slices, replays } = await dispatch.run(await compiling, words)
+      buffers.keep()
       return { nslices: slices, nreplays: replays }
     } catch (error) {
+      buffers.destroy()
       if (context.lostBecause === null || error instanceof GpuFaultError) throw error
       throw new GpuError(`the device is lost: ${context.lostBecause}`)
-    } finally {
-      dispatch.destroy()
-      provider.destroy()
     }
   })
 }
@@ -124,6 +124,15 @@ function originOf({ ranges, program }: KernelLaunch): number {
 
 function endOf({ ranges, reach }: KernelLaunch): number {
   return Math.max(...[...ranges, ...reach].map(({ end }) => end))
+}
+
+function pageCountOf(launch: KernelLaunch): number {
+  return Math.ceil((endOf(launch) - originOf(launch)) / PAGE_SIZE)
+}
+
+/** The length of a table is a constant of compiled kernels, so there are few. */
+function tableWordsOf(launch: KernelLaunch): number {
+  return 2 ** Math.ceil(Math.log2(Math.max(TABLE_PAGES_MIN, pageCountOf(launch))))
 }
 
 function pagedLaunchOf(paged: PagedProgram, launch: KernelLaunch): PagedLaunch {
@@ -170,22 +179,18 @@ class DemandProvider implements PageProvider {
   /** The table as it is on the device. */
   private readonly entries: Uint32Array<ArrayBuffer>
 
-  constructor(device: GPUDevice, banks: GpuBanks, pages: DemandPages, launch: KernelLaunch) {
-    const origin = originOf(launch)
-    const end = endOf(launch)
+  constructor(device: GPUDevice, banks: GpuBanks, pages: DemandPages, launch: KernelLaunch, table: GPUBuffer) {
     this.device = device
     this.pages = pages
-    this.firstVpn = origin / PAGE_SIZE
-    this.pageCount = Math.ceil((end - origin) / PAGE_SIZE)
+    this.firstVpn = originOf(launch) / PAGE_SIZE
+    this.pageCount = pageCountOf(launch)
     this.frameCount = banks.npages
     this.capacity = pages.capacity
     const [pool, ...morePools] = banks.buffers
     this.pool = pool
     this.morePools = morePools
-    // Its length is a constant of compiled kernels, so there are few.
-    this.entries = new Uint32Array(2 ** Math.ceil(Math.log2(Math.max(TABLE_PAGES_MIN, this.pageCount))))
-    const usage = BUFFER_STORAGE | BUFFER_COPY_DST
-    this.table = device.createBuffer({ label: 'hetmem page table', size: this.entries.byteLength, usage })
+    this.table = table
+    this.entries = new Uint32Array(table.size / 4)
     pages.keepResident()
     this.writeTable()
   }
@@ -215,12 +220,12 @@ class DemandProvider implements PageProvider {
     return frame
   }
 
-  noteDirty(frames: readonly number[]): void {
-    this.pages.markWritten(frames)
+  noteUsed(frames: readonly number[]): void {
+    this.pages.markUsed(frames)
   }
 
-  destroy(): void {
-    this.table.destroy()
+  noteDirty(frames: readonly number[]): void {
+    this.pages.markWritten(frames)
   }
 
   /** Writes what has changed of the table, in as few pieces as it lies in. */

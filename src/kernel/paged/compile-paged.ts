@@ -117,8 +117,10 @@ function compileForm(
     isPoolAtomic,
     hasBound: plan.bound.size > 0,
     logEntryWords,
+    clearsChains: isStep,
     hasJournal,
     hasPointers,
+    vague: rewriter.vague,
     usesScratch,
   })
   const size = ((isStep ? null : entry.workgroupSize) ?? [1, 1, 1]).map((n) => n ?? 1) as [number, number, number]

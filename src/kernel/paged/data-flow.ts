@@ -281,7 +281,7 @@ function assignedBy(node: Node): Expression | null {
 }
 
 /** The conditions that decide about what is inside of a statement: for a loop, also those of its breaks. */
-function conditionsOf(node: Node): Expression[] {
+export function conditionsOf(node: Node): Expression[] {
   if (!('kind' in node)) return []
   switch (node.kind) {
     case 'if':

@@ -87,6 +87,27 @@ describe('a dry run', () => {
     await expect(runPaged(gpu.device, logged, contents, few)).rejects.toMatchObject({ reason: 'store-count' })
   })
 
+  it('is held to what it found: a miss between the stores ends the launch by name', async () => {
+    const kernel = body(
+      'torn',
+      { u: 'read u32', v: 'u32' },
+      'for (var k = 0u; k < 16u; k++) { v[i * 16u + k] = u[i]; }',
+      {
+        extent: [64],
+      },
+    )
+    const contents = { u: fill(64, 1), v: new Uint32Array(1024) }
+    // No kernel does this: what is run the second time is changed by hand.
+    const tear = (wgsl: string) => wgsl.replace('hm_is_real = true;', '$& if (hm_id == 40u) { _ = hm_r(0u); }')
+    for (const isWarm of [false, true]) {
+      const running = runPaged(gpu.device, kernel, contents, { fraction: 1, isWarm, change: tear })
+      await expect(running).rejects.toMatchObject({
+        reason: 'torn',
+        message: 'GPU fault: kernel "torn" missed a page between its stores, though it had found all of them before',
+      })
+    }
+  })
+
   it('stores nothing of an invocation that fails late, and all of those that ended', async () => {
     const text =
       'for (var k = 0u; k < 16u; k++) { let at = 16u * i + k; v[at + select(0u, 9000u, at == 700u)] = u[i]; atomicAdd(&c[i], 1u); }'

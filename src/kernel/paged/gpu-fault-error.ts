@@ -3,13 +3,14 @@
 
 import type { PagedSite } from './paged-program.ts'
 
-export const GPU_FAULT_REASONS = ['index', 'pointer', 'page', 'working-set', 'store-count'] as const
+export const GPU_FAULT_REASONS = ['index', 'pointer', 'page', 'working-set', 'store-count', 'torn'] as const
 /**
  * - index        an index past the end of an array
  * - pointer      a pointer that is null, or leads out of the memory that the launch lets pointers touch
  * - page         an address in no argument
  * - working-set  one invocation (workgroup, step) needs more pages at once than the device has
  * - store-count  one invocation stores more before it ends than can be held back
+ * - torn         one invocation was stopped between its stores, some of which are in memory: the library, or the device, is wrong
  */
 export type GpuFaultReason = (typeof GPU_FAULT_REASONS)[number]
 
@@ -51,6 +52,12 @@ export class GpuFaultError extends Error {
     this.site = what.site
     this.value = what.value
   }
+}
+
+/** A miss where there can be none. */
+export function tornFault(kernel: string): GpuFaultError {
+  const what = { reason: 'torn', kernel, invocation: null, site: null, value: null } as const
+  return new GpuFaultError(what, 'missed a page between its stores, though it had found all of them before')
 }
 
 const VERBS = { load: 'read', store: 'wrote', atomic: 'changed', address: 'pointed to', span: 'used' } as const

@@ -43,4 +43,6 @@ export interface PageProvider {
   frameOf(page: number): number
   /** What kernels have written since the last call, as frames: before anything is serviced. */
   noteDirty(frames: readonly number[]): void
+  /** What kernels have looked up since the last call, as frames; some of them may have no page. */
+  noteUsed?(frames: readonly number[]): void
 }

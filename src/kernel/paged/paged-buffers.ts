@@ -8,15 +8,21 @@ import { ENTRY_WORDS } from './waiting.ts'
 
 const USAGE = { mapRead: 1, copySrc: 4, copyDst: 8, uniform: 64, storage: 128 } as const
 
+/** Entries of the list of missed pages, where nobody says how many. */
+const FAULT_CAPACITY = 4096
+
 /** A uniform of a launch begins at a multiple of this, in bytes. */
 const UNIFORM_ALIGN = 256
 
 export class PagedBuffers {
   readonly device: GPUDevice
+  /** A word for each frame that was written, then one for each that was looked up. */
   readonly dirty: GPUBuffer
   /** Words of the fault buffer that a thorough round uses. */
-  readonly faultWords: number
-  /** Entries of the list of missed pages. */
+  faultWords = 0
+  /** Of these, what the host wants to know: everything but the bits of pages. */
+  readonly listWords: number
+  /** Entries of each of the two lists of pages. */
   readonly faultCapacity: number
   readonly frameCount: number
   private faultBuffer: GPUBuffer
@@ -28,16 +34,25 @@ export class PagedBuffers {
   private atomicsBuffer: GPUBuffer | null = null
   private queueEntries = 0
 
-  constructor(device: GPUDevice, provider: PageProvider, faultCapacity: number) {
+  /** `faultCapacity`: entries of the list of missed pages. */
+  constructor(device: GPUDevice, provider: PageProvider, faultCapacity: number = FAULT_CAPACITY) {
     this.device = device
-    this.faultCapacity = faultCapacity
+    // A list that is longer than what can be pinned would only be split.
+    this.faultCapacity = Math.max(1, Math.min(faultCapacity, provider.capacity))
     this.frameCount = provider.frameCount
-    this.faultWords = FAULT_WORDS + faultCapacity + Math.ceil(provider.pageCount / 16)
-    this.faultBuffer = this.storage('hetmem faults', this.faultWords)
-    this.dirty = this.storage('hetmem dirty', provider.frameCount)
-    this.readbackBuffer = this.readbackOf(FAULT_WORDS + faultCapacity)
+    this.listWords = FAULT_WORDS + 2 * this.faultCapacity
+    this.faultBuffer = this.storage('hetmem faults', this.listWords)
+    this.reserveFaults(provider.pageCount)
+    this.dirty = this.storage('hetmem dirty', 2 * provider.frameCount)
+    this.readbackBuffer = this.readbackOf(this.listWords)
     this.queueBuffer = this.storage('hetmem queue', 4)
     this.scratchBuffer = this.storage('hetmem scratch', 4)
+  }
+
+  get byteLength(): number {
+    const { dirty, faultBuffer, readbackBuffer, queueBuffer, scratchBuffer, atomicsBuffer, uniformBuffer } = this
+    const buffers = [dirty, faultBuffer, readbackBuffer, queueBuffer, scratchBuffer, atomicsBuffer, uniformBuffer]
+    return buffers.reduce((sum, buffer) => sum + (buffer?.size ?? 0), 0)
   }
 
   get faults(): GPUBuffer {
@@ -68,14 +83,23 @@ export class PagedBuffers {
     return ENTRY_WORDS * this.queueEntries
   }
 
+  /** Room for the bits of so many pages. */
+  reserveFaults(pageCount: number): void {
+    this.faultWords = this.listWords + Math.ceil(pageCount / 8)
+    this.growFaults(this.faultWords)
+  }
+
+  private growFaults(words: number): void {
+    if (4 * words <= this.faultBuffer.size) return
+    this.faultBuffer.destroy()
+    this.faultBuffer = this.storage('hetmem faults', words)
+  }
+
   /** Room for a bit of each of so many transactions, in the place of the faults. */
   reserveMarks(transactions: number): void {
-    const words = Math.ceil(transactions / 32)
-    if (4 * words > this.faultBuffer.size) {
-      this.faultBuffer.destroy()
-      this.faultBuffer = this.storage('hetmem faults', words)
-    }
-    if (4 * (words + this.frameCount) > this.readbackBuffer.size) {
+    const words = Math.ceil(transactions / 32) + 1
+    this.growFaults(words)
+    if (4 * (words + 2 * this.frameCount) > this.readbackBuffer.size) {
       this.readbackBuffer.destroy()
       this.readbackBuffer = this.readbackOf(words)
     }
@@ -183,7 +207,7 @@ export class PagedBuffers {
   }
 
   private readbackOf(words: number): GPUBuffer {
-    const size = 4 * (words + this.frameCount)
+    const size = 4 * (words + 2 * this.frameCount)
     return this.device.createBuffer({ label: 'hetmem readback', size, usage: USAGE.mapRead | USAGE.copyDst })
   }
 

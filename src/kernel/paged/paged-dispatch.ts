@@ -13,6 +13,8 @@ import { type PagedReceipt, PagedRun } from './paged-run.ts'
 export interface PagedOptions {
   /** Entries of the list of missed pages; more are found in later rounds. Default 4096. */
   readonly faultCapacity?: number
+  /** Those of an earlier launch over as many frames, which stay the caller's. Default: new ones. */
+  readonly buffers?: PagedBuffers
   /** Steps of a resumable kernel in one dispatch, at most: what bounds how long it takes. Default 256. */
   readonly stepsMax?: number
   /** Bytes of log and journal, at most. Default 64 MiB. */
@@ -23,15 +25,15 @@ export class PagedDispatch {
   private readonly device: GPUDevice
   private readonly provider: PageProvider
   private readonly buffers: PagedBuffers
+  private readonly isOwner: boolean
   private readonly scratchWordsMax: number
   private readonly stepsMax: number
 
   constructor(device: GPUDevice, provider: PageProvider, options: PagedOptions = {}) {
     this.device = device
     this.provider = provider
-    // A list that is longer than what can be pinned would only be split.
-    const capacity = Math.max(1, Math.min(options.faultCapacity ?? 4096, provider.capacity))
-    this.buffers = new PagedBuffers(device, provider, capacity)
+    this.buffers = options.buffers ?? new PagedBuffers(device, provider, options.faultCapacity)
+    this.isOwner = options.buffers === undefined
     this.stepsMax = options.stepsMax ?? 256
     this.scratchWordsMax = Math.floor((options.scratchBytesMax ?? 64 * 2 ** 20) / 4)
   }
@@ -58,6 +60,6 @@ export class PagedDispatch {
   }
 
   destroy(): void {
-    this.buffers.destroy()
+    if (this.isOwner) this.buffers.destroy()
   }
 }

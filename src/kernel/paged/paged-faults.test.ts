@@ -85,6 +85,26 @@ describe('hostile kernels', () => {
     expect(after['y']).toEqual(new Uint32Array(N).fill(7))
   })
 
+  it('does not take for a fault what an invocation does with what another one of its workgroup misses', async () => {
+    // Whatever is in the frame that stands for absent pages is no index of y.
+    const contents = { x: Uint32Array.from({ length: N }, (_, i) => i ^ 3), y: new Uint32Array(N) }
+    const code = `var<workgroup> at: array<u32, 64>;
+      @compute @workgroup_size(64)
+      fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) l: u32) {
+        at[l] = x[id.x] - 1u;
+        workgroupBarrier();
+        y[at[l ^ 32u] + 1u] = id.x;
+      }`
+    const { contents: after } = await runPaged(gpu.device, hostile('', { code }), contents, { frames: 8, pageBits: 5 })
+    expect(after['y']).toEqual(Uint32Array.from({ length: N }, (_, i) => i ^ 35))
+    const wrong = { x: contents.x.slice().fill(9999, 70, 71), y: contents.y }
+    await expect(runPaged(gpu.device, hostile('', { code }), wrong, { frames: 8, pageBits: 5 })).rejects.toMatchObject({
+      reason: 'index',
+      invocation: [70 ^ 32, 0, 0],
+      value: 9999,
+    })
+  })
+
   it('changes nothing outside of its arguments', async () => {
     const compiled = compileKernel(hostile('y[i * 3u] = 0xffffffffu; _ = x[0];'))
     const memory = new PagedMemory(gpu.device, { words: 4096, frames: 16, pageBits: 7 })

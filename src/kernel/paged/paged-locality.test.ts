@@ -81,6 +81,56 @@ describe('transactions that want more pages than fit', () => {
     }
   })
 
+  it('tell all that they miss and know at once', async () => {
+    const several: TestKernel = {
+      name: 'rows of a table',
+      code: main('var sum = 0u; for (var k = 0u; k < 8u; k++) { sum += x[p[i * 8u + k]]; } y[i] = sum;'),
+      args: gather.args,
+      extent: [COUNT / 8],
+    }
+    const before = contents()
+    const wanted = await runDirect(gpu.device, several, { ...before, y: zeros(64) })
+    const { contents: after, receipt } = await runPaged(
+      gpu.device,
+      several,
+      { ...before, y: zeros(64) },
+      { frames: 80 },
+    )
+    expect(after['y'].slice(0, COUNT / 8)).toEqual(wanted['y'].slice(0, COUNT / 8))
+    // What is small comes first; all of x is missed in one round, and in the next one everything is there.
+    expect(receipt.rounds).toBe(2)
+    expect(receipt.faults).toBeLessThanOrEqual(pagesOfX)
+  })
+
+  it('look up a row as a whole before they go along it', async () => {
+    const rows: TestKernel = {
+      name: 'rows',
+      code: main('var sum = 0u; for (var k = p[i]; k < p[i + 1u]; k++) { sum += x[k]; } y[i] = sum;', 4),
+      args: gather.args,
+      extent: [4],
+    }
+    const ends = Uint32Array.from({ length: 5 }, (_, i) => i * 2000)
+    const before = { p: ends, x: fill(N, 4), y: zeros(4) }
+    const wanted = await runDirect(gpu.device, rows, before)
+    const { contents: after, receipt } = await runPaged(gpu.device, rows, before, { frames: 80 })
+    expect(after).toEqual(wanted)
+    expect(receipt.rounds).toBe(2)
+    // A row that is longer than the device has room for comes part by part.
+    expect((await runPaged(gpu.device, rows, before, { frames: 20 })).contents).toEqual(wanted)
+  })
+
+  it('tell nothing that depends on what is not there', async () => {
+    const dependent: TestKernel = {
+      name: 'dependent',
+      code: main('if (p[i] < 4u) { return; } y[i] = x[p[i]] + x[p[(i + 1u) % 256u] % 8192u];'),
+      args: gather.args,
+      extent: [COUNT],
+    }
+    const before = { ...contents(), p: fill(COUNT, 1, 'small', 4) }
+    const { receipt } = await runPaged(gpu.device, dependent, before, { frames: 15 })
+    expect(receipt.faults).toBeLessThanOrEqual(beside)
+  })
+
   it('find what they have stored themselves, however much that is', async () => {
     const kernel: TestKernel = {
       name: 'own stores',

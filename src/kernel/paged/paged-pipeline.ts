@@ -9,6 +9,7 @@ import {
   OPTIMISTIC_OVERRIDE,
   PAGE_BITS_OVERRIDE,
   type PagedProgram,
+  REPLAY_OVERRIDE,
 } from './paged-program.ts'
 import { type PoolBanks, withBanks } from './pool-banks.ts'
 import { withLengths } from './runtime.wgsl.ts'
@@ -25,6 +26,13 @@ export class PagedPipelineError extends Error {
   }
 }
 
+interface OptimisticForm {
+  /** Of launches with one dimension. */
+  readonly isLinear: boolean
+  /** Of transactions in the queue. */
+  readonly isReplay: boolean
+}
+
 export class PagedPipeline {
   readonly program: PagedProgram
   readonly layout: GPUBindGroupLayout
@@ -32,14 +40,14 @@ export class PagedPipeline {
   readonly thorough: GPUComputePipeline
   /** Its transactions store more than the optimistic form has room for. Found out by running it. */
   storesMuch = false
-  /** Entries of the longest log that a transaction has needed. */
+  /** Entries of the longest log that a transaction has wanted. */
   logEntries = 8
   /** In the last slice of the last launch most transactions found all they needed. */
   isHopeful = false
   private readonly device: GPUDevice
   private readonly pageBits: number
   private readonly banks: PoolBanks
-  // By lengths of pool and table, and whether launches have one dimension.
+  // By lengths of pool and table, whether launches have one dimension, and whether transactions are replayed.
   private readonly forms = new Map<string, Promise<GPUComputePipeline>>()
 
   constructor(
@@ -58,9 +66,9 @@ export class PagedPipeline {
   }
 
   /** The form for transactions that find all they need, for a pool and a table of so many words. Compiled when it is first asked for. */
-  async optimistic(poolWords: number, tableWords: number, isLinear: boolean): Promise<GPUComputePipeline> {
-    const key = `${poolWords} ${tableWords} ${isLinear}`
-    const known = this.forms.get(key) ?? this.compile(withLengths(this.wgsl, poolWords, tableWords), isLinear)
+  async optimistic(poolWords: number, tableWords: number, of: OptimisticForm): Promise<GPUComputePipeline> {
+    const key = `${poolWords} ${tableWords} ${of.isLinear} ${of.isReplay}`
+    const known = this.forms.get(key) ?? this.compile(withLengths(this.wgsl, poolWords, tableWords), of)
     this.forms.set(key, known)
     return await known
   }
@@ -69,13 +77,14 @@ export class PagedPipeline {
     return withBanks(this.program.wgsl, this.banks)
   }
 
-  private async compile(code: string, isLinear: boolean): Promise<GPUComputePipeline> {
+  private async compile(code: string, { isLinear, isReplay }: OptimisticForm): Promise<GPUComputePipeline> {
     const { device, program, layout, pageBits } = this
     const module = device.createShaderModule({ label: program.name, code })
     return await device.createComputePipelineAsync(
       descriptor(program, device, layout, module, pageBits, {
         [OPTIMISTIC_OVERRIDE]: 1,
         [LINEAR_OVERRIDE]: isLinear ? 1 : 0,
+        [REPLAY_OVERRIDE]: isReplay ? 1 : 0,
       }),
     )
   }

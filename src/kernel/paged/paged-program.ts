@@ -27,9 +27,14 @@ export const FULL_JOURNAL = 2
 /** Nothing is full: the steps of one dispatch are used up. */
 export const FULL_STEPS = 4
 export const EVENT_PAGE_MASK = 0x0fffffff
+/** Among the bits of places at which something was missed (foresight.ts), the one on which everything depends: an index was wrong. */
+export const ASTRAY = 2 ** 30
 
-/** Words of the fault buffer before the list of pages; behind the list are two bits per page, read and write. */
-export const FAULT_WORDS = 12
+/**
+ * Words of the fault buffer before its two lists of pages, those that stopped somebody and those that somebody will miss next; behind the
+ * lists are four bits per page, read and write for each of the two.
+ */
+export const FAULT_WORDS = 13
 /** What those words are, by index. */
 export const FAULT_COUNT = 0
 export const FAULT_REPLAY = 1
@@ -44,6 +49,12 @@ export const FAULT_BAD_ID = 6
 export const FAULT_BAD_VALUE = 7
 /** Its high half, of a pointer of 64 bits. */
 export const FAULT_BAD_HIGH = 9
+/** Some transaction was stopped after it had begun to store; in the optimistic form, the word behind the marks. */
+export const FAULT_TORN = 12
+/** Entries of the second list. */
+export const FAULT_AHEAD = 10
+/** Stores of the transaction that has most of them, where a log was too short. */
+export const FAULT_WANTED = 11
 
 /** Words of the launch block before its arguments. */
 export const LAUNCH_WORDS = 20
@@ -62,6 +73,7 @@ export const LAUNCH = {
   reachCount: 10,
   stepsMax: 11,
   extent: 12,
+  frames: 15,
   groups: 16,
 } as const
 export const MODE_FRESH = 0
@@ -92,6 +104,17 @@ export const CHAIN_ENTRIES = 8
 /** Words of a log with so many entries, which are a power of two: the stores, for each the one before it in its chain, the ends of the chains. */
 export function logWords({ logEntryWords }: Pick<PagedProgram, 'logEntryWords'>, entries: number): number {
   return logEntryWords === 0 ? 0 : entries * (logEntryWords + 1) + Math.max(1, entries / CHAIN_ENTRIES)
+}
+
+/** Where the ends of the chains are behind a log, and how many words, for so many invocations. */
+export function chainWords(
+  program: PagedProgram,
+  block: Uint32Array,
+  invocations: number,
+): [at: number, words: number] {
+  const entries = block[LAUNCH.logEntries]
+  const stores = entries * (program.logEntryWords + 1)
+  return [block[LAUNCH.logBase] + stores * invocations, (logWords(program, entries) - stores) * invocations]
 }
 
 /** Invocations of a workgroup of a kernel whose transactions are invocations. */
@@ -163,5 +186,7 @@ export interface PagedProgram {
 export const PAGE_BITS_OVERRIDE = 'hm_page_bits'
 /** The override of the form in which nothing is expected to be missing. */
 export const OPTIMISTIC_OVERRIDE = 'hm_optimistic'
+/** The override of the optimistic form for transactions that were stopped before, which are in the queue. */
+export const REPLAY_OVERRIDE = 'hm_replays'
 /** The override for launches of one dimension. */
 export const LINEAR_OVERRIDE = 'hm_linear'

@@ -6,10 +6,12 @@
 // The optimistic form has no branches for what does not happen: on devices that run all branches with masks, these cost as much as the
 // kernel itself. Who was stopped is run again by the thorough form.
 
+import { tornFault } from './gpu-fault-error.ts'
 import type { PageProvider } from './page-provider.ts'
 import type { PagedBuffers, UniformBuffers } from './paged-buffers.ts'
+import { invocationsOf } from './paged-launch.ts'
 import type { PagedPipeline } from './paged-pipeline.ts'
-import { FAULT_WORDS, INVOCATION_WORKGROUP, LAUNCH } from './paged-program.ts'
+import { chainWords, INVOCATION_WORKGROUP, LAUNCH, MODE_REPLAY } from './paged-program.ts'
 
 const MAP_READ = 1
 
@@ -25,11 +27,11 @@ export interface RoundParts {
 
 /** What `read` makes of the header and the list of faults, with the frames that were written. */
 export async function thoroughRound<T>(parts: RoundParts, read: (words: Uint32Array) => T): Promise<T> {
-  const { faultCapacity, faultWords } = parts.buffers
-  return await round(parts, parts.pipeline.thorough, FAULT_WORDS + faultCapacity, faultWords, read)
+  const { listWords, faultWords } = parts.buffers
+  return await round(parts, parts.pipeline.thorough, listWords, faultWords, read)
 }
 
-/** The transactions that were stopped, by their places in the slice. */
+/** The transactions that were stopped, by their places in the slice or in the queue. Rejects with a GpuFaultError if one had begun to store. */
 export async function optimisticRound(parts: RoundParts): Promise<number[]> {
   const { pipeline, provider, block, buffers } = parts
   const count = block[LAUNCH.count]
@@ -37,10 +39,12 @@ export async function optimisticRound(parts: RoundParts): Promise<number[]> {
   buffers.reserveMarks(count)
   const across = pipeline.program.scope === 'workgroup' ? LAUNCH.groups : LAUNCH.extent
   const isLinear = block[across + 1] * block[across + 2] === 1
-  const form = await pipeline.optimistic(provider.pool.size / 4, provider.table.size / 4, isLinear)
-  return await round(parts, form, words, words, (marks) => {
+  const isReplay = block[LAUNCH.mode] === MODE_REPLAY
+  const form = await pipeline.optimistic(provider.pool.size / 4, provider.table.size / 4, { isLinear, isReplay })
+  return await round(parts, form, words + 1, words + 1, (marks) => {
     const stopped: number[] = []
-    marks.forEach((word, i) => {
+    if (marks[words] !== 0) throw tornFault(pipeline.program.name)
+    marks.subarray(0, words).forEach((word, i) => {
       for (let rest = word; rest !== 0; rest &= rest - 1) stopped.push(32 * i + 31 - Math.clz32(rest & -rest))
     })
     return stopped
@@ -61,6 +65,10 @@ async function round<T>(
   const encoder = device.createCommandEncoder()
   encoder.clearBuffer(buffers.faults, 0, 4 * ncleared)
   encoder.clearBuffer(buffers.dirty)
+  if (program.logEntryWords > 0 && form === pipeline.thorough) {
+    const [at, words] = chainWords(program, block, block[LAUNCH.count] * invocationsOf(program))
+    encoder.clearBuffer(buffers.scratch, 4 * at, 4 * words)
+  }
   const pass = encoder.beginComputePass({ label: program.name })
   pass.setPipeline(form)
   pass.setBindGroup(0, buffers.bindGroup(layout, program, provider, uniforms))
@@ -68,19 +76,27 @@ async function round<T>(
   pass.dispatchWorkgroups(program.scope === 'workgroup' ? count : Math.ceil(count / INVOCATION_WORKGROUP))
   pass.end()
   const { readback, frameCount } = buffers
-  const size = 4 * (nread + frameCount)
+  const size = 4 * (nread + 2 * frameCount)
   encoder.copyBufferToBuffer(buffers.faults, 0, readback, 0, 4 * nread)
-  encoder.copyBufferToBuffer(buffers.dirty, 0, readback, 4 * nread, 4 * frameCount)
+  encoder.copyBufferToBuffer(buffers.dirty, 0, readback, 4 * nread, 8 * frameCount)
   device.queue.submit([encoder.finish()])
   const mapped = readback.mapAsync(MAP_READ, 0, size)
   await (provider.finish?.(mapped) ?? mapped)
   try {
     const words = new Uint32Array(readback.getMappedRange(0, size))
-    const dirty: number[] = []
-    for (let frame = 0; frame < frameCount; frame++) if (words[nread + frame] !== 0) dirty.push(frame)
-    provider.noteDirty(dirty)
+    provider.noteDirty(marked(words.subarray(nread, nread + frameCount)))
+    provider.noteUsed?.(marked(words.subarray(nread + frameCount)))
     return read(words.subarray(0, nread))
   } finally {
     readback.unmap()
   }
+}
+
+/** The indices of words that are not 0. */
+function marked(words: Uint32Array): number[] {
+  const found: number[] = []
+  words.forEach((word, i) => {
+    if (word !== 0) found.push(i)
+  })
+  return found
 }

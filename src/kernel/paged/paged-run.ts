@@ -8,14 +8,15 @@
 // at least one page to the pinned ones; when they do not fit any more, the transactions are cut into parts that have fewer of them. A
 // single one either fits, or is an error.
 
-import { faultAt, GpuFaultError } from './gpu-fault-error.ts'
-import type { PageProvider } from './page-provider.ts'
+import { faultAt, GpuFaultError, tornFault } from './gpu-fault-error.ts'
+import type { PageProvider, PageRequest } from './page-provider.ts'
 import type { PagedBuffers, UniformBuffers } from './paged-buffers.ts'
 import { invocationId, invocationsOf, launchBlock, type PagedLaunch, transactionCount } from './paged-launch.ts'
 import type { PagedPipeline } from './paged-pipeline.ts'
 import {
   EVENT_PAGE_MASK,
   EVENT_WRITE,
+  FAULT_AHEAD,
   FAULT_BAD,
   FAULT_BAD_HIGH,
   FAULT_BAD_ID,
@@ -25,6 +26,8 @@ import {
   FAULT_FULL,
   FAULT_PROGRESS,
   FAULT_REPLAY,
+  FAULT_TORN,
+  FAULT_WANTED,
   FAULT_WORDS,
   FULL_JOURNAL,
   FULL_LOG,
@@ -70,13 +73,28 @@ interface Round {
   /** Pages that they miss. */
   readonly read: readonly number[]
   readonly write: readonly number[]
+  /** Events of what they will miss next, as far as that is known. */
+  readonly ahead: readonly number[]
   /** There are more than the list had room for. */
   readonly isCut: boolean
   /** FULL_LOG, FULL_JOURNAL. */
   readonly full: number
+  /** Entries of a log that would have been long enough, 0 if that is not known. */
+  readonly wanted: number
   /** Some transaction has committed. */
   readonly hasProgress: boolean
 }
+
+/** What is brought at the beginning is at most such a part of the device. */
+const SMALL_PART = 8
+
+/** So many transactions, for which everything that is known was brought, are replayed in the form that costs less. */
+const MANY_REPLAYS = 1024
+
+const LOG_ENTRIES_MIN = 8
+
+/** Words of logs that cost next to nothing. */
+const ROOMY_LOG_WORDS = 2 ** 18
 
 /** One launch on its way. */
 export class PagedRun {
@@ -93,7 +111,7 @@ export class PagedRun {
   private readonly counts = { slices: 0, rounds: 0, faults: 0, refaults: 0, replays: 0, splits: 0 }
   private readonly size: SliceSize
   // Entries that each transaction may log and note; they grow when one needs more.
-  private logEntries = 8
+  private logEntries = LOG_ENTRIES_MIN
   private journalWords = 8
   /** Places of the journal: the transactions of the slice, times their invocations. */
   private slots = 0
@@ -130,6 +148,7 @@ export class PagedRun {
 
   async all(): Promise<PagedReceipt> {
     const total = transactionCount(this.program, this.launch)
+    await this.bringSmall()
     for (let base = 0; base < total; ) {
       const count = Math.min(this.size.next(), total - base, this.mostTransactions())
       await this.slice(base, count)
@@ -139,19 +158,37 @@ export class PagedRun {
     return this.counts
   }
 
+  /** Brings arrays that are small beside the device: their pages are not worth rounds in which they are found out. */
+  private async bringSmall(): Promise<void> {
+    const { program, provider } = this
+    if (provider.isWarm) return
+    let room = Math.floor(provider.capacity / SMALL_PART)
+    const wanted = { read: new Set<number>(), write: new Set<number>() }
+    for (const [i, { write }] of program.args.entries()) {
+      const [first, end] = this.pagesOfArgument(i)
+      if (end - first > room || program.boundArgs.includes(i)) continue
+      room -= end - first
+      for (let page = first; page < end; page++) wanted[write ? 'write' : 'read'].add(page)
+    }
+    for (const page of wanted.write) wanted.read.delete(page)
+    const [read, write] = [[...wanted.read], [...wanted.write]]
+    if (read.length + write.length > 0) await provider.service({ read, write, pinned: new Set([...read, ...write]) })
+  }
+
   private async slice(base: number, count: number): Promise<void> {
     this.counts.slices++
+    this.logEntries = LOG_ENTRIES_MIN
     this.buffers.reserveQueue(count)
     this.open(count)
     this.hasThrashed = false
     const { faults } = this.counts
     const fresh: Batch = { mode: MODE_FRESH, base, count, half: 0 }
-    const isHopeful = this.isHopeful && !this.pipeline.storesMuch && this.program.scope !== 'step'
+    const isHopeful = this.isHopeful && this.mayHope
     const left = isHopeful ? await this.hope(fresh) : fresh
     if (left !== null) await this.finish(left, true)
     if (!this.hasThrashed) this.size.grow()
-    // Who is stopped is run again by the thorough form, which costs twice as much.
-    this.isHopeful = 2 * this.stopped < count
+    // Who is stopped is run again by the thorough form, which costs twice as much, and has to be waited for.
+    this.isHopeful = 4 * this.stopped < count
     const isForNothing = left !== null && faults === this.counts.faults
     if (isHopeful && isForNothing && this.program.logEntryWords > 0) this.pipeline.storesMuch = true
   }
@@ -167,8 +204,31 @@ export class PagedRun {
       entries[ENTRY_WORDS * i] = batch.base + place
       entries[ENTRY_WORDS * i + 1] = place
     })
+    return this.queued(entries)
+  }
+
+  /** Runs transactions that were stopped in the optimistic form. Those that were stopped again, null if nobody was. */
+  private async hopeAgain(batch: Batch): Promise<Batch | null> {
+    const stopped = await optimisticRound(this.prepare(batch))
+    if (stopped.length === 0) return null
+    this.counts.replays += stopped.length
+    const all = await this.waiting(batch.half, batch.count)
+    const entries = new Uint32Array(ENTRY_WORDS * stopped.length)
+    stopped.forEach((place, i) => {
+      entries.set(all.subarray(ENTRY_WORDS * place, ENTRY_WORDS * (place + 1)), ENTRY_WORDS * i)
+    })
+    return this.queued(entries)
+  }
+
+  /** Puts transactions into the queue. */
+  private queued(entries: Uint32Array<ArrayBuffer>): Batch {
     this.device.queue.writeBuffer(this.buffers.queue, 0, entries)
-    return { mode: MODE_REPLAY, base: 0, count: stopped.length, half: 0 }
+    return { mode: MODE_REPLAY, base: 0, count: entries.length / ENTRY_WORDS, half: 0 }
+  }
+
+  /** Whether the optimistic form has room for what the transactions store. */
+  private get mayHope(): boolean {
+    return !this.pipeline.storesMuch && this.program.scope !== 'step'
   }
 
   /**
@@ -194,7 +254,7 @@ export class PagedRun {
       // Somebody got through: whoever is left may need other pages.
       if (round.hasProgress) pinned.clear()
       for (const page of [...read, ...write]) pinned.add(page)
-      const isTooMuch = pinned.size > this.provider.capacity || !this.makeRoom(round.full, round.replay)
+      const isTooMuch = pinned.size > this.provider.capacity || !this.makeRoom(round)
       if (isTooMuch && round.replay === 1) throw this.tooMuch(pinned.size, round.full)
       const isThrashing = this.isThrashing([...read, ...write], round.hasProgress, evicted)
       if ((isTooMuch || isThrashing) && round.replay > 1) {
@@ -202,9 +262,16 @@ export class PagedRun {
         await this.finishInParts(await this.waiting(half, round.replay))
         return
       }
-      for (const page of [...read, ...write]) brought.add(page)
-      for (const page of await this.service(read, write, pinned)) if (brought.has(page)) evicted.add(page)
+      const request = this.withNext({ read, write, pinned }, round.ahead)
+      for (const page of [...request.read, ...request.write]) brought.add(page)
+      for (const page of await this.service(request)) if (brought.has(page)) evicted.add(page)
       next = { mode: MODE_REPLAY, base: 0, count: round.replay, half }
+      const isWorthIt = round.replay >= MANY_REPLAYS && round.full === 0 && this.program.scope === 'invocation'
+      if (!isWorthIt || !this.mayHope) continue
+      const left = await this.hopeAgain(next)
+      if (left === null) return
+      if (left.count < next.count) pinned.clear()
+      next = left
     }
   }
 
@@ -225,7 +292,7 @@ export class PagedRun {
       if (journal !== null) this.loadJournal(journal, slots, part.entries)
       device.queue.writeBuffer(buffers.queue, 0, part.entries)
       const replay = part.entries.length / ENTRY_WORDS
-      await this.finish({ ...part, replay, isCut: false, hasProgress: true }, false)
+      await this.finish({ ...part, ahead: [], replay, isCut: false, wanted: 0, hasProgress: true }, false)
       // Few transactions may have needed more.
       this.logEntries = logEntries
     }
@@ -257,14 +324,24 @@ export class PagedRun {
   }
 
   /** Has pages brought. Returns those that had to go for them. */
-  private async service(
-    read: readonly number[],
-    write: readonly number[],
-    pinned: ReadonlySet<number>,
-  ): Promise<readonly number[]> {
-    if (read.length + write.length === 0) return []
-    this.counts.faults += read.length + write.length
-    return (await this.provider.service({ read, write, pinned })).evicted
+  private async service(request: PageRequest): Promise<readonly number[]> {
+    const count = request.read.length + request.write.length
+    if (count === 0) return []
+    this.counts.faults += count
+    return (await this.provider.service(request)).evicted
+  }
+
+  /** A request, with as many of the pages that will be missed next as there is room for. */
+  private withNext(request: PageRequest, ahead: readonly number[]): PageRequest {
+    const { pinned } = request
+    const next = ahead.filter((event) => !pinned.has(event & EVENT_PAGE_MASK))
+    if (next.length === 0) return request
+    const { read, write } = this.pagesOf(pagesIn(next.slice(0, this.provider.capacity - pinned.size)))
+    return {
+      read: [...request.read, ...read],
+      write: [...request.write, ...write],
+      pinned: new Set([...pinned, ...read, ...write]),
+    }
   }
 
   /** More than a quarter of what is missed was here a moment ago: too many transactions share too little memory. */
@@ -293,11 +370,13 @@ export class PagedRun {
     block[LAUNCH.capacity] = faultCapacity
     block[LAUNCH.queueIn] = batch.half * queueHalf
     block[LAUNCH.queueOut] = (1 - batch.half) * queueHalf
+    this.logEntries = Math.max(this.logEntries, this.roomyLog(batch.count))
     block[LAUNCH.logEntries] = this.logEntries
     block[LAUNCH.journalWords] = this.journalWords
     block[LAUNCH.slots] = this.slots
     block[LAUNCH.logBase] = this.keptSize()
     block[LAUNCH.stepsMax] = this.stepsMax
+    block[LAUNCH.frames] = provider.frameCount
     buffers.reserveScratch(this.scratchSize(batch.count), this.keptSize())
     return { device, provider, buffers, pipeline, uniforms, block }
   }
@@ -305,12 +384,11 @@ export class PagedRun {
   private readRound(words: Uint32Array, count: number): Round {
     const { faultCapacity } = this.buffers
     if (words[FAULT_BAD] !== 0) throw this.faultOf(words)
+    if (words[FAULT_TORN] !== 0) throw tornFault(this.program.name)
     const nfaults = words[FAULT_COUNT]
-    const list = words.slice(FAULT_WORDS, FAULT_WORDS + Math.min(nfaults, faultCapacity))
-    const isWrite = (event: number): boolean => (event & EVENT_WRITE) !== 0
-    const pageOf = (event: number): number => event & EVENT_PAGE_MASK
-    const read = [...list].filter((event) => !isWrite(event)).map(pageOf)
-    const write = [...list].filter(isWrite).map(pageOf)
+    const { read, write } = pagesIn(words.subarray(FAULT_WORDS, FAULT_WORDS + Math.min(nfaults, faultCapacity)))
+    const second = FAULT_WORDS + faultCapacity
+    const ahead = [...words.subarray(second, second + Math.min(words[FAULT_AHEAD], faultCapacity))]
     const replay = words[FAULT_REPLAY]
     const full = words[FAULT_FULL] & (FULL_LOG | FULL_JOURNAL)
     const isOutOfSteps = (words[FAULT_FULL] & FULL_STEPS) !== 0
@@ -320,7 +398,7 @@ export class PagedRun {
     }
     // Steps need their pages only once, so some pages at a time are as good as all.
     const isCut = nfaults > faultCapacity && this.program.scope !== 'step'
-    return { replay, read, write, isCut, full, hasProgress }
+    return { replay, read, write, ahead, isCut, full, wanted: words[FAULT_WANTED], hasProgress }
   }
 
   /** Pages to be brought, each once. Throws a GpuFaultError for one that the launch may not use. */
@@ -343,6 +421,15 @@ export class PagedRun {
   /** Words that stay from round to round: a journal or states; no kernel has both. */
   private keptSize(): number {
     return this.journalSize() + this.program.stateWords * this.slots
+  }
+
+  /** Entries that one may want, as far as there is room for so many without asking. */
+  private roomyLog(count: number): number {
+    const { program, pipeline, scratchWordsMax } = this
+    let entries = LOG_ENTRIES_MIN
+    const wordsMax = Math.min(ROOMY_LOG_WORDS, scratchWordsMax) / (count * invocationsOf(program))
+    while (entries < pipeline.logEntries && logWords(program, 2 * entries) <= wordsMax) entries *= 2
+    return entries
   }
 
   private scratchSize(count: number): number {
@@ -372,29 +459,23 @@ export class PagedRun {
   }
 
   /** Lets each transaction log and note more. False if there is no room for that with so many of them. */
-  private makeRoom(full: number, count: number): boolean {
-    if (full === 0) return true
-    const before = { log: this.logEntries, journal: this.journalWords }
+  private makeRoom({ full, wanted, replay }: Pick<Round, 'full' | 'wanted' | 'replay'>): boolean {
+    const { logEntries, journalWords } = this
     const kept = this.keptSize()
-    if ((full & FULL_LOG) !== 0) this.logEntries = this.longerLog(count)
     if ((full & FULL_JOURNAL) !== 0) this.journalWords *= 4
-    if (this.scratchSize(count) <= this.scratchWordsMax) {
-      this.buffers.reserveScratch(this.scratchSize(count), kept)
+    // What is wanted was counted by somebody who did not see all of his own stores, so it may be more than he needs.
+    const counted = 2 ** Math.ceil(Math.log2(Math.max(1, wanted)))
+    this.pipeline.logEntries = Math.max(this.pipeline.logEntries, counted)
+    const lengths = (full & FULL_LOG) !== 0 ? [Math.max(counted, 2 * logEntries), 4 * logEntries] : [logEntries]
+    for (const entries of lengths) {
+      this.logEntries = entries
+      if (this.scratchSize(replay) > this.scratchWordsMax) continue
+      this.buffers.reserveScratch(this.scratchSize(replay), kept)
       return true
     }
-    this.logEntries = before.log
-    this.journalWords = before.journal
-    return false
-  }
-
-  /** Entries of a log that was too short: four times as many; those that were enough for others at once, where few need them. */
-  private longerLog(count: number): number {
-    const { pipeline, program } = this
-    const longer = 4 * this.logEntries
-    const isSmall = logWords(program, pipeline.logEntries) * count * invocationsOf(program) <= this.scratchWordsMax / 16
-    const entries = isSmall ? Math.max(longer, pipeline.logEntries) : longer
-    pipeline.logEntries = Math.max(pipeline.logEntries, entries)
-    return entries
+    this.logEntries = logEntries
+    this.journalWords = journalWords
+    return full === 0
   }
 
   // ---- Errors ----
@@ -436,6 +517,13 @@ export class PagedRun {
     return this.isIn(page, word, word + (length * this.program.args[arg].stride) / 4)
   }
 
+  private pagesOfArgument(arg: number): [first: number, end: number] {
+    const { word, length } = this.launch.args[arg]
+    const pageWords = 2 ** this.provider.pageBits
+    const first = Math.floor(word / pageWords)
+    return [first, length === 0 ? first : Math.ceil((word + (length * this.program.args[arg].stride) / 4) / pageWords)]
+  }
+
   private isIn(page: number, start: number, end: number): boolean {
     const pageWords = 2 ** this.provider.pageBits
     return page >= Math.floor(start / pageWords) && page * pageWords < end
@@ -454,4 +542,14 @@ export class PagedRun {
       `keeps more than ${kept} words in one ${unit}, for which there is no room`,
     )
   }
+}
+
+/** The pages of some events. */
+function pagesIn(events: ArrayLike<number>): { read: number[]; write: number[] } {
+  const pages = { read: [] as number[], write: [] as number[] }
+  for (const event of Array.from(events)) {
+    const list = (event & EVENT_WRITE) !== 0 ? pages.write : pages.read
+    list.push(event & EVENT_PAGE_MASK)
+  }
+  return pages
 }

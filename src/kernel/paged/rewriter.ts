@@ -31,11 +31,13 @@ import {
 } from '../../wgsl/index.ts'
 import { ATOMIC_OPS } from './atomic-memory.ts'
 import { asCall } from './execution.ts'
+import { Foresight } from './foresight.ts'
 import { callersOf, type HeapAccess, isHeap, type Roots } from './heap-access.ts'
 import { HeldStores } from './held-stores.ts'
 import { ImmediateAtomics } from './immediate-atomics.ts'
 import type { PagedPlan } from './paged-plan.ts'
-import type { PagedSite } from './paged-program.ts'
+import { OPTIMISTIC_OVERRIDE, type PagedSite } from './paged-program.ts'
+import { rowsOf } from './rows.ts'
 import { SpanBodies, type SpanSite } from './span-bodies.ts'
 import { isLeaf, strideWords, TypedAccess } from './typed-access.ts'
 
@@ -56,6 +58,7 @@ export class Rewriter {
   private readonly withBarrier: ReadonlySet<FunctionInfo>
   private readonly helpers = new Map<string, string>()
   private readonly spans: SpanBodies
+  private readonly foresight: Foresight
 
   constructor(access: HeapAccess, plan: PagedPlan, argNames: readonly string[], spans: ReadonlySet<string>) {
     this.access = access
@@ -65,6 +68,7 @@ export class Rewriter {
     this.argNames = argNames
     this.held = new HeldStores(plan, this.typed)
     this.once = new ImmediateAtomics(this.held)
+    this.foresight = new Foresight(access, plan)
     const { typed } = this
     const site: SpanSite['site'] = (...place) => this.site(...place)
     this.spans = new SpanBodies({ plan, typed, access, argNames, spans, site })
@@ -87,6 +91,11 @@ export class Rewriter {
       else texts.set(fn, this.copied.has(fn) ? join(this.copies.get(fn) ?? [], '\n') : this.function(fn, fn.name))
     }
     return texts
+  }
+
+  /** See Foresight. */
+  get vague(): number {
+    return this.foresight.vague
   }
 
   /** Functions that the rewritten code calls. */
@@ -148,26 +157,46 @@ export class Rewriter {
   // ---- Statements ----
 
   /** Loops end when something has gone wrong, or they might never; but not loops with barriers, where all have to stay together. */
-  private guard(body: Block): Fragment {
+  private guard(node: Statement, body: Block): Fragment {
     const brace = this.source.text.indexOf('{', body.attributes.at(-1)?.end ?? body.start)
     const rest = emitSpan(this.source, { start: brace + 1, end: body.end }, body.statements, this.replace)
     const head = emitSpan(this.source, { start: body.start, end: brace + 1 }, body.attributes, this.replace)
-    return generated`${head} if (hm_event != 0u) { break; }${rest}`
+    return generated`${head} if (hm_ends(${this.foresight.needsOf(node)}u)) { break; }${rest}`
   }
 
   private loop(node: Statement, body: Block, before: readonly Node[]): Fragment | null {
     if (this.hasBarrier(node)) return null
-    const guarded = this.guard(body)
+    const guarded = this.guard(node, body)
     const replace = (part: Node): Fragment | null => (part === body ? guarded : this.replace(part))
     const parts = node.kind === 'loop' && node.continuing !== null ? [body, node.continuing] : [...before, body]
     return emitSpan(this.source, node, parts, replace)
   }
 
   private forLoop(node: Statement & { kind: 'for' }): Fragment {
-    const body = this.hasBarrier(node) ? this.emit(node.body) : this.guard(node.body)
+    const rows = this.hasBarrier(node) || this.plan.hasJournal ? null : rowsOf(node, this.access)
+    if (rows === null || this.plan.bound.size > 0) return this.plainFor(node, true)
+    // The counter is declared in front of the loop, and its rows are looked up between the two.
+    const f = fragmentFor(this.source, node)
+    const end = this.emit(rows.end)
+    const looks = rows.elements.map((element) => {
+      const site = this.site(element, 'load', this.access.rootsOf(element))
+      const { needs, bit } = this.foresight.of(element)
+      const address = f`hm_site(${this.place(element, site, true)}, ${(needs | this.foresight.needsOf(node)) >>> 0}u, ${bit}u)`
+      const arg = this.access.argumentOf(element.base) as number
+      const stride = strideWords((pointedAt(this.analysis.typeOf(element.base)) as Type & { kind: 'array' }).element)
+      return f` hm_row(${address}, u32(${end} - ${this.emit(rows.counter)}), ${stride}u, hm_launch.args[${arg}].xy);`
+    })
+    const condition = this.emit(node.condition as Expression)
+    const [init, loop] = [this.emit(node.init as Node), this.plainFor(node, false)]
+    return f`{ ${init}; if (!${OPTIMISTIC_OVERRIDE}) { if (${condition}) {${join(looks, '')} } } ${loop} }`
+  }
+
+  private plainFor(node: Statement & { kind: 'for' }, withInit: boolean): Fragment {
+    const body = this.hasBarrier(node) ? this.emit(node.body) : this.guard(node, node.body)
     const parts = [node.init, node.condition, node.update, node.body].filter((part) => part !== null)
     return emitSpan(this.source, node, parts, (part) => {
       if (part === node.body) return body
+      if (part === node.init && !withInit) return generated``
       if (part !== node.init && part !== node.update) return this.replace(part)
       const statement = part as Statement
       if (statement.kind === 'assign' || statement.kind === 'step') return this.assignment(statement, 'header')
@@ -202,7 +231,7 @@ export class Rewriter {
     const f = fragmentFor(this.source, s)
     const type = valueType(this.analysis.typeOf(target))
     const site = this.site(target, 'store', this.access.rootsOf(target))
-    const address = this.address(target, site)
+    const address = this.address(target, site, target)
     if (s.kind === 'assign' && s.op === '=') {
       return f`${this.held.store(type, address, this.emit(s.value))}${semicolon}`
     }
@@ -263,7 +292,7 @@ export class Rewriter {
     if (this.access.isPlace(e)) {
       const f = fragmentFor(this.source, e)
       const site = this.site(e, 'load', this.access.rootsOf(e))
-      return f`${this.typed.load(valueType(this.analysis.typeOf(e)), this.flags(e))}(${this.address(e, site)})`
+      return f`${this.typed.load(valueType(this.analysis.typeOf(e)), this.flags(e))}(${this.address(e, site, e)})`
     }
     if (e.kind === 'call') return this.call(e)
     if (e.kind === 'ident') return this.typeName(e)
@@ -286,9 +315,15 @@ export class Rewriter {
     return e.name === 'array' && e.template.length === 1
   }
 
-  /** The address of a place, with the checks of an access. */
-  private address(e: Expression, site: number): Fragment {
-    return this.place(e, site, true)
+  /** The address of a place, with the checks of an access. `node` is the access as Foresight knows it. */
+  private address(e: Expression, site: number, node: Node): Fragment {
+    return this.announced(this.place(e, site, true), node)
+  }
+
+  /** An address, and before it is looked up, on what it depends. */
+  private announced(address: Fragment, node: Node): Fragment {
+    const { needs, bit } = this.foresight.of(node)
+    return generated`hm_site(${address}, ${needs}u, ${bit}u)`
   }
 
   /** `isAccess`: the place is loaded or stored now; otherwise a pointer to it is made, which may never be used. */
@@ -410,10 +445,9 @@ export class Rewriter {
     const isAtomic = this.access.helperOf(call)?.does.startsWith('atomic')
     const site = this.site(call, isAtomic ? 'atomic' : isWrite ? 'store' : 'load', new Set(), align)
     const is64 = valueType(this.analysis.typeOf(call.args[0])).kind === 'vector'
-    return fragmentFor(
-      this.source,
-      call,
-    )`hm_reach${is64 ? '64' : ''}(${this.emit(call.args[0])}, ${sizeOf(type) / 4}u, ${align}u, ${String(isWrite)}, ${site}u)`
+    const f = fragmentFor(this.source, call)
+    const address = f`hm_reach${is64 ? '64' : ''}(${this.emit(call.args[0])}, ${sizeOf(type) / 4}u, ${align}u, ${String(isWrite)}, ${site}u)`
+    return this.announced(address, call)
   }
 
   /** What an atomic function does to the heap; null for every other call. */
@@ -431,7 +465,7 @@ export class Rewriter {
     const store = pointedAt(this.analysis.typeOf(e.args[0]))
     const type = store.kind === 'atomic' ? store.element : store
     const address = (): Fragment => {
-      return this.target(e.args[0], this.site(e, 'atomic', this.access.rootsOf(e.args[0])), true)
+      return this.announced(this.target(e.args[0], this.site(e, 'atomic', this.access.rootsOf(e.args[0])), true), e)
     }
     return { op: e.callee.name, type, address }
   }

@@ -2,6 +2,7 @@
 // the transaction around the user's entry point. The numbers are those of paged-program.ts.
 
 import {
+  ASTRAY,
   PAGED_BINDINGS as B,
   CHAIN_ENTRIES,
   EVENT_BAD,
@@ -9,6 +10,7 @@ import {
   EVENT_MISS,
   EVENT_PAGE_MASK,
   EVENT_WRITE,
+  FAULT_AHEAD,
   FAULT_BAD,
   FAULT_BAD_HIGH,
   FAULT_BAD_ID,
@@ -19,6 +21,8 @@ import {
   FAULT_PROGRESS,
   FAULT_REPLAY,
   FAULT_STOP,
+  FAULT_TORN,
+  FAULT_WANTED,
   FAULT_WORDS,
   FULL_JOURNAL,
   FULL_LOG,
@@ -30,6 +34,7 @@ import {
   PTE_VALID,
   PTE_WRITE,
   REACH_MAX,
+  REPLAY_OVERRIDE,
 } from './paged-program.ts'
 import { ENTRY_WORDS } from './waiting.ts'
 
@@ -40,8 +45,12 @@ export interface RuntimeOptions {
   /** Arguments are bound directly. */
   readonly hasBound: boolean
   readonly logEntryWords: 0 | 2 | 3
+  /** There are several transactions in a dispatch of which each begins with an empty log; otherwise the host clears it. */
+  readonly clearsChains: boolean
   readonly hasJournal: boolean
   readonly hasPointers: boolean
+  /** See Foresight. */
+  readonly vague: number
   /** The entry point and what it needs; see entryWgsl. */
   readonly usesScratch: boolean
 }
@@ -70,9 +79,9 @@ const u = (value: number): string => `${value >>> 0}u`
 export function runtimeWgsl(o: RuntimeOptions): string {
   return [
     bindings(o),
-    TRANSLATE,
+    translation(o),
     checks(o),
-    REPORT,
+    report(o),
     words(o),
     o.logEntryWords > 0 ? log(o) : '',
     o.hasJournal ? JOURNAL : '',
@@ -86,6 +95,7 @@ function bindings({ argCount, isPoolAtomic, hasBound, usesScratch }: RuntimeOpti
 override ${PAGE_BITS_OVERRIDE}: u32 = 10u;
 // Nothing is expected to be missing: who is stopped only goes into the queue, and the other form of the kernel finds out why.
 override ${OPTIMISTIC_OVERRIDE}: bool = false;
+override ${REPLAY_OVERRIDE}: bool = false;
 // The launch has one dimension.
 override ${LINEAR_OVERRIDE}: bool = false;
 struct HmLaunch {
@@ -114,7 +124,54 @@ var<private> hm_index: u32;
 var<private> hm_slot: u32;`
 }
 
-const TRANSLATE = `${translate('hm_r', PTE_VALID, EVENT_MISS)}${translate('hm_w', PTE_VALID | PTE_WRITE, EVENT_MISS | EVENT_WRITE)}`
+/** Turns of loops after something was missed, at most: in all, and without another page. */
+const TURNS_AFTER_MAX = 2 ** 12
+const FRUITLESS_TURNS_MAX = 8
+/** Pages of a row that are looked up beforehand, at most. */
+const ROW_PAGES_MAX = 64
+
+// What was missed is known by places in the code (foresight.ts). What comes afterwards and does not depend on it is told too.
+function translation({ vague }: RuntimeOptions): string {
+  return `
+var<private> hm_missed: u32;
+var<private> hm_needs: u32;
+var<private> hm_bit: u32;
+var<private> hm_turns: u32;
+var<private> hm_fruitless: u32;
+var<private> hm_last: u32;
+fn hm_site(a: u32, needs: u32, bit: u32) -> u32 {
+  if (!${OPTIMISTIC_OVERRIDE}) { hm_needs = needs; hm_bit = bit; }
+  return a;
+}
+fn hm_ends(needs: u32) -> bool {
+  if (${OPTIMISTIC_OVERRIDE} || hm_event == 0u) { return hm_event != 0u; }
+  hm_turns++;
+  hm_fruitless++;
+  return (hm_missed & needs) != 0u || hm_turns > ${TURNS_AFTER_MAX}u || hm_fruitless > ${FRUITLESS_TURNS_MAX}u;
+}
+fn hm_full(event: u32, lost: u32) {
+  if (hm_event == 0u) { hm_event = event; }
+  hm_missed |= lost;
+}
+fn hm_miss(event: u32) {
+  if (event != hm_last && (hm_missed & hm_needs) == 0u) {
+    if (hm_event == 0u) { hm_event = event; }
+    else { hm_tell(event, 2u, ${FAULT_AHEAD}u, hm_launch.capacity); }
+    hm_last = event;
+    hm_fruitless = 0u;
+  }
+  hm_missed |= hm_bit | ${u(vague)};
+}
+fn hm_row(a: u32, count: u32, stride: u32, range: vec2<u32>) {
+  let end = min(a + count * stride, range.x + range.y * stride);
+  let last = max(end, a + 1u) - 1u;
+  var page = a >> ${PAGE_BITS_OVERRIDE};
+  for (var k = 0u; k < ${ROW_PAGES_MAX}u && page <= (last >> ${PAGE_BITS_OVERRIDE}); k++) {
+    if ((hm_table[page] & ${PTE_VALID}u) == 0u) { hm_miss(page | ${u(EVENT_MISS)}); }
+    page++;
+  }
+}${translate('hm_r', PTE_VALID, EVENT_MISS)}${translate('hm_w', PTE_VALID | PTE_WRITE, EVENT_MISS | EVENT_WRITE)}`
+}
 
 function translate(name: string, wanted: number, event: number): string {
   return `
@@ -123,7 +180,10 @@ fn ${name}(a: u32) -> u32 {
   let e = hm_table[page];
   let mask = (1u << ${PAGE_BITS_OVERRIDE}) - 1u;
   if (${OPTIMISTIC_OVERRIDE}) { hm_event |= ~e & ${u(wanted)}; }
-  else { hm_event = select(hm_event, page | ${u(event)}, (e & ${u(wanted)}) != ${u(wanted)} && hm_event == 0u); }
+  else {
+    hm_dirty[hm_launch.extent.w + (e >> ${PAGE_BITS_OVERRIDE})] = 1u;
+    if ((e & ${u(wanted)}) != ${u(wanted)}) { hm_miss(page | ${u(event)}); }
+  }
   return (e & ~mask) | (a & mask);
 }`
 }
@@ -136,6 +196,7 @@ fn hm_refuse(is_bad: bool, value: u32, site: u32) {
   let is_first = is_bad && hm_event == 0u;
   hm_bad = select(hm_bad, value, is_first);
   hm_event = select(hm_event, site | ${u(EVENT_BAD)}, is_first);
+  hm_missed = select(hm_missed, hm_missed | ${u(ASTRAY)}, is_bad);
 }
 ${Array.from({ length: argCount }, (_, k) => argumentFunctions(k)).join('\n')}
 fn hm_at_span(range: vec2<u32>, i: u32, stride: u32, site: u32) -> u32 {
@@ -185,9 +246,19 @@ fn hm_ref${k}(i: u32, stride: u32) -> u32 {
 }
 
 // One entry of the list for a page, however many invocations miss it; the list may overflow, then the queue says what is missing.
-const REPORT = `
+const report = ({ logEntryWords }: RuntimeOptions): string => `
+fn hm_tell(event: u32, plane: u32, counter: u32, list: u32) {
+  let page = event & ${u(EVENT_PAGE_MASK)};
+  let word = ${FAULT_WORDS}u + 2u * hm_launch.capacity + (page >> 3u);
+  let bit = 1u << ((page & 7u) * 4u + plane + (event >> 31u));
+  if ((atomicLoad(&hm_faults[word]) & bit) != 0u) { return; }
+  if ((atomicOr(&hm_faults[word], bit) & bit) != 0u) { return; }
+  let k = atomicAdd(&hm_faults[counter], 1u);
+  if (k < hm_launch.capacity) { atomicStore(&hm_faults[${FAULT_WORDS}u + list + k], event); }
+}
 fn hm_report() {
   let event = hm_event;
+  ${logEntryWords > 0 ? `if (hm_logged > hm_launch.log_entries) { atomicMax(&hm_faults[${FAULT_WANTED}], hm_logged); }` : ''}
   if ((event & ${u(EVENT_BAD)}) != 0u && (event & ${u(EVENT_MISS)}) == 0u) {
     if (atomicExchange(&hm_faults[${FAULT_BAD}], 1u) == 0u) {
       atomicStore(&hm_faults[${FAULT_BAD_SITE}], event & ${u(EVENT_PAGE_MASK)});
@@ -202,14 +273,12 @@ fn hm_report() {
     atomicOr(&hm_faults[${FAULT_FULL}], event & ${u(EVENT_PAGE_MASK)});
     return;
   }
-  let page = event & ${u(EVENT_PAGE_MASK)};
-  let is_write = (event & ${u(EVENT_WRITE)}) != 0u;
-  let word = ${FAULT_WORDS}u + hm_launch.capacity + (page >> 4u);
-  let bit = 1u << ((page & 15u) * 2u + select(0u, 1u, is_write));
-  if ((atomicLoad(&hm_faults[word]) & bit) != 0u) { return; }
-  if ((atomicOr(&hm_faults[word], bit) & bit) != 0u) { return; }
-  let k = atomicAdd(&hm_faults[${FAULT_COUNT}], 1u);
-  if (k < hm_launch.capacity) { atomicStore(&hm_faults[${FAULT_WORDS}u + k], event); }
+  hm_tell(event, 0u, ${FAULT_COUNT}u, 0u);
+}
+// What cannot be: the second run of a transaction goes the way of the first, and found everything.
+fn hm_tear() {
+  let word = select(${FAULT_TORN}u, (hm_launch.count + 31u) / 32u, ${OPTIMISTIC_OVERRIDE});
+  atomicStore(&hm_faults[word], 1u);
 }
 // Neither reported nor queued: a bit says who was stopped.
 fn hm_mark(transaction: u32) { atomicOr(&hm_faults[transaction >> 5u], 1u << (transaction & 31u)); }
@@ -232,7 +301,7 @@ fn hm_put(p: u32, v: u32) {
 // Stores in loops, in the order in which they happened. In memory, entry e of invocation i lies beside that of invocation i + 1, and
 // entries of which the hash is the same are a chain, from the last one back: to find its own stores nobody goes through all of them. The
 // optimistic form has room for a few in registers: whoever stores more is run by the other one.
-function log({ logEntryWords: words }: RuntimeOptions): string {
+function log({ logEntryWords: words, vague, clearsChains }: RuntimeOptions): string {
   const op = words === 3
   const near = NEAR_ENTRIES + 1
   const stores = (place: (k: number) => string): string =>
@@ -252,21 +321,23 @@ fn hm_entry(e: u32, word: u32) -> u32 {
   return hm_scratch[hm_log_at(e, word)];
 }
 fn hm_log(p: u32, v: u32${op ? ', op: u32' : ''}) {
-  let entries = select(hm_launch.log_entries, ${NEAR_ENTRIES}u, ${OPTIMISTIC_OVERRIDE});
-  hm_event = select(hm_event, ${u(EVENT_FULL | FULL_LOG)}, hm_logged >= entries && hm_event == 0u);
-  let e = min(hm_logged, entries);
   if (${OPTIMISTIC_OVERRIDE}) {
+    hm_event = select(hm_event, ${u(EVENT_FULL | FULL_LOG)}, hm_logged >= ${NEAR_ENTRIES}u && hm_event == 0u);
     // Behind the last entry is another, for what has no room: cheaper than a branch.
+    let e = min(hm_logged, ${NEAR_ENTRIES}u);
     ${stores((k) => `hm_near[e + ${k * near}u]`)}
-  } else if (e < entries) {
-    if (e == 0u) {
-      for (var k = 0u; k < hm_chains(); k++) { hm_scratch[hm_chain_at(k)] = 0u; }
-    }
+    hm_logged = e + 1u;
+    return;
+  }
+  let e = hm_logged;
+  if (e < hm_launch.log_entries) {
+    ${clearsChains ? 'if (e == 0u) { for (var k = 0u; k < hm_chains(); k++) { hm_scratch[hm_chain_at(k)] = 0u; } }' : ''}
     let chain = hm_chain_of(p);
     ${stores((k) => `hm_scratch[hm_log_at(e, ${k}u)]`)}
     hm_scratch[hm_log_at(e, ${words}u)] = hm_scratch[chain];
     hm_scratch[chain] = e + 1u;
-  }
+  } else { hm_full(${u(EVENT_FULL | FULL_LOG)}, ${u(vague)}); }
+  // What has no room is counted all the same: so much is asked for.
   hm_logged = e + 1u;
 }
 fn hm_see(p: u32, w: u32) -> u32 {
@@ -296,7 +367,7 @@ fn hm_replay() -> u32 {
 fn hm_has_room(words: u32) -> bool {
   if (hm_event != 0u) { return false; }
   if (hm_noted + words < hm_launch.journal_words) { return true; }
-  hm_event = ${u(EVENT_FULL | FULL_JOURNAL)};
+  hm_full(${u(EVENT_FULL | FULL_JOURNAL)}, ${u(ASTRAY)});
   return false;
 }
 fn hm_note(v: u32) {
@@ -354,11 +425,11 @@ fn hm_main(@builtin(workgroup_id) w: vec3<u32>, @builtin(local_invocation_index)
   if (hm_index >= hm_launch.count) { return; }
   hm_id = hm_launch.base + hm_index;
   hm_slot = hm_index;
+  if (${REPLAY_OVERRIDE} || (!${OPTIMISTIC_OVERRIDE} && hm_launch.mode == ${MODE_REPLAY}u)) {
+    hm_id = hm_queue[hm_launch.queue_in + ${ENTRY_WORDS}u * hm_index];
+    hm_slot = hm_queue[hm_launch.queue_in + ${ENTRY_WORDS}u * hm_index + 1u];
+  }
   if (!${OPTIMISTIC_OVERRIDE}) {
-    if (hm_launch.mode == ${MODE_REPLAY}u) {
-      hm_id = hm_queue[hm_launch.queue_in + ${ENTRY_WORDS}u * hm_index];
-      hm_slot = hm_queue[hm_launch.queue_in + ${ENTRY_WORDS}u * hm_index + 1u];
-    }
     if (atomicLoad(&hm_faults[${FAULT_STOP}]) != 0u) { hm_requeue(hm_id, hm_slot, 0u); return; }
   }
   // Divisions are slow.
@@ -376,7 +447,7 @@ function invocationEntry(o: EntryOptions): string {
   const local = needs('hm_local') ? `\n  let hm_local = hm_global % ${size};` : ''
   const index = `\n  let hm_local_index = hm_local.x + hm_local.y * ${x}u + hm_local.z * ${x * y}u;`
   return `${FIND_INVOCATION}${group}${local}${needs('hm_local_index') ? index : ''}${transaction(o)}
-  if (hm_event == 0u) { ${o.real ?? 'hm_commit();'} }
+  if (hm_event == 0u) { ${o.real === null ? 'hm_commit();' : `${o.real} if (hm_event != 0u) { hm_tear(); }`} }
   else if (${OPTIMISTIC_OVERRIDE}) { hm_mark(hm_index); }
   else { hm_report(); hm_requeue(hm_id, hm_slot, hm_event); }
 }`
@@ -407,7 +478,8 @@ function stepEntry({ call }: EntryOptions): string {
 }`
 }
 
-// The decision is the workgroup's: one invocation that was stopped keeps all from committing.
+// The decision is the workgroup's: one invocation that was stopped keeps all from committing. An index that is wrong may come from another one
+// that missed something, so it counts only where nothing was missed.
 function workgroupEntry(o: EntryOptions): string {
   const invocations = o.size[0] * o.size[1] * o.size[2]
   return `
@@ -444,15 +516,18 @@ fn hm_main(@builtin(workgroup_id) w: vec3<u32>, @builtin(local_invocation_id) hm
   hm_id = state.id * ${invocations}u + hm_local_index;
   hm_index = w.x * ${invocations}u + hm_local_index;
   hm_slot = state.slot * ${invocations}u + hm_local_index;${transaction(o)}
+  let hm_is_bad = (hm_event & ${u(EVENT_BAD | EVENT_MISS)}) == ${u(EVENT_BAD)};
   if (hm_event != 0u) {
-    if (!${OPTIMISTIC_OVERRIDE}) { hm_report(); }
-    atomicMax(&hm_group_event, hm_event);
+    if (!${OPTIMISTIC_OVERRIDE} && !hm_is_bad) { hm_report(); }
+    atomicMax(&hm_group_event, select(hm_event, 1u, hm_is_bad));
   }
   workgroupBarrier();
-  if (atomicLoad(&hm_group_event) == 0u) { hm_commit(); }
-  else if (hm_local_index == 0u) {
-    if (${OPTIMISTIC_OVERRIDE}) { hm_mark(w.x); }
-    else { hm_requeue(state.id, state.slot, atomicLoad(&hm_group_event)); }
+  let hm_stopped = atomicLoad(&hm_group_event);
+  if (hm_stopped == 0u) { hm_commit(); }
+  else if (${OPTIMISTIC_OVERRIDE}) { if (hm_local_index == 0u) { hm_mark(w.x); } }
+  else {
+    if (hm_stopped == 1u && hm_is_bad) { hm_report(); }
+    if (hm_local_index == 0u) { hm_requeue(state.id, state.slot, hm_stopped); }
   }
 }`
 }
