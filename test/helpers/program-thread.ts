@@ -1,11 +1,9 @@
 // A thread that touches memory when it is told to, for tests of the live backend. The thread of the test must not: it would
 // wait for a page that only it can bring. So the touch happens in a worker, while the test serves faults in a loop, in
-// between looking whether the worker is done.
+// between looking whether the worker is done. A touch that is never done fails its test alone: the next one gets another worker.
 
+import { readdirSync, readFileSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
-
-/** Longest time that a touch may take. */
-const TIMEOUT_MS = 5000
 
 const OPERATIONS = ['load', 'store', 'add'] as const
 type Operation = (typeof OPERATIONS)[number]
@@ -32,12 +30,15 @@ const SOURCE = `
 `
 
 export class ProgramThread {
-  readonly #control = new Int32Array(new SharedArrayBuffer(12))
-  readonly #worker: Worker
+  /** Longest time that a touch may take. */
+  timeoutMs = 5000
+  #control!: Int32Array
+  #worker!: Worker
+  /** What ended the worker. */
+  #failure: Error | null = null
 
   constructor() {
-    this.#worker = new Worker(SOURCE, { eval: true, workerData: this.#control.buffer })
-    this.#worker.unref()
+    this.#start()
   }
 
   /** The word at a byte offset. `serve` is called again and again until the touch is done. */
@@ -59,18 +60,48 @@ export class ProgramThread {
     await this.#worker.terminate()
   }
 
+  #start(): void {
+    const control = new Int32Array(new SharedArrayBuffer(12))
+    this.#control = control
+    this.#worker = new Worker(SOURCE, { eval: true, workerData: control.buffer })
+    this.#worker.unref()
+    this.#worker.on('error', (error) => {
+      this.#failure = error
+    })
+  }
+
+  #replace(reason: Error): never {
+    void this.#worker.terminate()
+    this.#failure = null
+    this.#start()
+    throw reason
+  }
+
   #perform(operation: Operation, buffer: SharedArrayBuffer, offset: number, value: number, serve: () => void): number {
+    if (this.#failure !== null) this.#replace(this.#failure)
     const control = this.#control
     this.#worker.postMessage({ operation, buffer, offset, value })
     const request = Atomics.add(control, REQUEST, 1) + 1
     Atomics.notify(control, REQUEST)
-    const deadline = performance.now() + TIMEOUT_MS
+    const deadline = performance.now() + this.timeoutMs
     for (let done = Atomics.load(control, DONE); done !== request; done = Atomics.load(control, DONE)) {
       serve()
-      if (performance.now() > deadline)
-        throw new Error(`a ${operation} at ${offset} is not done after ${TIMEOUT_MS} ms`)
+      if (performance.now() > deadline) {
+        const threads = threadStates()
+        this.#replace(
+          new Error(`a ${operation} at ${offset} is not done after ${this.timeoutMs} ms; threads: ${threads}`),
+        )
+      }
       Atomics.wait(control, DONE, done, 1)
     }
     return control[RESULT]
   }
+}
+
+/** What each thread of the process waits for in the kernel, 0 if it runs: a page is `handle_userfault`, Atomics.wait a futex. */
+function threadStates(): string {
+  const folder = '/proc/self/task'
+  return readdirSync(folder)
+    .map((id) => `${id} ${readFileSync(`${folder}/${id}/wchan`, 'utf8')}`)
+    .join(', ')
 }
