@@ -21,6 +21,8 @@ import {
 /** 512 entries, two words each: see pte.ts. */
 export class PteTable {
   readonly words = new Uint32Array(1024)
+  /** Duplicated entries may have become dirty without anybody being told (share.ts). */
+  hasUntold = false
 }
 
 export class PmdTable {

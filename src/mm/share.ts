@@ -6,7 +6,7 @@
 // A duplicate exists only beside a marked entry. A mark may outlive the duplicates, as every other event over the page ends
 // them too; that costs one more event at the next write. Entries of other kinds have no mark, and fork gives the child none.
 
-import { type Addr, PAGE_SIZE, pmdAddrEnd, pmdIndex, pteIndex } from '../base/addr.ts'
+import { type Addr, PAGE_SIZE, PTRS_PER_PTE, pmdAddrEnd, pmdIndex, pteIndex } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
 import { EINVAL } from '../base/errno.ts'
 import { splitHugePmd } from './huge-pmd.ts'
@@ -35,7 +35,9 @@ const WRITTEN = PTE_PRESENT | PTE_DUPLICATED | PTE_DIRTY
  * Left out is what can be written past all entries of this address space, so that the copy would be stale: pages of files,
  * pages that may be pinned for DMA, and device memory. Pages that nobody may access are left out too.
  *
- * With `wanted`, a byte for each page from `start` on, only pages whose byte is not 0 are looked at; the event is over all of them.
+ * With `wanted`, a byte for each page from `start` on, only pages whose byte is not 0 are looked at; the event is over all of them. The
+ * caller has called `collectWrites` for them since it began its work: where protection does not keep stores out, what was written since
+ * then is found by the next call, so they are not protected once more.
  *
  * Preconditions: mmapLock is held.
  *
@@ -65,7 +67,9 @@ function shareVma(vma: Vma, start: Addr, end: Addr, wanted: Uint8Array | null): 
   const range = new MmuNotifierRange(MMU_NOTIFY_PROTECTION_PAGE, vma, mm, start, end)
   mmuNotifierInvalidateRangeStart(range)
   if (wanted === null) tlbProtect(mm, start, end)
-  else forEachRun(wanted, (first, last) => tlbProtect(mm, start + first * PAGE_SIZE, start + last * PAGE_SIZE))
+  else if (sys.mmu.capabilities.letsStoresThrough !== true) {
+    forEachRun(wanted, (first, last) => tlbProtect(mm, start + first * PAGE_SIZE, start + last * PAGE_SIZE))
+  }
   let marked = 0
   for (let addr = start; addr < end; addr = pmdAddrEnd(addr, end)) {
     const table = mm.pageTable.findPte(addr)
@@ -128,24 +132,40 @@ function canBeShared({ pages }: System, flags: number, pfn: number): boolean {
 export function collectWrites(mm: Mm, start: Addr, end: Addr): number {
   if (!isPageRange(start, end)) return -EINVAL
   assert(mm.mmapLock.isHeld, 'collectWrites: the mmapLock is not held')
-  const { mmu, pages } = mm.sys
+  const { mmu } = mm.sys
   if (mmu.capabilities.walksPageTable) return 0 // every write to a marked page is a fault
-  tlbCollectDirty(mm, start, end)
   const written = new Uint8Array((end - start) / PAGE_SIZE)
   let count = 0
-  forEachTable(mm, start, end, (words, entry, npages, page) => {
-    for (let k = 0; k < npages; k++) {
-      const w = 2 * (entry + k)
-      const flags = words[w + 1]
-      if ((flags & (PTE_PRESENT | PTE_DIRTY | PTE_SPECIAL)) !== (PTE_PRESENT | PTE_DIRTY)) continue
-      pages.setDirty(words[w])
-      if ((flags & WRITTEN) !== WRITTEN) continue
-      written[page + k] = 1
-      count++
+  // What was found while somebody asked for another reason.
+  for (let addr = start; addr < end; addr = pmdAddrEnd(addr, end)) {
+    const table = mm.pageTable.findPte(addr)
+    if (table === null || !table.hasUntold) continue
+    const page = (addr - start) / PAGE_SIZE
+    const first = pteIndex(addr)
+    const npages = (pmdAddrEnd(addr, end) - addr) / PAGE_SIZE
+    for (let k = 0; k < npages; k++) count += noteWritten(mm.sys, table.words, first + k, written, page + k)
+    if (npages === PTRS_PER_PTE) table.hasUntold = false
+  }
+  const dirty = tlbCollectDirty(mm, start, end)
+  if (dirty !== null) {
+    for (let page = dirty.indexOf(1); page >= 0 && page < written.length; page = dirty.indexOf(1, page + 1)) {
+      const addr = start + page * PAGE_SIZE
+      const table = mm.pageTable.findPte(addr)
+      if (table !== null) count += noteWritten(mm.sys, table.words, pteIndex(addr), written, page)
     }
-  })
+  }
   if (count > 0) clearMarks(mm, start, written)
   return count
+}
+
+/** Takes note of a page that was written. Returns 1 if it is marked, and was not noted before, else 0. */
+function noteWritten({ pages }: System, words: Uint32Array, i: number, written: Uint8Array, page: number): number {
+  const flags = words[2 * i + 1]
+  if ((flags & (PTE_PRESENT | PTE_DIRTY | PTE_SPECIAL)) !== (PTE_PRESENT | PTE_DIRTY)) return 0
+  pages.setDirty(words[2 * i])
+  if ((flags & PTE_DUPLICATED) === 0 || written[page] !== 0) return 0
+  written[page] = 1
+  return 1
 }
 
 /** Raises CLEAR for each run of pages of a set, and takes their marks away. */

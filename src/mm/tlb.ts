@@ -5,7 +5,7 @@
 import { type Addr, HPAGE_PMD_NR, PAGE_SIZE, pmdAddrEnd, pmdIndex, pteIndex } from '../base/addr.ts'
 import type { Mm } from './mm.ts'
 import type { PmdTable, PteTable } from './pgtable.ts'
-import { PTE_DIRTY, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from './pte.ts'
+import { PTE_DIRTY, PTE_DUPLICATED, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from './pte.ts'
 
 /**
  * Takes the translations of `[start, end)` away from the CPU and collects their dirty bits in the entries. Afterwards no
@@ -17,7 +17,7 @@ export function tlbUnmap(mm: Mm, start: Addr, end: Addr): void {
   const npages = (end - start) / PAGE_SIZE
   const dirty = bitsFor(npages)
   mmu.unmap(mm.space, start, npages, dirty)
-  mergeDirty(mm, start, end, dirty)
+  mergeDirty(mm, start, npages, dirty)
 }
 
 /** Takes write permission away in `[start, end)` and collects dirty bits. */
@@ -27,17 +27,21 @@ export function tlbProtect(mm: Mm, start: Addr, end: Addr): void {
   const npages = (end - start) / PAGE_SIZE
   const dirty = bitsFor(npages)
   mmu.protect(mm.space, start, npages, dirty)
-  mergeDirty(mm, start, end, dirty)
+  mergeDirty(mm, start, npages, dirty)
 }
 
-/** Collects dirty bits in `[start, end)` while the CPU goes on writing; only `collectWrites` may do that. */
-export function tlbCollectDirty(mm: Mm, start: Addr, end: Addr): void {
+/**
+ * Collects dirty bits in `[start, end)` while the CPU goes on writing; only `collectWrites` may do that. Returns them, a byte for each
+ * page and more behind them, until the next call from here; null where every store to a page that matters is a fault.
+ */
+export function tlbCollectDirty(mm: Mm, start: Addr, end: Addr): Uint8Array | null {
   const { mmu } = mm.sys
-  if (mmu.capabilities.walksPageTable) return
+  if (mmu.capabilities.walksPageTable) return null
   const npages = (end - start) / PAGE_SIZE
   const dirty = bitsFor(npages)
   mmu.collectDirty(mm.space, start, npages, dirty)
-  mergeDirty(mm, start, end, dirty)
+  mergeDirty(mm, start, npages, dirty, true)
+  return dirty
 }
 
 /**
@@ -79,29 +83,40 @@ export function tlbInstallHuge(mm: Mm, start: Addr, pmd: PmdTable, slot: number)
 
 /** Room for so many dirty bits. Mostly it is about a page or a table, very often; the backend never calls us back. */
 function bitsFor(npages: number): Uint8Array {
-  return npages <= BITS.length ? BITS.fill(0, 0, npages) : new Uint8Array(npages)
+  if (npages <= few.length) return few.fill(0, 0, npages)
+  if (npages > many.length) many = new Uint8Array(2 * npages)
+  return many.fill(0, 0, npages)
 }
 
-const BITS = new Uint8Array(512)
+const few = new Uint8Array(512)
+let many = few
 
-function mergeDirty(mm: Mm, start: Addr, end: Addr, dirty: Uint8Array): void {
+/** With `isTold` the caller tells of every page; else somebody may have to later. */
+function mergeDirty(mm: Mm, start: Addr, npages: number, dirty: Uint8Array, isTold = false): void {
   // Few pages are dirty, of many: whoever asks before a launch asks about all of its data.
-  for (let i = dirty.indexOf(1); i >= 0 && start + i * PAGE_SIZE < end; ) {
+  let table: PteTable | null = null
+  let tableEnd = 0
+  for (let i = dirty.indexOf(1); i >= 0 && i < npages; i = dirty.indexOf(1, i + 1)) {
     const addr = start + i * PAGE_SIZE
-    const npages = (pmdAddrEnd(addr, end) - addr) / PAGE_SIZE
-    const table = mm.pageTable.findPte(addr)
-    if (table !== null) {
-      const first = pteIndex(addr)
-      for (let k = 0; k < npages; k++) {
-        const word = 2 * (first + k) + 1
-        if (dirty[i + k] !== 0 && (table.words[word] & PTE_PRESENT) !== 0) table.words[word] |= PTE_DIRTY
-      }
-    } else if (mm.pageTable.hasHuge) {
-      const pmd = mm.pageTable.findPmd(addr)
-      const slot = pmdIndex(addr)
-      const flags = pmd === null ? 0 : pmd.hugeFlags(slot)
-      if (pmd !== null && (flags & PTE_PRESENT) !== 0) pmd.setHuge(slot, flags | PTE_DIRTY, pmd.hugePfn(slot))
+    if (addr >= tableEnd) {
+      table = mm.pageTable.findPte(addr)
+      tableEnd = pmdAddrEnd(addr, Number.POSITIVE_INFINITY)
     }
-    i = dirty.indexOf(1, i + npages)
+    if (table === null) {
+      if (mm.pageTable.hasHuge) mergeHugeDirty(mm, addr)
+      continue
+    }
+    const word = 2 * pteIndex(addr) + 1
+    const flags = table.words[word]
+    if ((flags & PTE_PRESENT) === 0) continue
+    table.words[word] = flags | PTE_DIRTY
+    if ((flags & PTE_DUPLICATED) !== 0 && !isTold) table.hasUntold = true
   }
+}
+
+function mergeHugeDirty(mm: Mm, addr: Addr): void {
+  const pmd = mm.pageTable.findPmd(addr)
+  const slot = pmdIndex(addr)
+  const flags = pmd === null ? 0 : pmd.hugeFlags(slot)
+  if (pmd !== null && (flags & PTE_PRESENT) !== 0) pmd.setHuge(slot, flags | PTE_DIRTY, pmd.hugePfn(slot))
 }

@@ -18,6 +18,7 @@ import { MM_SWAPENTS, type Mm } from './mm.ts'
 import { PG_ALLOCATED, PG_ANON_EXCLUSIVE, PG_HEAD, PG_HUGETLB, PG_HWPOISON, PG_LOCKED, PG_LRU } from './page.ts'
 import type { PmdTable, PteTable } from './pgtable.ts'
 import {
+  PTE_DIRTY,
   PTE_DUPLICATED,
   PTE_EXCLUSIVE,
   PTE_HUGE,
@@ -39,6 +40,9 @@ import type { System } from './system.ts'
 import { broken, formatFlags, nameOf, nameOfVma, place } from './validate-fail.ts'
 import { VM_ACCESS_FLAGS, VM_HUGETLB, VM_MIXEDMAP, VM_PFNMAP, VM_WRITE } from './vm-flags.ts'
 import { linearPageIndex, type Vma } from './vma.ts'
+
+/** What a marked entry has of which somebody has to be told (share.ts). */
+const UNTOLD = PTE_PRESENT | PTE_DUPLICATED | PTE_DIRTY
 
 /** What the entries of all address spaces refer to. */
 export class EntryCounts {
@@ -115,7 +119,7 @@ class EntryCheck {
     return npteTables
   }
 
-  private table({ words }: PteTable, base: Addr): void {
+  private table({ words, hasUntold }: PteTable, base: Addr): void {
     for (let i = 0; i < PTRS_PER_PTE; i++) {
       const flags = words[2 * i + 1]
       const low = words[2 * i]
@@ -124,6 +128,9 @@ class EntryCheck {
         continue
       }
       this.entry(base + i * PAGE_SIZE, flags, low)
+      if (!hasUntold && (flags & UNTOLD) === UNTOLD) {
+        broken('INV-8', `${place(this.mm, base + i * PAGE_SIZE)}: ${formatFlags(flags)}, and nobody is going to tell`)
+      }
     }
   }
 

@@ -17,6 +17,8 @@ export interface MmuCapabilities {
   readonly walksPageTable: boolean
   /** CPU accesses to absent pages are trapped; false in `explicit`, where `heap.sync` takes the place of the fault. */
   readonly traps: boolean
+  /** Stores that `protect` forbids go through all the same, and `collectDirty` tells of them like of any other. Default false. */
+  readonly letsStoresThrough?: boolean
   /** Frames of 2 MiB can be allocated and mapped as a whole. */
   readonly hugePages: boolean
 }

@@ -13,6 +13,8 @@ export class Block {
   live = 0
   /** Frames that an operation uses. They are not evicted. */
   ncaptured = 0
+  /** Frames whose contents are nobody's any more, and which an operation uses. */
+  nretired = 0
   /** It is being filled: all its frames are reserved. */
   open = true
   /** Operation of the device that used it last, by number. */

@@ -41,6 +41,20 @@ export interface VpnRun {
   readonly npages: number
 }
 
+/** Whether what is found of a range lies in one piece. */
+class Pieces {
+  /** Frame of the first page of the range if it does, -1 if not, or if nothing was found. */
+  first = -1
+  private isMixed = false
+
+  /** Some was found, and the range would begin at this frame; NaN if that is more than one. */
+  add(first: number): void {
+    if (this.isMixed || this.first === first) return
+    this.isMixed = this.first >= 0 || !(first >= 0)
+    this.first = this.isMixed ? -1 : first
+  }
+}
+
 export class DeviceSpace {
   readonly mirror: HmmMirror
   /** Frame of the copy of each duplicated page. */
@@ -110,6 +124,40 @@ export class DeviceSpace {
       if (runLength > 0) found(runAt, runLength)
     }
     iter.fini()
+  }
+
+  /**
+   * Fills in `frames`, all of which are -1, as `translate` does, and looks at each page only where not all of its 2 MiB is duplicated.
+   * Returns where the range begins if all that was found lies in one piece with it, else -1.
+   */
+  locate(start: Addr, write: boolean, frames: Int32Array): number {
+    const end = start + frames.length * PAGE_SIZE
+    const base = this.parts.pool.pagemap.pfn
+    const pieces = new Pieces()
+    const iter = new HmmPtIter(this.mirror.pt)
+    for (let i = iter.walk(start, end); i >= 0; i = iter.walk(iter.next, end)) {
+      const { words, npages, addr } = iter
+      const at = (addr - start) / PAGE_SIZE
+      const vpn = addrToVpn(addr)
+      const copies = write ? null : this.duplicates.framesAround(vpn)
+      if (copies !== null) {
+        frames.set(copies.subarray(i, i + npages), at)
+        pieces.add(this.duplicates.originAround(vpn) + vpn - at)
+      }
+      const stop = at + npages
+      for (let k = copies === null ? at : frames.indexOf(-1, at); k >= 0 && k < stop; k++) {
+        if (frames[k] >= 0) {
+          k = frames.indexOf(-1, k)
+          if (k < 0 || k >= stop) break
+        }
+        const flags = words[2 * (i + k - at)]
+        if ((flags & HMM_PTE_VALID_DEV) === 0 || (write && (flags & HMM_PTE_WRITE) === 0)) continue
+        frames[k] = hmmPteFrame(words, i + k - at) - base
+        pieces.add(frames[k] - k)
+      }
+    }
+    iter.fini()
+    return pieces.first
   }
 
   /**

@@ -82,6 +82,8 @@ export class FramePool {
   /** Operations so far: the time by which blocks grow old. */
   uses = 0
   private readonly blockOf: Int32Array
+  /** 1 for a frame that does not belong where the one before it does. */
+  private readonly starts: Uint8Array
   private readonly blocks = new Map<number, Block>()
   private readonly free: FreeRuns
   private lastBlock = 0
@@ -106,6 +108,7 @@ export class FramePool {
     this.dirty = new Uint8Array(npages)
     this.backing = new Int32Array(npages).fill(NO_COPY)
     this.blockOf = new Int32Array(npages).fill(NO_BLOCK)
+    this.starts = new Uint8Array(npages)
     this.free = new FreeRuns(npages, bankPages)
   }
 
@@ -159,7 +162,7 @@ export class FramePool {
       this.lastBlock++
       const block = new Block(this.lastBlock, mm, vpn + at, first + at, n, this.uses)
       this.blocks.set(block.id, block)
-      this.blockOf.fill(block.id, block.first, block.first + n)
+      this.assign(block.id, block.first, block.first + n)
       this.state.fill(FRAME_RESERVED, block.first, block.first + n)
       blocks.push(block)
       at += n
@@ -186,9 +189,12 @@ export class FramePool {
     if (around === undefined || around.open || around.mm !== block.mm) return
     if (around.first > block.first || around.first + around.npages < end) return
     if (around.vpn - around.first !== block.vpn - block.first) return
-    for (let frame = block.first; frame < end; frame++) {
-      if (this.blockOf[frame] === block.id) this.blockOf[frame] = around.id
+    for (let frame = block.first; frame < end; ) {
+      const next = this.endIn(frame, end)
+      if (this.blockOf[frame] === block.id) this.assign(around.id, frame, next)
+      frame = next
     }
+    around.nretired += block.nretired
     around.live += block.live
     around.ncaptured += block.ncaptured
     around.lastUse = Math.max(around.lastUse, block.lastUse)
@@ -298,42 +304,74 @@ export class FramePool {
    * to `runs`: they are the operation's to release.
    */
   capture(first: number, npages: number, bits: number, runs: FrameRun[]): void {
-    const { captured, blockOf } = this
+    const { captured } = this
     const end = first + npages
+    let runAt = first
     for (let frame = first; frame < end; ) {
-      let next = frame
-      while (next < end && captured[next] === 0) {
-        const block = this.blockAt(next)
-        const from = next
-        for (; next < end && captured[next] === 0 && blockOf[next] === block.id; next++) captured[next] = bits
-        block.ncaptured += next - from
-        block.lastUse = this.uses
-      }
-      if (next > frame) runs.push([frame, next - frame])
-      for (; next < end && captured[next] !== 0; next++) captured[next] |= bits
+      const block = this.blockAt(frame)
+      const to = this.endIn(frame, end)
+      const next = block.ncaptured === 0 ? to : this.endOfFree(frame, to)
+      captured.fill(bits, frame, next)
+      block.ncaptured += next - frame
+      if (next > frame) block.lastUse = this.uses
       frame = next
+      if (next === to) continue
+      if (next > runAt) runs.push([runAt, next - runAt])
+      while (frame < to && captured[frame] !== 0) captured[frame++] |= bits
+      runAt = frame
     }
+    if (end > runAt) runs.push([runAt, end - runAt])
   }
 
   /** The operation that captured a run is over. The caller wakes `released` when all are let go. */
   release([first, npages]: FrameRun): void {
-    const { captured, blockOf, state } = this
+    const { captured, state } = this
     const end = first + npages
     for (let frame = first; frame < end; ) {
       const block = this.blockAt(frame)
-      for (; frame < end && blockOf[frame] === block.id; frame++) {
-        if (captured[frame] === 0) throw new AssertionError(`frame ${frame} is captured`)
-        captured[frame] = 0
-        block.ncaptured--
-        if (state[frame] === FRAME_RETIRED) this.giveBack(frame)
+      const to = this.endIn(frame, end)
+      captured.fill(0, frame, to)
+      block.ncaptured -= to - frame
+      assert(block.ncaptured >= 0, 'what is released was captured')
+      for (; block.nretired > 0 && frame < to; frame++) {
+        if (state[frame] !== FRAME_RETIRED) continue
+        block.nretired--
+        this.giveBack(frame)
       }
       this.deleteIfEmpty(block)
+      frame = to
     }
   }
 
   /** Returns 0, or -EBUSY while pages are in use. */
   remove(): number {
     return memunmapPages(this.sys, this.pagemap)
+  }
+
+  /** Frames belong to a block from now on. */
+  private assign(id: number, first: number, end: number): void {
+    const { blockOf, starts } = this
+    blockOf.fill(id, first, end)
+    starts.fill(0, first, end)
+    if (first > 0 && blockOf[first - 1] !== id) starts[first] = 1
+    if (end < this.npages) starts[end] = blockOf[end] === id ? 0 : 1
+  }
+
+  /** Where the frames end that begin with `frame` and belong to one block. */
+  private endIn(frame: number, end: number): number {
+    const next = this.starts.indexOf(1, frame + 1)
+    return next < 0 || next > end ? end : next
+  }
+
+  /** Where the frames end that begin with `frame` and that nobody has captured. */
+  private endOfFree(frame: number, end: number): number {
+    const { captured } = this
+    // A question costs as much as a look at some frames.
+    const all = captured.subarray(frame, end)
+    if (end - frame > 32 && !all.includes(CAPTURED) && !all.includes(CAPTURED | CAPTURED_FOR_WRITING)) return end
+    let next = frame
+    while (next < end && captured[next] === 0) next++
+    return next
   }
 
   private take(first: number, npages: number, state: number): void {
@@ -369,7 +407,10 @@ export class FramePool {
       if (next > frame) {
         if (block.open) this.state.fill(FRAME_RESERVED, frame, next)
         else this.giveBack(frame, next - frame)
-      } else this.state[next++] = FRAME_RETIRED
+      } else {
+        this.state[next++] = FRAME_RETIRED
+        block.nretired++
+      }
       block.live -= next - frame
       this.deleteIfEmpty(block)
       frame = next
@@ -378,7 +419,7 @@ export class FramePool {
 
   private giveBack(first: number, npages = 1): void {
     this.state.fill(FRAME_FREE, first, first + npages)
-    this.blockOf.fill(NO_BLOCK, first, first + npages)
+    this.assign(NO_BLOCK, first, first + npages)
     this.free.free(first, npages)
   }
 

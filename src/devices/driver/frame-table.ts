@@ -5,16 +5,32 @@ const BLOCK_PAGES = 512
 
 const NONE = -1
 
+/** Frames lie in several pieces. */
+const MIXED = Number.NaN
+
 /** Entries of 2 MiB of addresses. */
 class TableBlock {
   readonly key: number
   readonly frames = new Int32Array(BLOCK_PAGES).fill(NONE)
+  /** What all frames have in common if they lie in one piece: frame less page number. Else MIXED; null if nobody has looked. */
+  origin: number | null = null
   /** Pages that have an entry. */
   count = 0
 
   constructor(key: number) {
     this.key = key
   }
+}
+
+function originOf({ key, frames }: TableBlock): number {
+  const base = key * BLOCK_PAGES
+  let origin: number | null = null
+  for (let i = 0; i < BLOCK_PAGES; i++) {
+    if (frames[i] === NONE) continue
+    origin ??= frames[i] - base - i
+    if (frames[i] - base - i !== origin) return MIXED
+  }
+  return origin ?? MIXED
 }
 
 export class FrameTable {
@@ -36,6 +52,14 @@ export class FrameTable {
     return block === null ? null : block.frames
   }
 
+  /** Frame less page number where that is the same for all frames around `vpn`, which has some; else NaN. */
+  originAround(vpn: number): number {
+    const block = this.blockOf(Math.floor(vpn / BLOCK_PAGES))
+    if (block === null) return MIXED
+    block.origin ??= originOf(block)
+    return block.origin
+  }
+
   /** Enters neighbouring pages that have no entry, in neighbouring frames. */
   add(vpn: number, frame: number, npages: number): void {
     for (let done = 0; done < npages; ) {
@@ -43,6 +67,8 @@ export class FrameTable {
       const at = (vpn + done) % BLOCK_PAGES
       const n = Math.min(npages - done, BLOCK_PAGES - at)
       for (let i = 0; i < n; i++) block.frames[at + i] = frame + done + i
+      if (block.count === 0) block.origin = frame - vpn
+      else if (block.origin !== frame - vpn) block.origin = null
       block.count += n
       done += n
     }
@@ -52,7 +78,9 @@ export class FrameTable {
   /** Names another frame for a page that has an entry. */
   replace(vpn: number, frame: number): void {
     const block = this.blockOf(Math.floor(vpn / BLOCK_PAGES))
-    if (block !== null) block.frames[vpn % BLOCK_PAGES] = frame
+    if (block === null) return
+    block.frames[vpn % BLOCK_PAGES] = frame
+    if (block.origin !== frame - vpn) block.origin = null
   }
 
   /** Takes every entry of the pages `[first, end)` out and calls `visit` with each run of them, ascending within 2 MiB. */

@@ -53,7 +53,7 @@ export class LaunchRanges {
     for (let page = pageIn(use, range.start), addr = range.start; page <= last; ) {
       const frame = frames[page]
       const limit = Math.min(last + 1, page + bankPages - (frame % bankPages))
-      let next = page + 1
+      let next = use.firstFrame >= 0 ? limit : page + 1
       while (next < limit && frames[next] === frame + next - page) next++
       if (access === 'write') this.pool.dirty.fill(1, frame, frame + next - page)
       const end = Math.min(range.end, start + next * PAGE_SIZE)

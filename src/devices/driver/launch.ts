@@ -173,6 +173,7 @@ function declare(op: Operation, { read = [], write = [] }: LaunchSlice, inOnePie
 function noteShape(shape: { mode: LaunchMode; why: string }, declared: readonly DeclaredRange[]): void {
   for (const { use } of declared) {
     if (shape.mode === 'paged') return
+    if (use.firstFrame >= 0) continue
     let npieces = 1
     for (let i = 1; i < use.frames.length; i++) if (use.frames[i] !== use.frames[i - 1] + 1) npieces++
     if (npieces === 1) continue

@@ -9,7 +9,7 @@ import type { Placement } from '../../hmm/policy.ts'
 import type { Access } from '../../trace/events.ts'
 import type { AddrRange } from '../claims.ts'
 import type { DeviceParts } from './device-parts.ts'
-import type { DeviceSpace } from './device-space.ts'
+import type { DeviceSpace, VpnRun } from './device-space.ts'
 import { CAPTURED, CAPTURED_FOR_WRITING, type FrameRun } from './frame-pool.ts'
 import type { ProgramMemory } from './hardware.ts'
 import { endOf, type RangeUse } from './range-use.ts'
@@ -76,20 +76,56 @@ export class Operation<Memory extends ProgramMemory = ProgramMemory> {
   /** Captures the frames of a range that are there, or of its pages in `[start, end)`. */
   look(use: RangeUse, start: Addr = use.start, end: Addr = endOf(use)): void {
     const { pool } = this.parts
-    const isWrite = use.access === 'write'
-    const bits = isWrite && this.holdsPages ? CAPTURED | CAPTURED_FOR_WRITING : CAPTURED
+    const bits = this.bitsFor(use)
     const capture = (frame: number, npages: number): void => pool.capture(frame, npages, bits, this.captured)
     const from = Math.max(start, use.start)
     const first = addrToVpn(from - use.start)
     const frames = use.frames.subarray(first, addrToVpn(Math.min(end, endOf(use)) - use.start))
-    this.space.translate(from, isWrite, frames, capture, use.firstFrame < 0 ? -1 : use.firstFrame + first)
+    this.space.translate(
+      from,
+      use.access === 'write',
+      frames,
+      capture,
+      use.firstFrame < 0 ? -1 : use.firstFrame + first,
+    )
   }
 
-  /** The frames that hold a range at the moment, -1 where there is none, without keeping them. */
-  peek({ start, frames, access }: RangeUse): Int32Array {
+  /** Captures those of some pages of a range, in ascending order, that are in their place in its run of frames. Returns the others. */
+  lookAt(use: RangeUse, vpns: readonly number[]): number[] {
+    const { pool } = this.parts
+    const first = addrToVpn(use.start)
+    const bits = this.bitsFor(use)
+    this.space.forEachOf(vpns, use.access, (k, frame) => {
+      const at = vpns[k] - first
+      if (use.frames[at] >= 0 || frame !== use.firstFrame + at) return
+      use.frames[at] = frame
+      pool.capture(frame, 1, bits, this.captured)
+    })
+    return vpns.filter((vpn) => use.frames[vpn - first] < 0)
+  }
+
+  /** Captures all that `peek` has just found, but for what was missing, in the run of frames that begins at `use.firstFrame`. */
+  take(use: RangeUse, found: Int32Array, missing: readonly VpnRun[]): void {
+    const { pool } = this.parts
+    const { start, firstFrame } = use
+    const bits = this.bitsFor(use)
+    use.frames.set(found)
+    let from = 0
+    for (const { vpn, npages } of missing) {
+      const to = vpn - addrToVpn(start)
+      if (to > from) pool.capture(firstFrame + from, to - from, bits, this.captured)
+      from = to + npages
+    }
+    if (found.length > from) pool.capture(firstFrame + from, found.length - from, bits, this.captured)
+  }
+
+  /**
+   * The frames that hold a range at the moment, -1 where there is none, without keeping them; and where the range begins if
+   * they lie in one piece with that, else -1.
+   */
+  peek({ start, frames, access }: RangeUse): { readonly found: Int32Array; readonly first: number } {
     const found = new Int32Array(frames.length).fill(-1)
-    this.space.translate(start, access === 'write', found, () => {})
-    return found
+    return { found, first: this.space.locate(start, access === 'write', found) }
   }
 
   /**
@@ -102,8 +138,12 @@ export class Operation<Memory extends ProgramMemory = ProgramMemory> {
     const { pool } = this.parts
     for (const use of this.uses) {
       if (use.access !== 'read') continue
-      for (const frame of this.peek(use)) if (frame >= 0) pool.blockAt(frame).lastUse = pool.uses
+      for (const frame of this.peek(use).found) if (frame >= 0) pool.blockAt(frame).lastUse = pool.uses
     }
+  }
+
+  private bitsFor({ access }: RangeUse): number {
+    return access === 'write' && this.holdsPages ? CAPTURED | CAPTURED_FOR_WRITING : CAPTURED
   }
 
   /** Ends the use of all ranges; whoever calls it releases their frames, all of them. */

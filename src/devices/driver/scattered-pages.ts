@@ -10,7 +10,6 @@ import { type Pfn, vpnToAddr } from '../../base/addr.ts'
 import { assert } from '../../base/assert.ts'
 import { EBUSY, MmError } from '../../base/errno.ts'
 import { shareForRead } from '../../mm/share.ts'
-import type { Block } from './block.ts'
 import { CopyList } from './copy-list.ts'
 import { faultIn, othersTurn } from './device-fault.ts'
 import { UPLOAD_PAGES_MAX } from './hardware.ts'
@@ -42,31 +41,32 @@ export async function duplicateScattered(
   for (let at = 0; at < vpns.length; at += UPLOAD_PAGES_MAX) {
     const part = vpns.slice(at, at + UPLOAD_PAGES_MAX)
     const blocks = await room.reserveScattered(mm, part, op.purpose)
+    const frames = new Map<number, number>()
+    for (const { vpn, first, npages } of blocks) for (let i = 0; i < npages; i++) frames.set(vpn + i, first + i)
     try {
-      await fillScattered(op, part, blocks, capture)
+      await fillScattered(op, part, (vpn) => frames.get(vpn) ?? -1, capture)
     } finally {
       for (const block of blocks) pool.close(block)
     }
   }
 }
 
-async function fillScattered(
+/** The same for at most UPLOAD_PAGES_MAX pages whose frames are reserved: `frameOf` says which. The caller closes their blocks. */
+export async function fillScattered(
   op: Operation,
   vpns: readonly number[],
-  blocks: readonly Block[],
+  frameOf: (vpn: number) => number,
   capture: (vpns: readonly number[]) => readonly number[],
 ): Promise<void> {
   const { hardware, traffic, name } = op.parts
   const { mm } = op.space
-  const frames = new Map<number, number>()
-  for (const { vpn, first, npages } of blocks) for (let i = 0; i < npages; i++) frames.set(vpn + i, first + i)
   let fruitless = 0
   for (let missing = vpns; ; ) {
     op.check()
     await hardware.ready()
     const isBusy = faultScattered(op, missing) === -EBUSY
     if (isBusy && (await othersTurn(op))) fruitless = 0
-    if (!isBusy) copyScattered(op, missing, frames)
+    if (!isBusy) copyScattered(op, missing, frameOf)
     const left = capture(missing)
     if (left.length === 0) return
     traffic.replayed({ mm, start: vpnToAddr(left[0]), end: vpnToAddr(left[0] + 1) }, left.length, op.purpose)
@@ -87,12 +87,12 @@ function faultScattered(op: Operation, vpns: readonly number[]): number {
   return err
 }
 
-function copyScattered(op: Operation, vpns: readonly number[], frames: ReadonlyMap<number, number>): void {
+function copyScattered(op: Operation, vpns: readonly number[], frameOf: (vpn: number) => number): void {
   const { traffic, pool } = op.parts
   const { mm } = op.space
   const found: Uncopied = { vpns: [], pfns: [], frames: [] }
   op.space.forEachOf(vpns, 'uncopied', (k, pfn) => {
-    const frame = frames.get(vpns[k]) ?? -1
+    const frame = frameOf(vpns[k])
     if (pool.isReserved(frame)) add(found, vpns[k], pfn, frame)
   })
   const ncopied = duplicate(op, found)

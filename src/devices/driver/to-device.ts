@@ -22,13 +22,17 @@ import type { Block } from './block.ts'
 import { deviceFault } from './device-fault.ts'
 import type { VpnRun } from './device-space.ts'
 import { gatherDuplicates, gatherPages } from './gather.ts'
+import { UPLOAD_PAGES_MAX } from './hardware.ts'
 import { moveToDevice } from './move-to-device.ts'
 import type { OpenMigrations } from './open-migrations.ts'
 import type { Operation } from './operation.ts'
 import { endOf, type RangeUse } from './range-use.ts'
 import { duplicateBlock } from './read-duplicates.ts'
 import type { Room } from './room.ts'
-import { duplicateScattered } from './scattered-pages.ts'
+import { duplicateScattered, fillScattered } from './scattered-pages.ts'
+
+/** Holes of so many pages on average are filled one by one: what each costs besides its copies is little of it then. */
+const SMALL_HOLE_PAGES = 64
 
 /** Rounds for one block that may end without effect and without anybody to wait for. */
 const FRUITLESS_ROUNDS_MAX = 16
@@ -83,14 +87,15 @@ export class ToDevice {
 
   /** What is missing comes to where it belongs; where that is not free, all of the range goes to another place. */
   private async bringInOnePiece(op: Operation, use: RangeUse): Promise<void> {
-    const found = op.peek(use)
+    const { found, first } = op.peek(use)
     const missing = missingRuns(use, found)
     note(op, use, missing)
-    use.firstFrame = firstFrameOf(found, op.parts.pool.bankPages)
+    use.firstFrame = isInOneBank(first, found.length, op.parts.pool.bankPages) ? first : -1
     const holes = use.firstFrame < 0 ? null : reserveHoles(op, use, missing)
     if (holes !== null) {
       // Captured before anybody else gets a turn.
-      op.look(use)
+      op.take(use, found, missing)
+      if (await this.fillHoles(op, use, holes)) return
       // What the device may read and was not found is hardly on the device; what it may write can be there for reading.
       await this.fillAll(op, use, holes, use.access === 'write')
       return
@@ -99,6 +104,29 @@ export class ToDevice {
     const blocks = await this.room.reserve(op.space.mm, addrToVpn(use.start), use.frames.length, true, op.purpose)
     use.firstFrame = blocks[0].first
     await this.fillAll(op, use, blocks, true)
+  }
+
+  /** Fills holes of a range that are many and small, all at once. Returns false, with nothing done, if they are not, or not to be duplicates. */
+  private async fillHoles(op: Operation, use: RangeUse, holes: readonly Block[]): Promise<boolean> {
+    const npages = holes.reduce((sum, hole) => sum + hole.npages, 0)
+    if (holes.length < 2 || npages > SMALL_HOLE_PAGES * holes.length) return false
+    if (use.access === 'write' || place(op, 'read', npages) !== 'duplicate') return false
+    try {
+      const vpns = holes.flatMap(({ vpn, npages: n }) => Array.from({ length: n }, (_, i) => vpn + i))
+      const first = addrToVpn(use.start)
+      for (let at = 0; at < vpns.length; at += UPLOAD_PAGES_MAX) {
+        const part = vpns.slice(at, at + UPLOAD_PAGES_MAX)
+        await fillScattered(
+          op,
+          part,
+          (vpn) => use.firstFrame + vpn - first,
+          (some) => op.lookAt(use, some),
+        )
+      }
+    } finally {
+      for (const hole of holes) op.parts.pool.close(hole)
+    }
+    return true
   }
 
   /** `gathers`: some of the pages may lie elsewhere on the device. */
@@ -211,25 +239,18 @@ function note(op: Operation, use: RangeUse, missing: readonly VpnRun[]): void {
 function missingRuns({ start }: RangeUse, frames: Int32Array): VpnRun[] {
   const first = addrToVpn(start)
   const runs: VpnRun[] = []
-  for (let i = 0; i < frames.length; i++) {
-    if (frames[i] >= 0) continue
+  for (let i = frames.indexOf(-1); i >= 0; ) {
     let next = i + 1
     while (next < frames.length && frames[next] < 0) next++
     runs.push({ vpn: first + i, npages: next - i })
-    i = next
+    i = frames.indexOf(-1, next)
   }
   return runs
 }
 
-/** Where a range begins whose pages, as far as they are there, lie in one piece; -1 if they do not, or none is there. */
-function firstFrameOf(found: Int32Array, bankPages: number): number {
-  let first = -1
-  for (let i = 0; i < found.length; i++) {
-    if (found[i] < 0) continue
-    if (first < 0) first = found[i] - i
-    if (first < 0 || found[i] !== first + i) return -1
-  }
-  return first >= 0 && Math.floor(first / bankPages) === Math.floor((first + found.length - 1) / bankPages) ? first : -1
+/** Whether a run of frames is one that a range in one piece can have. */
+function isInOneBank(first: number, npages: number, bankPages: number): boolean {
+  return first >= 0 && Math.floor(first / bankPages) === Math.floor((first + npages - 1) / bankPages)
 }
 
 /** Reserves the frames at which the missing pages of a range belong; null if some are not free. */

@@ -6,6 +6,7 @@ import { assert, formatAddr } from '../../base/assert.ts'
 import { HMM_PTE_VALID_PFN, hmmPteFlags, hmmPtePfn, validateHmmMirror } from '../../hmm/mirror/index.ts'
 import { hmmMirrorTranslations } from '../../hmm/mirror/validate.ts'
 import type { DeviceTranslation } from '../../mm/validate-devices.ts'
+import type { Block } from './block.ts'
 import type { DeviceDriver } from './device-driver.ts'
 import type { DeviceSpace } from './device-space.ts'
 import { FRAME_DUPLICATE, FRAME_FREE, FRAME_PAGE, FRAME_RETIRED, NO_COPY, ZEROES } from './frame-pool.ts'
@@ -49,6 +50,7 @@ export function* deviceTranslations(device: Validated): IterableIterator<DeviceT
 function validateFrames(device: Validated, bytesOf: FrameBytes | null): void {
   const { pool, sys } = device.parts
   const found = { free: 0, pages: 0, pinned: 0 }
+  const frames = new Map<Block, { nretired: number; ncaptured: number }>()
   for (let frame = 0; frame < pool.npages; frame++) {
     const state = pool.state[frame]
     const what = () => `frame ${frame} of ${device.name} in state ${state}`
@@ -64,12 +66,22 @@ function validateFrames(device: Validated, bytesOf: FrameBytes | null): void {
     }
     const block = pool.blockAt(frame)
     assert(frame >= block.first && frame < block.first + block.npages, () => `${what()} is outside of its block`)
+    const counts = frames.get(block) ?? { nretired: 0, ncaptured: 0 }
+    frames.set(block, counts)
+    if (state === FRAME_RETIRED) counts.nretired++
+    if (pool.captured[frame] !== 0) counts.ncaptured++
     if (isPage) found.pages++
     if (backing >= 0) found.pinned++
     if (bytesOf !== null && isPage && backing !== NO_COPY && !pool.mustBeCopied(frame)) {
       const expected = backing === ZEROES ? null : sys.mmu.bytes(backing)
       assert(sameBytes(bytesOf(frame), expected), () => `${what()} is clean and differs from what stands behind it`)
     }
+  }
+  for (const [block, counts] of frames) {
+    const { nretired, ncaptured } = block
+    const isSame = nretired === counts.nretired && ncaptured === counts.ncaptured
+    const counted = () => JSON.stringify({ nretired, ncaptured })
+    assert(isSame, () => `block of frame ${block.first}: ${counted()}, wanted ${JSON.stringify(counts)}`)
   }
   assert(found.free === pool.nfree, () => `${device.name}: ${found.free} frames are free, the list has ${pool.nfree}`)
   assert(found.pages === device.npagesUsed, () => `${device.name}: ${found.pages} pages, mm has ${device.npagesUsed}`)

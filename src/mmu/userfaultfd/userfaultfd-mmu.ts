@@ -58,8 +58,11 @@ const WRITE = 1 << 1
 /** Written since that was last collected, as far as we have been told. In `async` the kernel knows of more. */
 const DIRTY = 1 << 2
 
-/** Longest run of pages that is looked at in one step. */
-const RUN_MAX = 512
+/** All states of an installed page; one that is not has none of these bits. */
+const STATES = [READ, READ | WRITE, READ | DIRTY, READ | WRITE | DIRTY] as const
+
+/** Longest run of pages that is looked at in one step: 64 MiB, in some hundred microseconds. */
+const RUN_MAX = 16384
 /** Runs with fewer pages between them than this are one: asking about a page is cheaper than asking twice. */
 const GAP_MAX = 16
 /** Pages that nobody has and programs touched all the same. More are taken away again, the oldest first. */
@@ -70,7 +73,7 @@ const RETRIES_MAX = 1000
 const SPACE: SpaceId = 1
 
 export class UserfaultfdMmu implements Mmu {
-  readonly capabilities: MmuCapabilities = { anyFrame: false, walksPageTable: false, traps: true, hugePages: false }
+  readonly capabilities: MmuCapabilities
   readonly tracking: WriteTracking
   readonly frames: HomeFrames
   readonly #uffd: Uffd
@@ -95,6 +98,8 @@ export class UserfaultfdMmu implements Mmu {
   constructor(options: UserfaultfdMmuOptions) {
     const { kernel, fd, tracking, nframes } = options
     this.tracking = tracking
+    const letsStoresThrough = tracking === 'async'
+    this.capabilities = { anyFrame: false, walksPageTable: false, traps: true, letsStoresThrough, hugePages: false }
     this.frames = new HomeFrames(kernel, nframes)
     this.#state = new Uint8Array(sparseBuffer(nframes), 0, nframes)
     this.#onStrays = options.onStrays ?? (() => {})
@@ -444,26 +449,32 @@ export class UserfaultfdMmu implements Mmu {
     this.#checkRange(space, addr, npages)
     dirty.fill(0, 0, npages)
     const state = this.#state
-    const marks = this.#marks
     this.#forEachSegment(addr, npages, (from, to, at) => {
       for (let run = this.#nextInstalled(from, to); run < to; ) {
         const runEnd = this.#runEnd(run, to)
-        this.#rearm(run, runEnd)
-        for (let pfn = run; pfn < runEnd; pfn++) {
-          if ((state[pfn] & READ) === 0) continue
-          dirty[at + pfn - from] = (state[pfn] & DIRTY) !== 0 || marks[pfn - run] !== 0 ? 1 : 0
-          state[pfn] &= kept
+        this.#rearm(run, runEnd, dirty, at - from)
+        const states = state.subarray(run, runEnd)
+        const first = at + run - from
+        for (let i = states.indexOf(0); i >= 0; i = states.indexOf(0, i + 1)) dirty[first + i] = 0
+        // Few pages of many are in a state that changes, so that is searched for.
+        for (const was of STATES) {
+          if ((was & kept) === was) continue
+          for (let i = states.indexOf(was); i >= 0; i = states.indexOf(was, i)) {
+            for (; i < states.length && states[i] === was; i++) {
+              if ((was & DIRTY) !== 0) dirty[first + i] = 1
+              states[i] = was & kept
+            }
+          }
         }
         run = this.#nextInstalled(runEnd, to)
       }
     })
   }
 
-  /** Protects the written pages of a run again. Afterwards `#marks` is 1 for those that only the kernel knew of. */
-  #rearm(from: Pfn, to: Pfn): void {
-    this.#marks.fill(0, 0, to - from)
+  /** Protects the written pages of a run again. Sets `dirty[at + pfn]` of those that only the kernel knew of. */
+  #rearm(from: Pfn, to: Pfn, dirty: Uint8Array, at: number): void {
     if (this.#pagemap !== null) {
-      this.#pagemap.collectWritten(this.frames.userAddr(from), to - from, this.#marks, 0)
+      this.#pagemap.collectWritten(this.frames.userAddr(from), to - from, dirty, at + from)
       return
     }
     for (let pfn = from; pfn < to; ) {
@@ -476,18 +487,20 @@ export class UserfaultfdMmu implements Mmu {
 
   #nextInstalled(from: Pfn, to: Pfn): Pfn {
     let pfn = from
-    while (pfn < to && (this.#state[pfn] & READ) === 0) pfn++
+    while (pfn < to && this.#state[pfn] === 0) pfn++
     return pfn
   }
 
   /** End of the run of installed pages that begins at `from`, across small gaps. */
   #runEnd(from: Pfn, to: Pfn): Pfn {
     const limit = Math.min(to, from + RUN_MAX)
-    let end = from + 1
-    for (let pfn = end; pfn < limit && pfn - end < GAP_MAX; pfn++) {
-      if ((this.#state[pfn] & READ) !== 0) end = pfn + 1
+    const states = this.#state.subarray(from, limit)
+    for (let end = from + 1; ; ) {
+      const gap = states.indexOf(0, end - from)
+      if (gap < 0) return limit
+      end = this.#nextInstalled(from + gap, limit)
+      if (end === limit || end - from - gap >= GAP_MAX) return from + gap
     }
-    return end
   }
 
   /** Calls `visit` for the frames [from, to) of each segment in the range; `at` counts pages from the start of the range. */
