@@ -87,7 +87,7 @@ export class Serial {
 }
 
 /** Waits until all have settled, also after a failure; rejects with the first one. */
-export async function allSettled(parts: readonly Promise<void>[]): Promise<void> {
+export async function allSettled(parts: readonly Promise<unknown>[]): Promise<void> {
   const failed = (await Promise.allSettled(parts)).find((part) => part.status === 'rejected')
   if (failed !== undefined) throw failed.reason
 }

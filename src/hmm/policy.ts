@@ -48,6 +48,13 @@ export interface DemandCounters {
   readonly nrefaults: number
 }
 
+/** Asked when a launch has written pages that are kept in system memory as well (pinned in place). */
+export interface ReadBackCounters {
+  readonly npages: number
+  /** Launches in a row that wrote the same pages, and after which the program asked for them. */
+  readonly nasked: number
+}
+
 /** One block of device memory: neighbouring frames that came together, at most 2 MiB. */
 export interface BlockCounters {
   /** Operations of the device, and slices of launches, since one used the block. */
@@ -90,6 +97,8 @@ export interface DevicePolicy {
   prefetch(counters: DensityCounters): boolean
   /** Whether a launch wants more at once than fits. */
   thrashes(counters: DemandCounters): boolean
+  /** Whether what a launch has written is copied to system memory with it, before anybody asks. */
+  readBack(counters: ReadBackCounters): boolean
   /** Index of the block that has to go. There is at least one, and where there are many these are the oldest. */
   evict(blocks: readonly BlockCounters[]): number
   touch(counters: TouchCounters): TouchDecision

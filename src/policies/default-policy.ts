@@ -7,6 +7,7 @@ import { isDense } from './density.ts'
 import { LARGEST_WINDOW, nextWindow, WALK_AHEAD } from './fault-around.ts'
 import { evictColdest } from './lru-evict.ts'
 import { placeByRoom } from './placement.ts'
+import { isReadBack } from './read-back.ts'
 import { isThrashing, MOVE_WINDOW, thrashes, throttle } from './thrashing.ts'
 
 export const DEFAULT_POLICY: DevicePolicy = {
@@ -14,6 +15,7 @@ export const DEFAULT_POLICY: DevicePolicy = {
   place: placeByRoom,
   prefetch: isDense,
   thrashes,
+  readBack: isReadBack,
   evict: evictColdest,
   touch(counters) {
     const thrashes = isThrashing(counters)

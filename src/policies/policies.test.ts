@@ -5,6 +5,7 @@ import { DEFAULT_POLICY } from './default-policy.ts'
 import { FIRST_WINDOW, LARGEST_WINDOW, nextWindow, WALK_AHEAD } from './fault-around.ts'
 import { evictColdest } from './lru-evict.ts'
 import { placeByRoom, placeWithSwap } from './placement.ts'
+import { isReadBack } from './read-back.ts'
 import { isThrashing, THRASHING_MOVES, THROTTLED_MOVES, throttle } from './thrashing.ts'
 
 const ROOM: PlacementCounters = {
@@ -51,6 +52,13 @@ describe('placeWithSwap()', () => {
     const less = { ...ROOM, systemFree: 100 + 799 }
     expect([placeWithSwap(less), placeWithSwap({ ...less, access: 'read' })]).toEqual(['migrate', 'migrate'])
     expect(placeWithSwap({ ...less, hint: 'pin' })).toBe('pin')
+  })
+})
+
+describe('isReadBack()', () => {
+  it('brings small results along that were asked for after each of the last launches', () => {
+    expect([0, 1, 2, 9].map((nasked) => isReadBack({ npages: 64, nasked }))).toEqual([false, false, true, true])
+    expect(isReadBack({ npages: 65, nasked: 9 })).toBe(false)
   })
 })
 

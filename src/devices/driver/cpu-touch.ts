@@ -50,6 +50,7 @@ export function answerTouch(
     sys.waitFor = wokenBy(writer.whenEnded())
     return VM_FAULT_RETRY
   }
+  space?.readBacks.asked(address, address + PAGE_SIZE)
   const decision = space === null ? ALONE : decide(parts, space, address, nqueued)
   if (space !== null && mustWait(parts, space, address, decision)) return VM_FAULT_RETRY
   const isForward = space?.touches.isSequential(addrToVpn(address)) === true

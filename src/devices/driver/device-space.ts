@@ -33,6 +33,7 @@ import { MMU_NOTIFY_RELEASE, MMU_NOTIFY_UNMAP, mmuIntervalReadBegin } from '../.
 import type { Access, Cause } from '../../trace/events.ts'
 import type { DeviceParts } from './device-parts.ts'
 import { FrameTable } from './frame-table.ts'
+import { ReadBacks } from './read-backs.ts'
 import { TouchHistory } from './touch-history.ts'
 
 /** A run of pages: first page number, and how many. */
@@ -47,11 +48,19 @@ class Pieces {
   first = -1
   private isMixed = false
 
-  /** Some was found, and the range would begin at this frame; NaN if that is more than one. */
+  /** Some was found, and the range would begin at this frame. */
   add(first: number): void {
-    if (this.isMixed || this.first === first) return
-    this.isMixed = this.first >= 0 || !(first >= 0)
+    this.isMixed ||= first < 0 || (this.first >= 0 && this.first !== first)
     this.first = this.isMixed ? -1 : first
+  }
+
+  /** The same for all that was found of pages `[from, to)` of the range; NaN if they are part of what lies in several pieces. */
+  addPart(frames: Int32Array, from: number, to: number, first: number): void {
+    for (let k = from; k < to && !this.isMixed; k++) {
+      if (frames[k] < 0) continue
+      this.add(frames[k] - k)
+      if (frames[k] - k === first) return
+    }
   }
 }
 
@@ -60,6 +69,7 @@ export class DeviceSpace {
   /** Frame of the copy of each duplicated page. */
   readonly duplicates = new FrameTable()
   readonly touches = new TouchHistory()
+  readonly readBacks = new ReadBacks()
   private readonly parts: DeviceParts
 
   constructor(parts: DeviceParts, mirror: HmmMirror) {
@@ -142,7 +152,7 @@ export class DeviceSpace {
       const copies = write ? null : this.duplicates.framesAround(vpn)
       if (copies !== null) {
         frames.set(copies.subarray(i, i + npages), at)
-        pieces.add(this.duplicates.originAround(vpn) + vpn - at)
+        pieces.addPart(frames, at, at + npages, this.duplicates.originAround(vpn) + vpn - at)
       }
       const stop = at + npages
       for (let k = copies === null ? at : frames.indexOf(-1, at); k >= 0 && k < stop; k++) {

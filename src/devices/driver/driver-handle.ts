@@ -213,6 +213,7 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
     const { mm } = this
     checkRanges(mm, [range], 'bringBack')
     const purpose = makePurpose('user', this.host.parts.traffic.site)
+    this.space.readBacks.asked(range.start, range.end)
     await this.withMm(async () => {
       await forEachConcurrent(blocksOf(range), BLOCKS_IN_FLIGHT, ({ start, end }) =>
         this.bringBackBlock(pageAlignDown(start), pageAlignUp(end), purpose),

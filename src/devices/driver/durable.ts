@@ -1,12 +1,13 @@
 // After a durable launch nothing is on the device alone: what it wrote is copied to system memory, so that a lost device costs
 // time and no data. A page that was pinned in place is copied to its frame and stays on the device; one that has no frame
-// there goes back.
+// there goes back. Other launches do the first part for results that are going to be asked for (read-backs.ts).
 
 import { vpnToAddr } from '../../base/addr.ts'
 import { ENOMEM, MmError } from '../../base/errno.ts'
 import { migratePfn } from '../../mm/migrate-pfn.ts'
 import { getPage, putPage } from '../../mm/page-alloc.ts'
-import { mmapReadLock } from '../edge.ts'
+import type { Cause } from '../../trace/events.ts'
+import { allSettled, mmapReadLock } from '../edge.ts'
 import { CopyList } from './copy-list.ts'
 import { FRAME_PAGE } from './frame-pool.ts'
 import type { OpenMigrations } from './open-migrations.ts'
@@ -25,15 +26,33 @@ export async function flush(op: Operation, toSystem: ToSystem, open: OpenMigrati
   try {
     for (const use of op.uses) {
       if (use.access !== 'write') continue
-      for (const frame of await flushInPlace(op, use, open)) await bringHome(op, toSystem, frame)
+      for (const frame of await flushInPlace(op, use, open, 'user')) await bringHome(op, toSystem, frame)
     }
   } finally {
     mm.mmapLock.unlockRead()
   }
 }
 
+/**
+ * Copies, right behind the launch, what the program is going to ask for as far as the policy can tell. Its pages are captured, as above.
+ *
+ * Rejects when the device is lost.
+ */
+export async function readBack(op: Operation, open: OpenMigrations): Promise<void> {
+  const { policy } = op.parts
+  const { readBacks } = op.space
+  const copying: Promise<unknown>[] = []
+  for (const use of op.uses) {
+    if (use.access !== 'write') continue
+    if (!policy.readBack(readBacks.written(use.start, endOf(use), use.frames.length))) continue
+    readBacks.copied(use.start)
+    copying.push(flushInPlace(op, use, open, 'prefetch'))
+  }
+  await allSettled(copying)
+}
+
 /** Copies what has a frame in system memory. Returns the other frames of the device that have to be saved. */
-async function flushInPlace(op: Operation, use: RangeUse, open: OpenMigrations): Promise<number[]> {
+async function flushInPlace(op: Operation, use: RangeUse, open: OpenMigrations, cause: Cause): Promise<number[]> {
   const { sys, pool, hardware, traffic } = op.parts
   const copies = new CopyList()
   const homeless: number[] = []
@@ -62,7 +81,7 @@ async function flushInPlace(op: Operation, use: RangeUse, open: OpenMigrations):
     for (const frame of copies.frames) putPage(sys, pool.pfnOf(frame))
   }
   const run = { mm: op.space.mm, start: use.start, end: endOf(use) }
-  traffic.copied(run, 'device-to-host', copies.length, { ...op.purpose, cause: 'user' })
+  traffic.copied(run, 'device-to-host', copies.length, { ...op.purpose, cause })
   return homeless
 }
 

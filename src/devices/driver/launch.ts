@@ -13,7 +13,8 @@ import { formatAddr } from '../../base/assert.ts'
 import { MmError } from '../../base/errno.ts'
 import type { Access } from '../../trace/events.ts'
 import type { AddrRange } from '../claims.ts'
-import { flush } from './durable.ts'
+import { allSettled } from '../edge.ts'
+import { flush, readBack } from './durable.ts'
 import type { ProgramMemory } from './hardware.ts'
 import { checkFits, collectStores } from './launch-checks.ts'
 import { type DeclaredRange, LaunchRanges } from './launch-ranges.ts'
@@ -80,21 +81,25 @@ export async function runLaunch<Memory extends ProgramMemory, Slice extends Laun
     try {
       const running = program(memory, slice, index)
       if (running !== undefined) await site.unlessLost(watch.wait(name, running))
-      inFlight.push(hardware.fence())
+      const isLast = index === slices.length - 1
+      const fence = hardware.fence()
+      inFlight.push(
+        isLast && !durable ? allSettled([readBack(op, site.migrations), fence ?? Promise.resolve()]) : fence,
+      )
       // Of several slices the next one wants the room.
       const hasMissed = op.purpose.counters.total.deviceFaults > deviceFaults && slices.length === 1
       const others = hasMissed ? prefetchAround(op, site.toDevice, around) : Promise.resolve()
       others.catch(() => {})
-      const isAlone = durable || index === slices.length - 1
+      const isAlone = durable || isLast
       while (inFlight.length >= (isAlone ? 1 : SLICES_IN_FLIGHT_MAX)) {
-        const fence = inFlight.shift() ?? null
-        if (fence !== null) await site.unlessLost(watch.wait(name, fence))
+        const ended = inFlight.shift() ?? null
+        if (ended !== null) await site.unlessLost(watch.wait(name, ended))
       }
       await site.unlessLost(others)
     } finally {
       memory.revoke()
       // What is still under way without its pages being kept is a mistake of the program, and nobody waits for it.
-      for (const fence of inFlight) fence?.catch(() => {})
+      for (const each of inFlight) each?.catch(() => {})
     }
     op.check()
     const endedAt = clock.now()

@@ -185,6 +185,37 @@ describe.each(ON_HARDWARES)('on a $hardware device', (setup: Setup) => {
       expect([again.pages.resident, sumByCause(again.counters.bytesDeviceToDevice)]).toEqual([9, 0])
     })
 
+    it('join what begins in the second page of a range that would have to begin before the device', async () => {
+      const { handle } = await start({ devices: [{ memory: 16 * PAGE_SIZE }] })
+      const x = await machine.alloc(1, 6, (i) => i)
+      await handle.run({ write: [pages(at(x, 1), 1)] }, NOTHING)
+      await handle.run({ write: [pages(at(x, 4), 2)] }, NOTHING)
+      const { mode } = await handle.run({ write: [pages(x, 6)], inOnePiece: true }, add(10, x))
+      machine.check()
+      expect([mode, machine.pages(x, 6)]).toEqual(['direct', 'DDDDDD'])
+      expect(await machine.loadAll(x, 6)).toEqual([10, 1, 2, 3, 4, 5])
+    })
+
+    it('come anew page by page where many small parts of them were changed', async () => {
+      const { handle } = await start({ devices: [{ memory: 64 * PAGE_SIZE }] })
+      const x = await machine.alloc(1, 40, (i) => i)
+      const sum = async () => {
+        let total = 0
+        const receipt = await handle.run({ read: [pages(x, 40)], inOnePiece: true }, (memory) => {
+          for (let i = 0; i < 40; i++) total += memory.load32(at(x, i))
+        })
+        machine.check()
+        return { total, receipt }
+      }
+      expect((await sum()).total).toBe(780)
+      for (let i = 0; i < 40; i += 3) await machine.store(at(x, i), 100 + i)
+      const { total, receipt } = await sum()
+      expect([total, receipt.mode]).toEqual([780 + 14 * 100, 'direct'])
+      expect(receipt.pages).toMatchObject({ resident: 26, duplicated: 14 })
+      expect(receipt.counters.bytesHostToDevice.fault).toBe(14 * PAGE_SIZE)
+      expect((await sum()).receipt.pages).toMatchObject({ resident: 40, duplicated: 0 })
+    })
+
     it('stay where they are when some of their pages come anew, also on a device that is full', async () => {
       const { handle, device } = await start({ devices: [{ memory: 16 * PAGE_SIZE }] })
       const [x, y] = [await machine.alloc(1, 8, (i) => i), await machine.alloc(16, 8, (i) => i)]

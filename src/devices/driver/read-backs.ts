@@ -1,0 +1,66 @@
+// What launches have written and the program then asked for. Who reads the results of each launch waits twice, for the launch and for the
+// copy that follows. Where that is the habit, the copy is asked for together with the launch: pages that were pinned in place are
+// copied to their frames in system memory, and are clean when the program asks.
+//
+//   launch ─> written ── asked for? ──> the policy decides about the next launch on the same pages
+//                     └─ written again, and nobody has asked: it was in vain, the habit is over
+
+import type { Addr } from '../../base/addr.ts'
+import type { ReadBackCounters } from '../../hmm/policy.ts'
+
+/** Ranges that are remembered. The one that was written the longest time ago is forgotten first. */
+const RANGES_MAX = 64
+
+/** Pages that a launch has written. */
+interface Written {
+  readonly end: Addr
+  /** Launches in a row after which they were asked for. */
+  nasked: number
+  /** Nobody has asked since the last one. */
+  isUnasked: boolean
+  /** The last one brought its results along. */
+  isCopied: boolean
+}
+
+export class ReadBacks {
+  /** Results that came with a launch and were asked for, and those that nobody wanted. */
+  nused = 0
+  nunused = 0
+  /** By first page. */
+  private readonly ranges = new Map<Addr, Written>()
+
+  /** A launch has written `[start, end)`. Returns what the policy wants to know. */
+  written(start: Addr, end: Addr, npages: number): ReadBackCounters {
+    const known = this.ranges.get(start)
+    this.ranges.delete(start)
+    const range = known?.end === end ? known : { end, nasked: 0, isUnasked: false, isCopied: false }
+    if (range.isUnasked) {
+      range.nasked = 0
+      if (range.isCopied) this.nunused++
+    }
+    range.isUnasked = true
+    range.isCopied = false
+    this.ranges.set(start, range)
+    for (const oldest of this.ranges.keys()) {
+      if (this.ranges.size <= RANGES_MAX) break
+      this.ranges.delete(oldest)
+    }
+    return { npages, nasked: range.nasked }
+  }
+
+  /** What the launch has written that was named last comes along with it. */
+  copied(start: Addr): void {
+    const range = this.ranges.get(start)
+    if (range !== undefined) range.isCopied = true
+  }
+
+  /** The program wants some of `[start, end)`. */
+  asked(start: Addr, end: Addr): void {
+    for (const [first, range] of this.ranges) {
+      if (!range.isUnasked || first >= end || range.end <= start) continue
+      range.isUnasked = false
+      range.nasked++
+      if (range.isCopied) this.nused++
+    }
+  }
+}
