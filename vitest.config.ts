@@ -3,6 +3,7 @@
 // so on; `npx vitest run PATH` finds a file in any of them.
 // Forks, not threads: tests map memory, set environment variables for native loaders and may end a process.
 import { defineConfig } from 'vitest/config'
+import SlowFirst from './test/helpers/slow-first.ts'
 
 // `npm run model:long` sets the number of programs; then a test takes as long as it takes.
 const longRun = process.env['HETMEM_MODEL_RUNS'] !== undefined
@@ -12,6 +13,7 @@ export default defineConfig({
     pool: 'forks',
     poolOptions: { forks: { minForks: 1, maxForks: 2 } },
     reporters: ['default', './scripts/vitest-summary.mjs'],
+    sequence: { sequencer: SlowFirst },
     restoreMocks: true,
     unstubEnvs: true,
     projects: [
