@@ -5,6 +5,7 @@
 // Nobody can ask a thread that others may terminate at any time, so heaps with GPUs are opened in the main thread (on-node.ts).
 
 import type { MessagePort, Worker } from 'node:worker_threads'
+import { waitWhile } from '../base/wait-while.ts'
 import { PARKED } from './engine/words.ts'
 
 /** Milliseconds that others wait for GPUs: these end what they have begun. */
@@ -15,7 +16,7 @@ export function parkOnRequest(program: MessagePort, words: Int32Array, endGpus: 
   const park = (): void => {
     Atomics.store(words, PARKED, 1)
     Atomics.notify(words, PARKED)
-    Atomics.wait(words, PARKED, 1)
+    waitWhile(words, PARKED, 1)
   }
   program.on('message', () => void endGpus().then(park, park))
   program.unref()
@@ -25,7 +26,7 @@ export function parkOnRequest(program: MessagePort, words: Int32Array, endGpus: 
 export function parkOnExit(worker: Worker, words: Int32Array, giveUp: (code: number) => void): () => void {
   const park = (code: number): void => {
     worker.postMessage(null)
-    if (Atomics.wait(words, PARKED, 0, PATIENCE_MS) === 'timed-out') giveUp(code)
+    if (!waitWhile(words, PARKED, 0, PATIENCE_MS)) giveUp(code)
   }
   const release = (): void => {
     process.off('exit', park)

@@ -17,7 +17,8 @@ const SOURCE = `
   const { parentPort, receiveMessageOnPort, workerData } = require('node:worker_threads')
   const control = new Int32Array(workerData)
   for (let seen = 0; ; ) {
-    Atomics.wait(control, ${REQUEST}, seen)
+    // It may return for no reason.
+    while (Atomics.load(control, ${REQUEST}) === seen) Atomics.wait(control, ${REQUEST}, seen)
     seen = Atomics.load(control, ${REQUEST})
     const { operation, buffer, offset, value } = receiveMessageOnPort(parentPort).message
     const words = new Int32Array(buffer, offset, 1)
