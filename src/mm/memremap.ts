@@ -132,12 +132,13 @@ export function zoneDevicePageInit(sys: System, pfn: Pfn): void {
 export function zoneDevicePagesInit(sys: System, first: Pfn, npages: number): void {
   const { refcount, flags } = sys.pages
   const pagemap = pagemapOf(sys, first)
+  if (pagemap === null) badFrame(first, 'is no free device frame')
   for (let pfn = first; pfn < first + npages; pfn++) {
-    if (pagemap === null || refcount[pfn] !== 0) badFrame(pfn, 'is no free device frame')
+    if (refcount[pfn] !== 0) badFrame(pfn, 'is no free device frame')
     refcount[pfn] = 1
     flags[pfn] = PG_ALLOCATED | PG_LOCKED
   }
-  if (pagemap !== null) pagemap.live += npages
+  pagemap.live += npages
 }
 
 /** The last reference of neighbouring frames of one device is gone (`free_zone_device_page` for each). */

@@ -988,6 +988,7 @@ const EXEMPT: Record<string, readonly string[]> = {
       'migratePfnAt',
       'migratePfnToPfn',
       'migratePfnWords',
+      'validPfnAt',
       'setMigratePfn',
     ],
   ],
