@@ -309,16 +309,18 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
 
   /** The device's pages in `[start, end)`; null without a mirror to look through. mmapLock is held. */
   private lookAtOwn(start: Addr, end: Addr): OwnPages | null {
-    const { pool, owner, sys } = this.host.parts
+    const { captured, pagemap } = this.host.parts.pool
     if (!this.space.mirror.registered) return null
     const found = { npages: 0, isWritten: false }
     const words = this.space.snapshot(start, end)
+    let bits = 0
     for (let w = 0; w < words.length; w += 2) {
-      const isPage = (words[w + 1] & HMM_PFN_VALID_HI) !== 0
-      if (!isPage || sys.pagemaps[sys.pages.pagemap[words[w]]]?.owner !== owner) continue
+      const frame = words[w] - pagemap.pfn
+      if ((words[w + 1] & HMM_PFN_VALID_HI) === 0 || frame < 0 || frame >= pagemap.npages) continue
       found.npages++
-      if ((pool.captured[pool.frameOf(words[w])] & CAPTURED_FOR_WRITING) !== 0) found.isWritten = true
+      bits |= captured[frame]
     }
+    found.isWritten = (bits & CAPTURED_FOR_WRITING) !== 0
     return found
   }
 }

@@ -32,7 +32,7 @@ import {
   validPfnAt,
 } from '../../mm/migrate-device.ts'
 import type { Mm } from '../../mm/mm.ts'
-import { badFrame } from '../../mm/page.ts'
+import { badFrame, PG_DIRTY } from '../../mm/page.ts'
 import { allocEvictionPage, putPage, unlockPage } from '../../mm/page-alloc.ts'
 import { tlbUnmap } from '../../mm/tlb.ts'
 import type { Vma } from '../../mm/vma.ts'
@@ -132,18 +132,21 @@ export class ToSystem {
   private chooseHomes(back: Return): number {
     const { sys, pool, failure, onLost } = this.parts
     const { mm, npages, copies, touched, isAhead } = back
+    const { captured, dirty, backing: backings } = pool
+    const { flags } = sys.pages
+    const base = pool.pagemap.pfn
     const src = migratePfnWords(back.src)
     const dst = migratePfnWords(back.dst)
     let err = 0
     for (let i = 0; i < npages; i++) {
       if ((src[2 * i] & MOVED) !== MOVED) continue
       const page = validPfnAt(src, i)
-      const frame = pool.frameOf(page)
-      const backing = pool.backing[frame]
+      const frame = page - base
+      const backing = backings[frame]
       // What nobody has asked for takes nothing from others.
-      if (isAhead && (pool.captured[frame] & CAPTURED_FOR_WRITING) !== 0) continue
+      if (isAhead && (captured[frame] & CAPTURED_FOR_WRITING) !== 0) continue
       if (isAhead && backing < 0 && sys.nfree <= sys.reservePages) continue
-      const isDirty = pool.mustBeCopied(frame)
+      const isDirty = backing === NO_COPY || dirty[frame] !== 0 || (flags[page] & PG_DIRTY) !== 0
       const isLost = isDirty && failure !== null
       const home = isLost && onLost === 'sigbus' ? -1 : backing >= 0 ? backing : this.allocHome(mm, page)
       if (home < 0) {
@@ -223,61 +226,58 @@ export class ToSystem {
   }
 
   private end(back: Return): void {
-    const { sys, pool } = this.parts
-    const { mm, args, src, dst, npages, start } = back
+    const { sys } = this.parts
+    const { args, src, dst, npages } = back
     if (args !== null) migrateVmaPages(args)
     else migrateDevicePages(sys, src, dst, npages)
-    const srcWords = migratePfnWords(src)
-    const dstWords = migratePfnWords(dst)
-    for (let i = 0; i < npages; i++) {
-      if ((srcWords[2 * i] & dstWords[2 * i] & MIGRATE_PFN_VALID) === 0) continue
-      if ((srcWords[2 * i] & MIGRATE_PFN_MIGRATE) === 0) {
-        // It stays, and whoever copied it may have shown it to the CPU already.
-        if (back.isAhead) tlbUnmap(mm, start + i * PAGE_SIZE, start + (i + 1) * PAGE_SIZE)
-        continue
-      }
-      const frame = pool.frameOf(validPfnAt(srcWords, i))
-      if (pool.dirty[frame] !== 0) sys.pages.setDirty(validPfnAt(dstWords, i))
-      // The pin ends with finalize, not when the frame of the device is freed.
-      pool.setBacking(frame, NO_COPY)
-    }
-    this.report(back)
+    this.settle(back)
     if (args !== null) migrateVmaFinalize(args)
     else migrateDeviceFinalize(sys, src, dst, npages)
     this.open.delete(back)
   }
 
-  /** The touched page moved because of a fault, the others by foresight. */
-  private report(back: Return): void {
-    const { mm, start, npages, purpose, touched, copies } = back
-    const { traffic } = this.parts
+  /** Forgets what stood behind the pages that move, and reports them: the touched one moved because of a fault, the others by foresight. */
+  private settle(back: Return): void {
+    const { mm, start, npages, purpose, touched, copies, isAhead } = back
+    const { sys, pool, traffic } = this.parts
     const around = touched < 0 ? purpose : { ...purpose, cause: 'prefetch' as const }
     const src = migratePfnWords(back.src)
     const dst = migratePfnWords(back.dst)
     const { pfns } = copies
+    const { dirty, backing } = pool
+    const base = pool.pagemap.pfn
     // In the order of the pages.
-    let ncopies = 0
-    const others = { npages: 0, nskipped: 0, ncopied: 0 }
+    let nlisted = 0
+    let nmoved = 0
+    let nskipped = 0
+    let ncopied = 0
     for (let i = 0; i < npages; i++) {
       if ((src[2 * i] & MIGRATE_PFN_VALID) === 0) continue
-      const home = (dst[2 * i] & MIGRATE_PFN_VALID) === 0 ? -1 : validPfnAt(dst, i)
-      const hasMoved = (src[2 * i] & MIGRATE_PFN_MIGRATE) !== 0 && home >= 0
-      const isListed = home >= 0 && ncopies < pfns.length && pfns[ncopies] === home
-      if (isListed) ncopies++
-      if (touched >= 0 && validPfnAt(src, i) === touched) {
+      const page = validPfnAt(src, i)
+      const hasHome = (dst[2 * i] & MIGRATE_PFN_VALID) !== 0
+      const hasMoved = hasHome && (src[2 * i] & MIGRATE_PFN_MIGRATE) !== 0
+      const isListed = hasHome && nlisted < pfns.length && pfns[nlisted] === validPfnAt(dst, i)
+      if (isListed) nlisted++
+      if (hasMoved) {
+        const frame = page - base
+        if (dirty[frame] !== 0) sys.pages.setDirty(validPfnAt(dst, i))
+        // The pin ends with finalize, not when the frame of the device is freed.
+        if (backing[frame] !== NO_COPY) pool.setBacking(frame, NO_COPY)
+      } else if (hasHome && isAhead) {
+        // It stays, and whoever copied it may have shown it to the CPU already.
+        tlbUnmap(mm, start + i * PAGE_SIZE, start + (i + 1) * PAGE_SIZE)
+      }
+      if (page === touched) {
         const run = { mm, start: start + i * PAGE_SIZE, end: start + (i + 1) * PAGE_SIZE }
         traffic.migrated(run, 'device-to-host', hasMoved ? 1 : 0, hasMoved ? 0 : 1, purpose)
         traffic.copied(run, 'device-to-host', hasMoved && isListed ? 1 : 0, purpose)
-        continue
-      }
-      if (!hasMoved) others.nskipped++
-      else {
-        others.npages++
-        if (isListed) others.ncopied++
-      }
+      } else if (hasMoved) {
+        nmoved++
+        if (isListed) ncopied++
+      } else nskipped++
     }
     const run = { mm, start, end: start + npages * PAGE_SIZE }
-    traffic.migrated(run, 'device-to-host', others.npages, others.nskipped, around)
-    traffic.copied(run, 'device-to-host', others.ncopied, around)
+    traffic.migrated(run, 'device-to-host', nmoved, nskipped, around)
+    traffic.copied(run, 'device-to-host', ncopied, around)
   }
 }

@@ -37,6 +37,16 @@ describe('ExplicitMmu', () => {
     expect(access()).toEqual(['none', 'none', 'none', 'none'])
   })
 
+  test('cpuRun() counts pages that are alike', () => {
+    const { mmu, space } = make(6)
+    mmu.install(space, 0, 0, 2, true)
+    mmu.install(space, page(2), 2, 1, false)
+    const runs = (write: boolean) => [0, 1, 2, 3, 5].map((vpn) => mmu.cpuRun(page(vpn), 6 - vpn, write))
+    expect(runs(true)).toEqual([2, 1, -4, -3, -1])
+    expect(runs(false)).toEqual([3, 2, 1, -3, -1])
+    expect(mmu.cpuRun(0, 1, true)).toBe(1)
+  })
+
   test('a page that the CPU keeps for writing is dirty at every look', () => {
     const { mmu, space } = make(1)
     mmu.install(space, 0, 0, 1, true)
