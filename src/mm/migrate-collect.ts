@@ -106,16 +106,15 @@ function unmapSelected(args: MigrateVma, vma: Vma): void {
       addr = end
       continue
     }
-    const isSelected = (at: Addr): boolean => isSelectedPage(sys, args.flags, table, pteIndex(at))
-    while (addr < end) {
-      if (!isSelected(addr)) {
-        addr += PAGE_SIZE
-        continue
-      }
-      const start = addr
-      while (addr < end && isSelected(addr)) addr += PAGE_SIZE
-      tlbUnmap(mm, start, addr)
+    const first = pteIndex(addr)
+    const npages = (end - addr) / PAGE_SIZE
+    for (let k = 0; k < npages; ) {
+      let next = k
+      while (next < npages && isSelectedPage(sys, args.flags, table, first + next)) next++
+      if (next > k) tlbUnmap(mm, addr + k * PAGE_SIZE, addr + next * PAGE_SIZE)
+      k = next + 1
     }
+    addr = end
   }
 }
 
