@@ -31,8 +31,8 @@ const SOURCE = `
 `
 
 export class ProgramThread {
-  /** Longest time that a touch may take. */
-  timeoutMs = 5000
+  /** Longest time that a touch may take, and the start of the worker before the first one. */
+  timeoutMs = 20_000
   #control!: Int32Array
   #worker!: Worker
   /** What ended the worker. */

@@ -347,9 +347,10 @@ test.skipIf(!exact.includes('sync'))(
 test.skipIf(machine === null)('a touch that nobody answers fails its own test, and no other', () => {
   const live = make(trackings[0], 2)
   live.onFault = () => {}
+  const { timeoutMs } = thread
   thread.timeoutMs = 50
   expect(() => live.load(0)).toThrow(/^a load at 0 is not done after 50 ms; threads: \d+ /)
-  thread.timeoutMs = 5000
+  thread.timeoutMs = timeoutMs
   live.mmu.install(SPACE, page(1), 1, 1, true)
   expect(live.add(page(1), 3)).toBe(0)
   expect(live.load(page(1))).toBe(3)
