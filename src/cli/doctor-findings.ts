@@ -4,7 +4,7 @@
 import { assertNever } from '../base/assert.ts'
 import { formatSize, GIB } from '../base/size.ts'
 import type { Lack, LiveCause, LiveSupport, NoLiveSupport } from '../mmu/userfaultfd/features.ts'
-import type { Facts, Folder, Memory, PackageName, Privileges } from './doctor-facts.ts'
+import { type Facts, type Folder, type Memory, PACKAGES, type PackageName, type Privileges } from './doctor-facts.ts'
 
 /** `limited`: it works, and could be better. `missing`: hetmem does without. `note`: good to know. */
 export const STATUSES = ['ok', 'limited', 'missing', 'note'] as const
@@ -201,10 +201,11 @@ function swap({ path, free, isMemory }: Folder): Finding {
   return finding('ok', 'swap', title)
 }
 
-function webgpu({ webgpu, packages }: Facts): Finding {
+function webgpu(facts: Facts): Finding {
+  const { webgpu } = facts
   if (webgpu.adapter === null) {
     const details = (webgpu.reason ?? 'nobody says why').split('\n').map(sentence)
-    const wanted = (['koffi', 'webgpu', '@sparticuz/chromium'] as const).filter((name) => packages[name] === null)
+    const wanted = usefulPackages(facts).filter((name) => facts.packages[name] === null)
     const advice = wanted.length > 0 ? [`npm install ${wanted.join(' ')}`] : ['install a Vulkan driver for the GPU']
     return finding('missing', 'webgpu', 'WebGPU: no adapter', details, advice)
   }
@@ -219,9 +220,15 @@ const PURPOSES: Readonly<Record<PackageName, string>> = {
   '@sparticuz/chromium': 'the software driver',
 }
 
-function packages({ packages }: Facts): Finding[] {
-  return (Object.keys(PURPOSES) as PackageName[]).map((name) => {
-    const version = packages[name]
+/** The software driver is for Linux on x86-64. */
+function usefulPackages({ platform, arch }: Facts): PackageName[] {
+  const hasDriver = platform === 'linux' && arch === 'x64'
+  return PACKAGES.filter((name) => hasDriver || name !== '@sparticuz/chromium')
+}
+
+function packages(facts: Facts): Finding[] {
+  return usefulPackages(facts).map((name) => {
+    const version = facts.packages[name]
     if (version !== null) return finding('ok', 'packages', `package ${name} ${version}`)
     const title = `package ${name} is not installed (${PURPOSES[name]})`
     return finding('note', 'packages', title, [], [`npm install ${name}`])

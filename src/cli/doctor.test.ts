@@ -207,6 +207,14 @@ describe('the rest of the machine', () => {
     expect(topic({ ...GOOD, webgpu: software }, 'webgpu').status).toBe('limited')
   })
 
+  it('nobody is sent for a software driver that is for other machines', () => {
+    const packages = { koffi: '3.3.4', webgpu: null, '@sparticuz/chromium': null }
+    const none = { adapter: null, isSoftware: false, reason: 'there is no Vulkan' }
+    const arm = { ...GOOD, arch: 'arm64', webgpu: none, packages }
+    expect(topic(arm, 'webgpu').advice).toEqual(['npm install webgpu'])
+    expect(diagnose(arm).filter(({ title }) => title.includes('@sparticuz'))).toEqual([])
+  })
+
   it('packages that are missing come with their command', () => {
     const findings = diagnose({ ...GOOD, packages: { ...GOOD.packages, koffi: null } })
     const found = findings.find(({ title }) => title.startsWith('package koffi'))
