@@ -46,6 +46,8 @@ export class DemandPages {
   /** Pages that come along. */
   private readonly ahead: Operation
   private readonly ranges: readonly DemandRange[]
+  /** Those that have room beside others: together at most half of the device. */
+  private readonly small: readonly DemandRange[]
   private readonly kept: KeptPages
 
   /** `name` is that of the kernel, `read` and `write` are all that it may use. */
@@ -64,6 +66,13 @@ export class DemandPages {
       ...ranges.write.map((range) => demandRange(range, 'write')),
       ...ranges.read.map((range) => demandRange(range, 'read')),
     ]
+    let room = this.capacity / 2
+    this.small = this.ranges
+      .toSorted((a, b) => a.npages - b.npages)
+      .filter(({ npages }) => {
+        room -= npages
+        return room >= 0
+      })
   }
 
   /** Pages that can be kept at once. */
@@ -227,14 +236,18 @@ export class DemandPages {
   private keep(vpn: number, frame: number, isWrite: boolean): void {
     const bits = isWrite ? CAPTURED | CAPTURED_FOR_WRITING : CAPTURED
     this.op.parts.pool.capture(frame, 1, bits, [])
-    this.kept.add(vpn, frame, isWrite)
+    this.kept.add(vpn, frame, isWrite, this.isSmall(vpn))
+  }
+
+  private isSmall(vpn: number): boolean {
+    return this.small.some((range) => isIn(range, vpn))
   }
 
   /** Keeps what an operation has captured. */
   private adopt(op: Operation, { start, frames, access }: RangeUse): void {
     frames.forEach((frame, i) => {
       const vpn = addrToVpn(start) + i
-      if (frame >= 0 && !this.frames.has(vpn)) this.kept.add(vpn, frame, access === 'write')
+      if (frame >= 0 && !this.frames.has(vpn)) this.kept.add(vpn, frame, access === 'write', this.isSmall(vpn))
     })
     op.handOver()
   }

@@ -23,6 +23,16 @@ describe('KeptPages', () => {
     expect(kept.first(9, new Set([0, 1, 2, 3]))).toEqual([])
   })
 
+  it('keeps pages of what is small, and lets those that were not used go first', () => {
+    const kept = new KeptPages(6)
+    kept.add(50, 50, false, true)
+    kept.add(51, 51, true, true)
+    for (let vpn = 0; vpn < 4; vpn++) touch(kept, 6, vpn)
+    const frames = (...vpns: number[]): number[] => vpns.map((vpn) => kept.frames.get(vpn) as number)
+    for (const frame of [...frames(50, 0, 2), 4711]) kept.use(frame)
+    expect(kept.first(6, NOBODY)).toEqual([1, 3, 0, 2, 51, 50])
+  })
+
   it('keeps pages that were missed again soon, whatever is gone through beside them', () => {
     const [capacity, hot] = [16, 4]
     const kept = new KeptPages(capacity)

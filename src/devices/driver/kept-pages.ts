@@ -6,7 +6,8 @@
 //                 ^                                                                                         │
 //                 └───────────────────────── the oldest, when more than half of all is active ──────────────┘
 //
-// What is gone through once, however long it is, takes room from inactive pages alone.
+// What is gone through once, however long it is, takes room from inactive pages alone. Pages of ranges that are small beside the device are
+// active from the beginning: if they are used at all, they are used all the time.
 
 export class KeptPages {
   /** Frame of each page. */
@@ -39,14 +40,15 @@ export class KeptPages {
     return this.givenUp.has(vpn)
   }
 
-  add(vpn: number, frame: number, isWrite: boolean): void {
+  add(vpn: number, frame: number, isWrite: boolean, isSmall = false): void {
     this.frames.set(vpn, frame)
     this.vpns.set(frame, vpn)
     this.changed.add(vpn)
     if (isWrite) this.writable.add(vpn)
     const givenUp = this.givenUp.get(vpn)
     this.givenUp.delete(vpn)
-    if (givenUp === undefined || this.ngivenUp - givenUp > this.capacity) {
+    const isHot = isSmall || (givenUp !== undefined && this.ngivenUp - givenUp <= this.capacity)
+    if (!isHot) {
       this.inactive.add(vpn)
       return
     }

@@ -38,6 +38,12 @@ export class LaunchBuffers {
     return found
   }
 
+  /** Destroys those that are kept for a device, which closes. */
+  static drop(banks: GpuBanks): void {
+    for (const buffers of kept.get(banks) ?? []) buffers.destroy()
+    kept.delete(banks)
+  }
+
   /** What else a launch over these pages needs. */
   pagedFor(provider: PageProvider): PagedBuffers {
     this.paged ??= new PagedBuffers(this.device, provider)

@@ -23,6 +23,7 @@ import { allSettled } from '../edge.ts'
 import { GpuBanks } from './gpu-banks.ts'
 import { GpuContext, GpuError } from './gpu-context.ts'
 import { GpuLaunch } from './gpu-launch.ts'
+import { LaunchBuffers } from './launch-buffers.ts'
 import { StagingRing } from './staging.ts'
 import { settled } from './waits.ts'
 import { BUFFER_COPY_DST, BUFFER_COPY_SRC, MAP_READ } from './webgpu-flags.ts'
@@ -169,6 +170,7 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
     this.context.close()
     this.staging.destroy()
     this.scratch?.destroy()
+    LaunchBuffers.drop(this.banks)
     this.banks.destroy()
     // One that hangs would not return from this before its work is done.
     if (this.ownsDevice && this.failure === null) this.context.device.destroy()

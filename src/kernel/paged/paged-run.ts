@@ -86,7 +86,9 @@ interface Round {
 }
 
 /** What is brought at the beginning is at most such a part of the device. */
-const SMALL_PART = 8
+const SMALL_PART = 4
+/** And so many pages. */
+const SMALL_PAGES_MAX = 256
 
 /** So many transactions, for which everything that is known was brought, are replayed in the form that costs less. */
 const MANY_REPLAYS = 1024
@@ -162,7 +164,7 @@ export class PagedRun {
   private async bringSmall(): Promise<void> {
     const { program, provider } = this
     if (provider.isWarm) return
-    let room = Math.floor(provider.capacity / SMALL_PART)
+    let room = Math.min(Math.floor(provider.capacity / SMALL_PART), SMALL_PAGES_MAX)
     const wanted = { read: new Set<number>(), write: new Set<number>() }
     for (const [i, { write }] of program.args.entries()) {
       const [first, end] = this.pagesOfArgument(i)
@@ -213,11 +215,19 @@ export class PagedRun {
     if (stopped.length === 0) return null
     this.counts.replays += stopped.length
     const all = await this.waiting(batch.half, batch.count)
+    // With a log, they all store more than there is room for, as far as anybody knows.
+    if (stopped.length === batch.count && this.program.logEntryWords > 0) this.pipeline.storesMuch = true
     const entries = new Uint32Array(ENTRY_WORDS * stopped.length)
     stopped.forEach((place, i) => {
       entries.set(all.subarray(ENTRY_WORDS * place, ENTRY_WORDS * (place + 1)), ENTRY_WORDS * i)
     })
     return this.queued(entries)
+  }
+
+  /** Whether so many are stopped that it pays, and all that is known to be missing, beside so many pages, has come. */
+  private mayHopeAgain({ replay, full, isCut, ahead }: Round, npages: number): boolean {
+    if (replay < MANY_REPLAYS || full !== 0 || isCut || this.program.scope !== 'invocation') return false
+    return this.mayHope && npages + ahead.length <= this.provider.capacity
   }
 
   /** Puts transactions into the queue. */
@@ -266,8 +276,7 @@ export class PagedRun {
       for (const page of [...request.read, ...request.write]) brought.add(page)
       for (const page of await this.service(request)) if (brought.has(page)) evicted.add(page)
       next = { mode: MODE_REPLAY, base: 0, count: round.replay, half }
-      const isWorthIt = round.replay >= MANY_REPLAYS && round.full === 0 && this.program.scope === 'invocation'
-      if (!isWorthIt || !this.mayHope) continue
+      if (!this.mayHopeAgain(round, pinned.size)) continue
       const left = await this.hopeAgain(next)
       if (left === null) return
       if (left.count < next.count) pinned.clear()
