@@ -39,10 +39,15 @@ export async function bundle(root) {
   const inputs = (entries, extension) =>
     Object.fromEntries(Object.entries(entries).map(([name, path]) => [name, join(root, 'dist/src', path + extension)]))
   rmSync(lib, { recursive: true, force: true })
-  await bundlePrograms(lib, inputs({ ...ENTRY_POINTS, ...PROGRAMS }, '.js'))
   const { browser: _, 'explicit-engine-browser': __, ...typed } = ENTRY_POINTS // they have the types of their namesakes
+  const names = await bundleDeclarations(lib, inputs({ ...typed, ...NAMESPACES }, '.d.ts'), root)
+  await bundlePrograms(lib, inputs({ ...ENTRY_POINTS, ...PROGRAMS }, '.js'), names)
+}
+
+/** What the compiler of others reads. Returns all names that an entry point exports, those of types too. */
+async function bundleDeclarations(lib, input, root) {
   const declarations = await rollup({
-    input: inputs({ ...typed, ...NAMESPACES }, '.d.ts'),
+    input,
     plugins: [
       namespacesApart(join(root, 'dist/src/hmm-entry.d.ts')),
       dts(),
@@ -54,17 +59,18 @@ export async function bundle(root) {
     external: [/^[^./]/],
     onwarn: () => {}, // types that are used and not exported: nobody has to name them
   })
-  await declarations.write({
+  const { output } = await declarations.write({
     dir: lib,
     format: 'es',
     entryFileNames: '[name].d.ts',
     chunkFileNames: 'types-[hash].d.ts',
   })
   await declarations.close()
+  return new Set(output.flatMap((file) => (file.isEntry ? file.exports : [])))
 }
 
-/** What runs: the fewer files a thread loads, the sooner it begins. */
-async function bundlePrograms(lib, input) {
+/** What runs: the fewer files a thread loads, the sooner it begins. Classes of `names` keep theirs. */
+async function bundlePrograms(lib, input, names) {
   const parts = new Parts(input)
   const programs = await rollup({
     input,
@@ -78,7 +84,7 @@ async function bundlePrograms(lib, input) {
     chunkFileNames: 'chunk-[hash].js',
     hoistTransitiveImports: false,
     manualChunks: (id, { getModuleInfo }) => parts.of(id, getModuleInfo),
-    plugins: [minified],
+    plugins: [minified(names)],
   })
   await programs.close()
   chmodSync(join(lib, 'cli.js'), 0o755)
@@ -129,18 +135,20 @@ class Parts {
   }
 }
 
-const minified = {
+const minified = (names) => ({
   name: 'minified',
   async renderChunk(code) {
     const options = { minify: true, lineLimit: 1000, format: 'esm', target: 'es2023' } // an uncaught error shows its line
-    const minified = await esbuild.transform(withClassNames(code), options)
+    const minified = await esbuild.transform(withClassNames(code, names), options)
     return { code: minified.code, map: null }
   },
-}
+})
 
-/** Classes keep their names, which uncaught errors and `console.log` show. */
-function withClassNames(code) {
-  return code.replace(/^class (\w+)(?:\$\d+)?(?: extends [\w$.]+)? \{/gm, '$& static name = "$1";')
+/** Classes that others may see keep their names, which uncaught errors and `console.log` show. */
+function withClassNames(code, names) {
+  return code.replace(/^class (\w+?)(?:\$\d+)?(?: extends [\w$.]+)? \{/gm, (line, name) =>
+    names.has(name) || name.endsWith('Error') ? `${line} static name = "${name}";` : line,
+  )
 }
 
 /** The file that has namespaces imports them as if they were another package's. */

@@ -9,13 +9,13 @@
 // single one either fits, or is an error.
 
 import { faultAt, GpuFaultError, tornFault } from './gpu-fault-error.ts'
+import { LaunchPages, pagesIn } from './launch-pages.ts'
 import type { PageProvider, PageRequest } from './page-provider.ts'
 import type { PagedBuffers, UniformBuffers } from './paged-buffers.ts'
 import { invocationId, invocationsOf, launchBlock, type PagedLaunch, transactionCount } from './paged-launch.ts'
 import type { PagedPipeline } from './paged-pipeline.ts'
 import {
   EVENT_PAGE_MASK,
-  EVENT_WRITE,
   FAULT_AHEAD,
   FAULT_BAD,
   FAULT_BAD_HIGH,
@@ -112,6 +112,7 @@ export class PagedRun {
   private readonly uniforms: UniformBuffers
   private readonly counts = { slices: 0, rounds: 0, faults: 0, refaults: 0, replays: 0, splits: 0 }
   private readonly size: SliceSize
+  private readonly pages: LaunchPages
   // Entries that each transaction may log and note; they grow when one needs more.
   private logEntries = LOG_ENTRIES_MIN
   private journalWords = 8
@@ -144,6 +145,7 @@ export class PagedRun {
     this.block = launchBlock(this.program, this.launch)
     this.uniforms = this.buffers.uniforms(this.launch.uniforms, this.block)
     this.isHopeful = parts.provider.isWarm || parts.pipeline.isHopeful
+    this.pages = new LaunchPages(this.program, this.launch, this.provider.pageBits)
     const words = this.provider.capacity * 2 ** this.provider.pageBits
     this.size = new SliceSize(words, invocationsOf(this.program))
   }
@@ -162,18 +164,9 @@ export class PagedRun {
 
   /** Brings arrays that are small beside the device: their pages are not worth rounds in which they are found out. */
   private async bringSmall(): Promise<void> {
-    const { program, provider } = this
+    const { provider } = this
     if (provider.isWarm) return
-    let room = Math.min(Math.floor(provider.capacity / SMALL_PART), SMALL_PAGES_MAX)
-    const wanted = { read: new Set<number>(), write: new Set<number>() }
-    for (const [i, { write }] of program.args.entries()) {
-      const [first, end] = this.pagesOfArgument(i)
-      if (end - first > room || program.boundArgs.includes(i)) continue
-      room -= end - first
-      for (let page = first; page < end; page++) wanted[write ? 'write' : 'read'].add(page)
-    }
-    for (const page of wanted.write) wanted.read.delete(page)
-    const [read, write] = [[...wanted.read], [...wanted.write]]
+    const { read, write } = this.pages.small(Math.min(Math.floor(provider.capacity / SMALL_PART), SMALL_PAGES_MAX))
     if (read.length + write.length > 0) await provider.service({ read, write, pinned: new Set([...read, ...write]) })
   }
 
@@ -260,7 +253,7 @@ export class PagedRun {
       }
       if (round.replay === 0) return
       const missing = round.isCut ? partOf(await this.waiting(half, round.replay)) : round
-      const { read, write } = this.pagesOf(missing)
+      const { read, write } = this.pages.of(missing)
       // Somebody got through: whoever is left may need other pages.
       if (round.hasProgress) pinned.clear()
       for (const page of [...read, ...write]) pinned.add(page)
@@ -345,7 +338,7 @@ export class PagedRun {
     const { pinned } = request
     const next = ahead.filter((event) => !pinned.has(event & EVENT_PAGE_MASK))
     if (next.length === 0) return request
-    const { read, write } = this.pagesOf(pagesIn(next.slice(0, this.provider.capacity - pinned.size)))
+    const { read, write } = this.pages.of(pagesIn(next.slice(0, this.provider.capacity - pinned.size)))
     return {
       read: [...request.read, ...read],
       write: [...request.write, ...write],
@@ -408,17 +401,6 @@ export class PagedRun {
     // Steps need their pages only once, so some pages at a time are as good as all.
     const isCut = nfaults > faultCapacity && this.program.scope !== 'step'
     return { replay, read, write, ahead, isCut, full, wanted: words[FAULT_WANTED], hasProgress }
-  }
-
-  /** Pages to be brought, each once. Throws a GpuFaultError for one that the launch may not use. */
-  private pagesOf({ read, write }: Pick<Round, 'read' | 'write'>): { read: number[]; write: number[] } {
-    const toWrite = new Set(write)
-    // A page of an array that is written comes to be written at once: most are, and to ask twice takes another round.
-    for (const page of read) if (this.isWritten(page)) toWrite.add(page)
-    const toRead = new Set(read)
-    for (const page of toWrite) toRead.delete(page)
-    for (const pages of [toRead, toWrite]) for (const page of pages) this.checkPage(page)
-    return { read: [...toRead], write: [...toWrite] }
   }
 
   // ---- Log and journal ----
@@ -498,46 +480,6 @@ export class PagedRun {
     return faultAt(this.program.name, id, site, value, length)
   }
 
-  /** An address that is in no argument cannot be reached by a kernel that was compiled right, but costs little to look for. */
-  private checkPage(page: number): void {
-    const shift = 2 ** this.provider.pageBits
-    if (this.launch.args.some((_, i) => this.isOf(i, page))) return
-    if ((this.launch.reach ?? []).some(({ start, end }) => this.isIn(page, start, end))) return
-    const what = {
-      reason: 'page',
-      kernel: this.program.name,
-      invocation: null,
-      site: null,
-      value: page * shift,
-    } as const
-    throw new GpuFaultError(
-      what,
-      `used word 0x${(page * shift).toString(16)} or one behind it, which is in no argument`,
-    )
-  }
-
-  private isWritten(page: number): boolean {
-    return this.program.args.some(({ write }, i) => write && this.isOf(i, page))
-  }
-
-  /** Whether a page has elements of an argument. */
-  private isOf(arg: number, page: number): boolean {
-    const { word, length } = this.launch.args[arg]
-    return this.isIn(page, word, word + (length * this.program.args[arg].stride) / 4)
-  }
-
-  private pagesOfArgument(arg: number): [first: number, end: number] {
-    const { word, length } = this.launch.args[arg]
-    const pageWords = 2 ** this.provider.pageBits
-    const first = Math.floor(word / pageWords)
-    return [first, length === 0 ? first : Math.ceil((word + (length * this.program.args[arg].stride) / 4) / pageWords)]
-  }
-
-  private isIn(page: number, start: number, end: number): boolean {
-    const pageWords = 2 ** this.provider.pageBits
-    return page >= Math.floor(start / pageWords) && page * pageWords < end
-  }
-
   private tooMuch(pages: number, full: number): GpuFaultError {
     const unit = this.program.scope
     const what = { kernel: this.program.name, invocation: null, site: null, value: null }
@@ -551,14 +493,4 @@ export class PagedRun {
       `keeps more than ${kept} words in one ${unit}, for which there is no room`,
     )
   }
-}
-
-/** The pages of some events. */
-function pagesIn(events: ArrayLike<number>): { read: number[]; write: number[] } {
-  const pages = { read: [] as number[], write: [] as number[] }
-  for (const event of Array.from(events)) {
-    const list = (event & EVENT_WRITE) !== 0 ? pages.write : pages.read
-    list.push(event & EVENT_PAGE_MASK)
-  }
-  return pages
 }
