@@ -39,8 +39,8 @@ export async function install() {
   })
 }
 
-/** Compiles into dist, with all types checked, and makes lib of it. `clean` starts from nothing. */
-export async function build({ clean = false } = {}) {
+/** Compiles into dist, with all types checked, and makes lib of it. `clean` starts from nothing, `quiet` says nothing of it. */
+export async function build({ clean = false, quiet = false } = {}) {
   if (!clean && isBuilt()) return
   await oneAtATime(async () => {
     const fingerprint = sourceFingerprint()
@@ -49,7 +49,8 @@ export async function build({ clean = false } = {}) {
     rmSync(BUILT_FROM, { force: true })
     const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
     const args = [tsc, '-p', 'tsconfig.build.json']
-    const { status, output } = await withProgress('building', () => runCaptured(process.execPath, args, { cwd: ROOT }))
+    const compile = () => runCaptured(process.execPath, args, { cwd: ROOT })
+    const { status, output } = await (quiet ? compile() : withProgress('building', compile))
     if (status !== 0) throw new SetupError(`${output}\nthe build failed`)
     removeStaleOutput(DIST)
     const { bundle } = await import('./bundle.mjs') // its packages are installed by now

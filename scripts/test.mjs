@@ -77,7 +77,7 @@ async function runTests(stage) {
 /** @returns {Promise<Outcome>} */
 async function replay() {
   try {
-    await build()
+    await build({ quiet: true }) // its line would come in between those of others
   } catch (error) {
     if (!(error instanceof SetupError)) throw error
     return { passed: 0, failed: 1, note: 'not built', output: error.message }

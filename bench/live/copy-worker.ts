@@ -1,7 +1,7 @@
 // The thread of first-read-bound.ts that copies: a round whenever it is told to, piece by piece.
 
 import { parentPort, workerData } from 'node:worker_threads'
-import { waitWhile } from '../../src/base/wait-while.ts'
+import { waitWhile } from '../../src/heap/wait-while.ts'
 import { loadKernel } from '../../src/mmu/userfaultfd/ffi.ts'
 
 /** `workerData` of the thread. */

@@ -5,8 +5,8 @@
 // Nobody can ask a thread that others may terminate at any time, so heaps with GPUs are opened in the main thread (on-node.ts).
 
 import type { MessagePort, Worker } from 'node:worker_threads'
-import { waitWhile } from '../base/wait-while.ts'
 import { PARKED } from './engine/words.ts'
+import { waitWhile } from './wait-while.ts'
 
 /** Milliseconds that others wait for GPUs: these end what they have begun. */
 const PATIENCE_MS = 10_000
