@@ -8,6 +8,7 @@ import * as esbuild from 'esbuild'
 import { rollup } from 'rollup'
 import { dts } from 'rollup-plugin-dts'
 import { trimDeclarations } from './trim-declarations.mjs'
+import { withoutInternals } from './without-internals.mjs'
 
 /** Name in lib/, and what it is made of, below dist/src. */
 const ENTRY_POINTS = {
@@ -17,7 +18,7 @@ const ENTRY_POINTS = {
   'explicit-engine-browser': 'engine-worker-entry',
   hmm: 'hmm-entry',
   trace: 'trace/index',
-  webgpu: 'devices/webgpu/index',
+  webgpu: 'webgpu-entry',
 }
 
 /** Nobody imports these. Programs of threads are loaded by the names that their files have. */
@@ -49,6 +50,7 @@ async function bundleDeclarations(lib, input, root) {
   const declarations = await rollup({
     input,
     plugins: [
+      withoutInternals(),
       namespacesApart(join(root, 'dist/src/hmm-entry.d.ts')),
       dts(),
       tabs,

@@ -18,6 +18,8 @@ const CONFIGURATION = [
   'package.json',
   'package-lock.json',
   'scripts/bundle.mjs',
+  'scripts/trim-declarations.mjs',
+  'scripts/without-internals.mjs',
 ]
 const DIST = join(ROOT, 'dist')
 const BUILT_FROM = join(DIST, '.built-from') // fingerprint of the sources of the last good build

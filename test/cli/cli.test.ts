@@ -204,7 +204,7 @@ describe('hetmem run', () => {
     const { status, out, err } = await hetmem(['run', '--out', 'results', 'saxpy.mjs'])
 
     expect([status, out]).toEqual([1, ''])
-    expect(err).toBe('hetmem: writing to the folder results: file already exists\n')
+    expect(err).toBe('hetmem: writing to the folder results: not a directory\n')
   })
 })
 

@@ -64,12 +64,17 @@ interface NamedOptions extends DriverOptions {
 
 export class DeviceDriver<Memory extends ProgramMemory> implements HmmDevice<DriverHandle<Memory>>, HandleHost<Memory> {
   readonly sys: System
+  /** @internal */
   readonly parts: DeviceParts<Memory>
+  /** @internal */
   readonly room: Room
+  /** @internal */
   readonly toDevice: ToDevice
+  /** @internal */
   readonly toSystem: ToSystem
+  /** @internal */
   readonly migrations: OpenMigrations
-  /** What the mirrors belong to. */
+  /** @internal What the mirrors belong to. */
   readonly mirrorDevice: MirrorDevice
   private readonly operations = new Serial()
   private readonly spaces = new Map<Mm, DeviceSpace>()
@@ -77,7 +82,7 @@ export class DeviceDriver<Memory extends ProgramMemory> implements HmmDevice<Dri
   /** Ends of what cannot go on without the device. */
   private readonly failing = new Set<(reason: Error) => void>()
 
-  /** Adds a device to the machine. */
+  /** @internal Adds a device to the machine. */
   constructor(sys: System, hardware: DeviceHardware<Memory>, options: NamedOptions) {
     const { name, policy, clock = SYSTEM_CLOCK, tracer = NO_TRACE, onLost = 'sigbus' } = options
     const { nameAt = () => undefined, onFilled = () => {}, deadline = Number.POSITIVE_INFINITY } = options
@@ -187,13 +192,14 @@ export class DeviceDriver<Memory extends ProgramMemory> implements HmmDevice<Dri
     return (pfn) => held.get(pfn) ?? 0
   }
 
-  /** The address spaces that it mirrors. */
+  /** @internal The address spaces that it mirrors. */
   mirrored(): Iterable<DeviceSpace> {
     return this.spaces.values()
   }
 
   // ---- used by handles ----
 
+  /** @internal */
   async enqueue<T>(work: () => Promise<T>): Promise<T> {
     this.nqueued++
     try {
@@ -203,6 +209,7 @@ export class DeviceDriver<Memory extends ProgramMemory> implements HmmDevice<Dri
     }
   }
 
+  /** @internal */
   async unlessLost(work: Promise<void>): Promise<void> {
     let end: (reason: Error) => void = () => {}
     const lost = new Promise<never>((_, reject) => {

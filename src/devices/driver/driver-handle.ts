@@ -45,11 +45,12 @@ interface OwnPages {
 
 export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHandle {
   readonly mm: Mm
+  /** @internal */
   readonly space: DeviceSpace
   private readonly host: HandleHost<Memory>
   private closing: Promise<number> | null = null
 
-  /** Use `DeviceDriver.open`. */
+  /** @internal Use `DeviceDriver.open`. */
   constructor(host: HandleHost<Memory>, space: DeviceSpace) {
     this.host = host
     this.space = space
@@ -110,7 +111,7 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
   }
 
   /**
-   * Runs a program that finds out while it runs which pages of its ranges it needs (demand-pages.ts). `why` is for the receipt.
+   * @internal Runs a program that finds out while it runs which pages of its ranges it needs (demand-pages.ts). `why` is for the receipt.
    *
    * Rejects as `run`.
    */

@@ -24,10 +24,12 @@ export interface GpuPiece extends GpuBinding {
 /** A launch of code that somebody else dispatches, and the memory that it uses. */
 export class GpuLaunch implements ProgramMemory {
   readonly device: GPUDevice
+  /** @internal */
   readonly ranges: LaunchRanges
   private readonly context: GpuContext
   private readonly banks: GpuBanks
 
+  /** @internal */
   constructor(context: GpuContext, banks: GpuBanks, ranges: LaunchRanges) {
     this.device = context.device
     this.context = context

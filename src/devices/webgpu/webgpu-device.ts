@@ -27,6 +27,7 @@ const DEADLINE = 120e6
 
 /** A GPU as a device with memory of its own: buffers for frames, copies through its queue. */
 export class WebGpuDevice extends DeviceDriver<GpuLaunch> {
+  /** @internal */
   readonly hardware: WebGpuHardware
 
   /**
