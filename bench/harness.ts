@@ -73,8 +73,12 @@ export interface Row {
 
 /** Pairs of rounds in a case, at the least. */
 export const PAIRS_MIN = 31
-/** Pairs before the first that counts: code is compiled, memory of the host is touched for the first time. */
+/** Pairs before the first that counts, at the least: memory of the host is touched for the first time. */
 const WARMUP_PAIRS = 3
+/** Short rounds go on for so long before the first that counts: V8 compiles what is called often, and programs go on for longer. */
+const WARMUP_MS = 1000
+/** Pairs after which that is enough. */
+const WARMUP_PAIRS_MAX = 300
 /** A baseline that is this much slower than itself says that nothing else of the run is to be trusted. */
 const SELF_GOAL = 1.1
 
@@ -167,13 +171,17 @@ async function takeTurns(variants: readonly Measure[], pairs: number): Promise<n
   if (!(pairs >= PAIRS_MIN)) throw new RangeError(`${pairs} pairs of rounds, wanted at least ${PAIRS_MIN}`)
   const n = variants.length
   const samples = variants.map((): number[] => [])
-  for (let turn = 0; turn < WARMUP_PAIRS + pairs; turn++) {
+  const begin = performance.now()
+  let nwarm = 0
+  for (let turn = 0; turn < nwarm + pairs; turn++) {
+    const isWarm = turn >= WARMUP_PAIRS && (turn >= WARMUP_PAIRS_MAX || performance.now() - begin >= WARMUP_MS)
+    if (nwarm === turn && !isWarm) nwarm++
     for (let k = 0; k < n; k++) {
       const i = (turn + k) % n
       const cost = await variants[i]()
       // A candidate may cost nothing that can be measured; whoever it is divided by may not.
       if (!(cost > 0) && !(i === 0 && cost === 0)) throw new RangeError(`a round measured ${cost}`)
-      if (turn >= WARMUP_PAIRS) samples[i].push(cost)
+      if (turn >= nwarm) samples[i].push(cost)
     }
   }
   return samples
