@@ -45,7 +45,6 @@ export async function readBack(op: Operation, open: OpenMigrations): Promise<voi
   for (const use of op.uses) {
     if (use.access !== 'write') continue
     if (!policy.readBack(readBacks.written(use.start, endOf(use), use.frames.length))) continue
-    readBacks.copied(use.start)
     copying.push(flushInPlace(op, use, open, 'prefetch'))
   }
   await allSettled(copying)

@@ -18,14 +18,9 @@ interface Written {
   nasked: number
   /** Nobody has asked since the last one. */
   isUnasked: boolean
-  /** The last one brought its results along. */
-  isCopied: boolean
 }
 
 export class ReadBacks {
-  /** Results that came with a launch and were asked for, and those that nobody wanted. */
-  nused = 0
-  nunused = 0
   /** By first page. */
   private readonly ranges = new Map<Addr, Written>()
 
@@ -33,13 +28,9 @@ export class ReadBacks {
   written(start: Addr, end: Addr, npages: number): ReadBackCounters {
     const known = this.ranges.get(start)
     this.ranges.delete(start)
-    const range = known?.end === end ? known : { end, nasked: 0, isUnasked: false, isCopied: false }
-    if (range.isUnasked) {
-      range.nasked = 0
-      if (range.isCopied) this.nunused++
-    }
+    const range = known?.end === end ? known : { end, nasked: 0, isUnasked: false }
+    if (range.isUnasked) range.nasked = 0
     range.isUnasked = true
-    range.isCopied = false
     this.ranges.set(start, range)
     for (const oldest of this.ranges.keys()) {
       if (this.ranges.size <= RANGES_MAX) break
@@ -48,19 +39,12 @@ export class ReadBacks {
     return { npages, nasked: range.nasked }
   }
 
-  /** What the launch has written that was named last comes along with it. */
-  copied(start: Addr): void {
-    const range = this.ranges.get(start)
-    if (range !== undefined) range.isCopied = true
-  }
-
   /** The program wants some of `[start, end)`. */
   asked(start: Addr, end: Addr): void {
     for (const [first, range] of this.ranges) {
       if (!range.isUnasked || first >= end || range.end <= start) continue
       range.isUnasked = false
       range.nasked++
-      if (range.isCopied) this.nused++
     }
   }
 }
