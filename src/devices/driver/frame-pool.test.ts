@@ -167,6 +167,21 @@ describe('FramePool', () => {
     expect(pool.nfree).toBe(8)
   })
 
+  it('the first page of a block that comes back belongs to it, and not to the block before', () => {
+    const [before] = reserve(16, 2)
+    const [block] = reserve(18, 2)
+    pool.takeDuplicates(before.first, 2)
+    pool.takeDuplicates(block.first, 2)
+    pool.close(before)
+    pool.close(block)
+    pool.dropDuplicates(block.first, 1)
+    const [again] = pool.reserveAt(mm, 18, 1, block.first) ?? []
+    pool.takeDuplicates(block.first, 1)
+    pool.close(again)
+    expect([pool.blockAt(block.first), block.live, before.live]).toEqual([block, 2, 2])
+    expect(pool.evictable()).toEqual([before, block])
+  })
+
   it('remove() says while pages are in use', () => {
     const [block] = reserve(8, 1)
     pool.takePages(0, 1)

@@ -50,6 +50,9 @@ export const CAPTURED_FOR_WRITING = 1 << 1
 
 const NO_BLOCK = -1
 
+/** Beyond so many frames a built-in search is faster than a loop. */
+const ASKED_FRAMES = 64
+
 /** In frames. */
 export interface PoolSize {
   readonly npages: number
@@ -185,10 +188,8 @@ export class FramePool {
   /** Pages that came back to where they had left a block belong to it again: what lies together is evicted together. */
   private joinSurrounding(block: Block): void {
     const end = block.first + block.npages
-    const around = this.blocks.get(this.blockOf[block.first - 1]) ?? this.blocks.get(this.blockOf[end])
-    if (around === undefined || around.open || around.mm !== block.mm) return
-    if (around.first > block.first || around.first + around.npages < end) return
-    if (around.vpn - around.first !== block.vpn - block.first) return
+    const around = this.surrounding(block, block.first - 1) ?? this.surrounding(block, end)
+    if (around === null) return
     for (let frame = block.first; frame < end; ) {
       const next = this.endIn(frame, end)
       if (this.blockOf[frame] === block.id) this.assign(around.id, frame, next)
@@ -199,6 +200,14 @@ export class FramePool {
     around.ncaptured += block.ncaptured
     around.lastUse = Math.max(around.lastUse, block.lastUse)
     this.blocks.delete(block.id)
+  }
+
+  /** The block of the frame beside another block, if that has room for the other where the same pages would lie; else null. */
+  private surrounding(block: Block, beside: number): Block | null {
+    const around = this.blocks.get(this.blockOf[beside])
+    if (around === undefined || around.open || around.mm !== block.mm) return null
+    if (around.first > block.first || around.first + around.npages < block.first + block.npages) return null
+    return around.vpn - around.first === block.vpn - block.first ? around : null
   }
 
   /** The block that a frame belongs to. */
@@ -359,16 +368,23 @@ export class FramePool {
 
   /** Where the frames end that begin with `frame` and belong to one block. */
   private endIn(frame: number, end: number): number {
-    const next = this.starts.indexOf(1, frame + 1)
-    return next < 0 || next > end ? end : next
+    const { starts } = this
+    // A question costs as much as a look at some frames, and it does not end here.
+    if (end - frame > ASKED_FRAMES) {
+      const next = starts.indexOf(1, frame + 1)
+      return next < 0 || next > end ? end : next
+    }
+    let next = frame + 1
+    while (next < end && starts[next] === 0) next++
+    return next
   }
 
   /** Where the frames end that begin with `frame` and that nobody has captured. */
   private endOfFree(frame: number, end: number): number {
     const { captured } = this
-    // A question costs as much as a look at some frames.
     const all = captured.subarray(frame, end)
-    if (end - frame > 32 && !all.includes(CAPTURED) && !all.includes(CAPTURED | CAPTURED_FOR_WRITING)) return end
+    if (end - frame > ASKED_FRAMES && !all.includes(CAPTURED) && !all.includes(CAPTURED | CAPTURED_FOR_WRITING))
+      return end
     let next = frame
     while (next < end && captured[next] === 0) next++
     return next
