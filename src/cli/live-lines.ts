@@ -3,12 +3,16 @@
 
 import { COLUMNS_MAX, type OutputStream } from './terminal.ts'
 
+/** Narrower than this there is no room for a picture. */
+const COLUMNS_LIVE = 60
 /** Milliseconds between two pictures. */
 const INTERVAL_MS = 80
 
 export class LiveLines {
   readonly #stream: OutputStream
   readonly #now: () => number
+  /** What pictures are made for. */
+  readonly #columns: number
   /** Lines on the screen that are going to be drawn over. */
   #nlines = 0
   #drawnAt = Number.NEGATIVE_INFINITY
@@ -16,12 +20,16 @@ export class LiveLines {
   constructor(stream: OutputStream, now: () => number = () => performance.now()) {
     this.#stream = stream
     this.#now = now
+    this.#columns = Math.max(COLUMNS_LIVE, Math.min(COLUMNS_MAX, stream.columns || COLUMNS_MAX))
   }
 
-  /** Whether anybody watches, and lines are not cut in two, which nobody could draw over. */
+  /**
+   * Whether anybody watches, and lines are not cut in two, which nobody could draw over: a terminal that was made narrower gets no more
+   * pictures.
+   */
   get isLive(): boolean {
-    const { isTTY, columns = COLUMNS_MAX } = this.#stream
-    return isTTY === true && columns >= COLUMNS_MAX
+    const { isTTY, columns } = this.#stream
+    return isTTY === true && (columns || COLUMNS_MAX) >= this.#columns
   }
 
   /** Draws the lines that `make` returns, unless it is too early for another picture. */

@@ -80,12 +80,18 @@ export function plural(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`
 }
 
+/** Columns that a text takes: styles take none. */
+export function visibleLength(text: string): number {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: this is what styles are made of
+  return text.replace(/\x1b\[[\d;]*m/g, '').length
+}
+
 /** Breaks a text at its spaces, so that no line is wider than `width` unless a single word is. */
 export function wrap(text: string, width: number): string[] {
   const lines: string[] = []
   let line = ''
   for (const word of text.split(/\s+/).filter((w) => w !== '')) {
-    if (line !== '' && line.length + 1 + word.length > width) {
+    if (line !== '' && visibleLength(line) + 1 + visibleLength(word) > width) {
       lines.push(line)
       line = word
     } else {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { ReportBuilder } from '../report/index.ts'
-import { checkFolder, REPORT_NAME, writeReport } from './job-files.ts'
+import { checkFolder, REPORT_NAME, TRACE_NAME, withTrace, writeReport } from './job-files.ts'
 
 let folder: string
 beforeEach(async () => {
@@ -44,5 +44,27 @@ describe('writeReport()', () => {
     await mkdir(join(folder, REPORT_NAME, 'in the way'), { recursive: true })
     await expect(writeReport(folder, builder())).rejects.toThrow('cannot be written')
     expect(await readdir(folder)).toEqual([REPORT_NAME])
+  })
+})
+
+describe('withTrace()', () => {
+  test('gives a trace its name when it is whole', async () => {
+    const result = await withTrace(folder, async (path) => {
+      await writeFile(path, '[]')
+      expect(await readdir(folder)).not.toContain(TRACE_NAME)
+      return 42
+    })
+    expect([result, await readdir(folder)]).toEqual([42, [TRACE_NAME]])
+  })
+
+  test('leaves nothing behind when the job fails, and what was there before as it was', async () => {
+    await writeFile(join(folder, TRACE_NAME), 'of an earlier run')
+    const failing = withTrace(folder, async (path) => {
+      await writeFile(path, '[')
+      throw new Error('it failed')
+    })
+    await expect(failing).rejects.toThrow('it failed')
+    expect(await readdir(folder)).toEqual([TRACE_NAME])
+    expect(await readFile(join(folder, TRACE_NAME), 'utf8')).toBe('of an earlier run')
   })
 })

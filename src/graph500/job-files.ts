@@ -1,6 +1,7 @@
 // The files that the main job leaves: a report to look at, and a trace for https://ui.perfetto.dev. Whether they can be written is known
-// before anything is computed, and a report is there as a whole or not at all.
+// before anything is computed, and each of them is there as a whole or not at all, also when somebody ends the program in the middle.
 
+import { rmSync } from 'node:fs'
 import { rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type ReportBuilder, renderReport } from '../report/index.ts'
@@ -39,13 +40,30 @@ async function whyNotWritable(folder: string): Promise<string | null> {
 /** Writes the report of what a builder has seen, and returns its path. */
 export async function writeReport(folder: string, builder: ReportBuilder): Promise<string> {
   const path = join(folder, REPORT_NAME)
-  const unfinished = `${path}.${process.pid}`
   try {
-    await writeFile(unfinished, renderReport(builder.build()))
-    await rename(unfinished, path)
+    await whole(path, (unfinished) => writeFile(unfinished, renderReport(builder.build())))
   } catch (error) {
-    await rm(unfinished, { force: true })
     throw new Error(`${path} cannot be written: ${(error as Error).message}`, { cause: error })
   }
   return path
+}
+
+/** Has `use` write the trace to the path that it gets. Rejects as `use` does, and then there is no trace. */
+export async function withTrace<Result>(folder: string, use: (path: string) => Promise<Result>): Promise<Result> {
+  return await whole(join(folder, TRACE_NAME), use)
+}
+
+/** Has `write` make a file beside the path, which becomes that file when all is well, and is removed otherwise. */
+async function whole<Result>(path: string, write: (unfinished: string) => Promise<Result>): Promise<Result> {
+  const unfinished = `${path}.${process.pid}`
+  const remove = () => rmSync(unfinished, { force: true })
+  process.once('exit', remove)
+  try {
+    const result = await write(unfinished)
+    await rename(unfinished, path)
+    return result
+  } finally {
+    remove()
+    process.off('exit', remove)
+  }
 }

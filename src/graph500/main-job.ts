@@ -13,7 +13,7 @@ import type { MainJob } from './command-line.ts'
 import { checkReadable } from './files/line-reader.ts'
 import { checkFolder } from './job-files.ts'
 import { describeHeap, openJobHeap } from './job-heap.ts'
-import { count, fact, factText, heading } from './layout.ts'
+import { count, fact, heading } from './layout.ts'
 import { type Graph, type GraphSource, makeGraph } from './make-graph.ts'
 import { runSaxpyPart, saxpyLength } from './saxpy-part.ts'
 import { runSearchPart } from './search-part.ts'
@@ -64,9 +64,9 @@ async function saxpyPart(job: MainJob, out: Terminal): Promise<MachineFacts> {
   const heap = await openJobHeap({ ...job, deviceBytes, arrayBytes, onNotice: (text) => void notices.push(text) })
   try {
     out.line()
-    factText(out, 'hetmem', await describeHeap(heap))
+    fact(out, 'hetmem', await describeHeap(heap))
     // What is said of the device is in that line already.
-    for (const notice of notices.filter((text) => !text.startsWith('hetmem: device'))) factText(out, '', notice)
+    for (const notice of notices.filter((text) => !text.startsWith('hetmem: device'))) fact(out, '', notice)
     heading(out, 'Arrays that are larger than the device')
     return { mode: heap.mode, bytesPerSecond: await runSaxpyPart(heap, deviceBytes, out) }
   } finally {

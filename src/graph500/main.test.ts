@@ -1,12 +1,17 @@
 // The program as it is started: what it prints where, and its exit status.
 
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { type ProgramOptions, type ProgramResult, runProgram } from '../../test/helpers/child-program.ts'
 import { whyNoGpu } from '../../test/helpers/gpu.ts'
+import { programUrl } from '../../test/helpers/programs.ts'
 import { USAGE } from './command-line.ts'
+import { TRACE_NAME } from './job-files.ts'
 
 const missing = await whyNoGpu()
 // Each test starts a process or two, and compiles what changed.
@@ -106,6 +111,22 @@ describe.skipIf(missing !== null)('main.ts, in a folder of its own,', () => {
     expect(await run('--memory', '1MiB', '--out', folder)).toMatchObject({ status: 1, stdout: '' })
     expect(readdirSync(folder)).toEqual([])
   })
+
+  test.each(['SIGINT', 'SIGTERM'] as const)(
+    'ends by %s in the middle of a search, and leaves nothing behind',
+    async (signal) => {
+      const program = fileURLToPath(programUrl('src/graph500/main.ts'))
+      const child = spawn(process.execPath, [program, '--scale', '16', '--out', folder])
+      child.stdout.on('data', (text: Buffer) => {
+        if (!text.includes('search 1 of 16')) return
+        expect(readdirSync(folder)).toEqual([`${TRACE_NAME}.${child.pid}`])
+        child.kill(signal)
+      })
+      const [status] = await once(child, 'close')
+      expect(status).toBe(128 + constants.signals[signal])
+      expect(readdirSync(folder)).toEqual([])
+    },
+  )
 
   // Root may read and write everything; others cannot become somebody else.
   test.skipIf(process.getuid?.() !== 0)('does not begin where it may not read or write', async () => {

@@ -6,12 +6,19 @@ import { runMainJob } from './main-job.ts'
 
 const EXIT_FAILED = 1
 const EXIT_USAGE = 2
+/** And the number of the signal, as shells say it. */
+const EXIT_SIGNAL = 128
 
 // A reader that has seen enough (`npm start | head`) is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error
   process.exit()
 })
+
+// Ends as a signal would end it, but removes what is half written, and lets the GPU come to its end.
+for (const [signal, number] of Object.entries({ SIGHUP: 1, SIGINT: 2, SIGTERM: 15 })) {
+  process.on(signal, () => process.exit(EXIT_SIGNAL + number))
+}
 
 async function main(args: readonly string[]): Promise<number> {
   const out = makeTerminal(process.stdout, process.env)

@@ -7,9 +7,9 @@ import { ResidencyStrip, STRIP_CELLS } from './residency-strip.ts'
 
 const plain = new Terminal({ write: () => {} }, false)
 
-/** A strip of an array of `npages` pages from page 16 on, after copies of some of its pages came to the device. */
-function stripAfter(npages: number, ...runs: [first: number, count: number][]): ResidencyStrip {
-  const strip = new ResidencyStrip()
+/** The rows of an array of `npages` pages from page 16 on, after copies of some of its pages came to the device. */
+function rowsAfter(out: Terminal, npages: number, ...runs: [first: number, count: number][]): string[] {
+  const strip = new ResidencyStrip(out)
   const at = (page: number) => (16 + page) * PAGE_SIZE
   const array = { allocation: 'columns', device: 'gpu' }
   const events: TraceEvent[] = [
@@ -20,32 +20,35 @@ function stripAfter(npages: number, ...runs: [first: number, count: number][]): 
     }),
   ]
   for (const event of events) strip.write(event)
-  return strip
+  return strip.rows()
 }
 
 describe('ResidencyStrip', () => {
   test('draws what part of an array is on the device', () => {
-    const [row] = stripAfter(2 * STRIP_CELLS, [4, 6], [20, 1]).rows(plain)
+    const [row] = rowsAfter(plain, 2 * STRIP_CELLS, [4, 6], [20, 1])
     expect(row).toBe(`  columns    448 KiB  ··███·····▒${'·'.repeat(STRIP_CELLS - 11)}     28 KiB there`)
   })
 
   test('draws arrays that are smaller than a row', () => {
-    const [row] = stripAfter(1, [0, 1]).rows(plain)
+    const [row] = rowsAfter(plain, 1, [0, 1])
     expect(row).toContain('█'.repeat(STRIP_CELLS))
-    expect(stripAfter(1).rows(plain)[0]).toContain('·'.repeat(STRIP_CELLS))
+    expect(rowsAfter(plain, 1)[0]).toContain('·'.repeat(STRIP_CELLS))
   })
 
   test('fits the width, and has no row for what is not allocated', () => {
-    for (const row of stripAfter(1_000_000, [0, 999_999]).rows(plain))
-      expect(row.length).toBeLessThanOrEqual(COLUMNS_MAX)
-    expect(new ResidencyStrip().rows(plain)).toEqual([])
+    for (const columns of [60, 80, 100, 200]) {
+      const [row] = rowsAfter(new Terminal({ write: () => {}, columns }, false), 1_000_000, [0, 999_999])
+      expect(row.length).toBeLessThanOrEqual(columns)
+      expect(row).toContain('█'.repeat(16))
+    }
+    expect(new ResidencyStrip(plain).rows()).toEqual([])
   })
 
   test('is the same in colour', () => {
-    const colored = stripAfter(100, [3, 50]).rows(new Terminal({ write: () => {} }, true))
+    const colored = rowsAfter(new Terminal({ write: () => {} }, true), 100, [3, 50])
     expect(colored[0]).toContain('\x1b[36m')
     // biome-ignore lint/suspicious/noControlCharactersInRegex: this is what colour is made of
-    expect(colored.map((row) => row.replace(/\x1b\[\d+m/g, ''))).toEqual(stripAfter(100, [3, 50]).rows(plain))
+    expect(colored.map((row) => row.replace(/\x1b\[\d+m/g, ''))).toEqual(rowsAfter(plain, 100, [3, 50]))
   })
 })
 
@@ -68,9 +71,19 @@ describe('LiveLines', () => {
     expect(text()).toBe('a\nb\n\x1b[2F\x1b[Jc\n\x1b[1F\x1b[J')
   })
 
+  test('is live on narrow terminals too, until one is made narrower', () => {
+    const stream = { write: () => {}, isTTY: true, columns: 80 }
+    const lines = new LiveLines(stream)
+    expect(lines.isLive).toBe(true)
+    stream.columns = 79
+    expect(lines.isLive).toBe(false)
+    stream.columns = 120
+    expect(lines.isLive).toBe(true)
+  })
+
   test.each([
     [false, COLUMNS_MAX],
-    [true, COLUMNS_MAX - 1],
+    [true, 59],
   ])('draws nothing where nobody watches, or lines would not fit: %s, %i columns', (isTTY, columns) => {
     const { lines, text } = watch(isTTY, columns)
     lines.draw(() => ['a'])

@@ -2,6 +2,8 @@
 // device has of it at this moment. Small arrays stay, and the large one is seen to pass through, window by window.
 //
 //   columns   39.2 MiB  ·······▓████████████▓··········································   7.1 MiB there
+//
+// Rows are as long as the terminal is wide, up to 56 cells.
 
 import { PAGE_SIZE } from '../base/addr.ts'
 import { formatSize } from '../base/size.ts'
@@ -10,29 +12,39 @@ import type { TraceEvent } from '../trace/events.ts'
 import { ResidencyTracker } from '../trace/residency.ts'
 import type { Sink } from '../trace/sink.ts'
 
-/** Cells of a row. */
+/** Cells of a row where there is room. */
 export const STRIP_CELLS = 56
+/** Columns of a row besides its cells, for names of eight letters. */
+const OTHER_COLUMNS = 41
 
 /** By how much of a cell's part of the array is on the device. */
 const SHADES = ['·', '░', '▒', '▓', '█'] as const
 
 /** A sink that draws where the pages of arrays are. */
 export class ResidencyStrip implements Sink {
-  readonly #tracker = new ResidencyTracker(STRIP_CELLS)
+  readonly #out: Terminal
+  readonly #ncells: number
+  readonly #tracker: ResidencyTracker
+
+  constructor(out: Terminal) {
+    this.#out = out
+    this.#ncells = Math.max(8, Math.min(STRIP_CELLS, out.columns - OTHER_COLUMNS))
+    this.#tracker = new ResidencyTracker(this.#ncells)
+  }
 
   write(event: TraceEvent): void {
     this.#tracker.add(event)
   }
 
   /** A row per array, in the order in which they were allocated. */
-  rows(out: Terminal): string[] {
+  rows(): string[] {
     const arrays = [...this.#tracker.all].filter(({ npages }) => npages > 0)
     const width = Math.max(0, ...arrays.map(({ name }) => name.length))
     return arrays.map(({ name, npages, stripes, onDevice }) => {
-      const cells = Array.from(stripes, (there) => shade(there / (npages / STRIP_CELLS)))
+      const cells = Array.from(stripes, (there) => shade(there / (npages / this.#ncells)))
       const bytesThere = PAGE_SIZE * [...onDevice.values()].reduce((sum, pages) => sum + pages, 0)
       const size = formatSize(npages * PAGE_SIZE).padStart(10)
-      return `  ${name.padEnd(width)} ${size}  ${paintCells(out, cells)}  ${formatSize(bytesThere).padStart(9)} there`
+      return `  ${name.padEnd(width)} ${size}  ${paintCells(this.#out, cells)}  ${formatSize(bytesThere).padStart(9)} there`
     })
   }
 }

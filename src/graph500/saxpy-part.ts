@@ -5,7 +5,7 @@ import { formatSize } from '../base/size.ts'
 import type { Terminal } from '../cli/terminal.ts'
 import { f32, type Heap, kernel, read, readWrite, uniform } from '../index.ts'
 import { sumByCause } from '../trace/counters.ts'
-import { count, fact, factText } from './layout.ts'
+import { count, fact } from './layout.ts'
 
 const SAXPY = kernel({
   name: 'saxpy',
@@ -34,7 +34,7 @@ export async function runSaxpyPart(heap: Heap, deviceBytes: number, out: Termina
   const begunAt = performance.now()
   const receipt = await heap.run(SAXPY, { x, y, a: 2 }, n)
   const seconds = (performance.now() - begunAt) / 1000
-  factText(out, 'y += 2 * x', `${receipt}`)
+  fact(out, 'y += 2 * x', `${receipt}`)
   fact(out, 'touch', await touch(heap, y))
   await heap.sync(y, 'read')
   const wrong = y.findIndex((value) => value !== 2)

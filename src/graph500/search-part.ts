@@ -13,7 +13,7 @@ import type { MainJob } from './command-line.ts'
 import { compareInTurns } from './comparisons.ts'
 import type { Csr } from './csr.ts'
 import { HeapGraph, type HeapGraphBytes, heapGraphBytes } from './heap-graph.ts'
-import { TRACE_NAME, writeReport } from './job-files.ts'
+import { TRACE_NAME, withTrace, writeReport } from './job-files.ts'
 import { openJobHeap } from './job-heap.ts'
 import { fact } from './layout.ts'
 import type { Graph } from './make-graph.ts'
@@ -52,14 +52,9 @@ export async function runSearchPart(
   const keys = drawSearchKeys(graph.csr, job.keys)
   const view = new SearchView(out, live, keys.length)
   const report = new ReportBuilder({ ...traceHeader(mode), program: `Graph500: ${graph.name}` })
-  const { searches, counters, fillSeconds, ofResident, ofPlain } = await search(
-    job,
-    graph,
-    keys,
-    deviceBytes,
-    view,
-    report,
-  )
+  const searchTraced = (tracePath: string | null) => search(job, graph, { keys, deviceBytes, view, report, tracePath })
+  const outcome = await (job.out === null ? searchTraced(null) : withTrace(job.out, searchTraced))
+  const { searches, counters, fillSeconds, ofResident, ofPlain } = outcome
   const statistics = summarizeSearches(searches)
   const nsearches = searches.length
   printSummary(out, { statistics, nsearches, ofResident, ofPlain, counters, arrayBytes: bytes.all, deviceBytes })
@@ -86,16 +81,18 @@ function deviceBytesFor({ deviceMemory }: MainJob, csr: Csr, { whole }: HeapGrap
   throw new Error(`--device-memory is ${formatSize(deviceMemory)}, wanted at least ${formatSize(needed)}: ${why}`)
 }
 
+interface SearchPlan {
+  readonly keys: readonly number[]
+  readonly deviceBytes: number
+  readonly view: SearchView
+  readonly report: ReportBuilder
+  /** Where the trace goes; null for none. */
+  readonly tracePath: string | null
+}
+
 /** Searches from all keys, on a heap of their own. */
-async function search(
-  job: MainJob,
-  graph: Graph,
-  keys: readonly number[],
-  deviceBytes: number,
-  view: SearchView,
-  report: ReportBuilder,
-): Promise<Outcome> {
-  const tracePath = job.out === null ? null : join(job.out, TRACE_NAME)
+async function search(job: MainJob, graph: Graph, plan: SearchPlan): Promise<Outcome> {
+  const { keys, deviceBytes, view, report, tracePath } = plan
   const arrayBytes = heapGraphBytes(graph.csr).all
   const heap = await openJobHeap({ ...job, deviceBytes, arrayBytes, sinks: [view, report], tracePath })
   try {

@@ -27,7 +27,7 @@ export class SearchView implements SearchProgress, Sink {
   readonly #out: Terminal
   readonly #live: LiveLines
   readonly #nsearches: number
-  readonly #strip = new ResidencyStrip()
+  readonly #strip: ResidencyStrip
   #search = 0
   #level: LevelReport | null = null
   #nreached = 1
@@ -35,6 +35,7 @@ export class SearchView implements SearchProgress, Sink {
 
   constructor(out: Terminal, live: LiveLines, nsearches: number) {
     this.#out = out
+    this.#strip = new ResidencyStrip(out)
     this.#live = live
     this.#nsearches = nsearches
   }
@@ -81,12 +82,6 @@ export class SearchView implements SearchProgress, Sink {
     const level = this.#level
     const doing = level === null ? '' : `, level ${level.depth + 1} ${ARROWS[level.direction]}`
     const found = `, ${count(this.#nreached)} vertices`
-    return [
-      '',
-      `  search ${this.#search + 1} of ${this.#nsearches}${doing}${found}`,
-      '',
-      ...this.#strip.rows(this.#out),
-      '',
-    ]
+    return ['', `  search ${this.#search + 1} of ${this.#nsearches}${doing}${found}`, '', ...this.#strip.rows(), '']
   }
 }

@@ -1,14 +1,19 @@
 import { describe, expect, test } from 'vitest'
 import { MIB } from '../base/size.ts'
-import { COLUMNS_MAX, Terminal } from '../cli/terminal.ts'
+import { COLUMNS_MAX, Terminal, visibleLength } from '../cli/terminal.ts'
 import { type Counters, makeCounters } from '../trace/counters.ts'
 import { summarizeSearches } from './statistics.ts'
 import { countersSince, type JobSummary, printSummary, printVerdict } from './summary.ts'
 
-function print(job: Partial<JobSummary> = {}, counters: Partial<Counters> = {}, color = false): string[] {
+function print(
+  job: Partial<JobSummary> = {},
+  counters: Partial<Counters> = {},
+  color = false,
+  columns = COLUMNS_MAX,
+): string[] {
   let text = ''
   const searches = Array.from({ length: 4 }, () => ({ seconds: 0.5, nedges: 4_000_000 }))
-  printSummary(new Terminal({ write: (part) => (text += part) }, color), {
+  printSummary(new Terminal({ write: (part) => (text += part), columns }, color), {
     statistics: summarizeSearches(searches),
     nsearches: 4,
     ofResident: 0.5,
@@ -69,13 +74,13 @@ describe('printSummary()', () => {
     expect(swapped).toContain('5,000 pages went to the swap file, 4,000 came back')
   })
 
-  test('fits the width, in colour too', () => {
+  test.each([100, 80, 60])('fits %i columns, in colour too', (columns) => {
     const every = { fault: 1e9 + 1, prefetch: 1e9 + 1, eviction: 1e9 + 1, coherence: 1e9 + 1, user: 1e9 + 1 }
-    const wide = print({}, { bytesHostToDevice: every, bytesDeviceToHost: every })
-    for (const line of [...print(), ...wide]) expect(line.length).toBeLessThanOrEqual(COLUMNS_MAX)
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: this is what colour is made of
-    const bare = print({}, {}, true).map((line) => line.replace(/\x1b\[[\d;]+m/g, ''))
-    for (const line of bare) expect(line.length).toBeLessThanOrEqual(COLUMNS_MAX)
+    const counters = { bytesHostToDevice: every, bytesDeviceToHost: every, launchCompute: 1e6, launchService: 1e6 }
+    for (const color of [false, true]) {
+      const lines = print({}, counters, color, columns)
+      for (const line of lines) expect(visibleLength(line)).toBeLessThanOrEqual(columns)
+    }
   })
 })
 

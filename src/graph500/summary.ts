@@ -2,10 +2,10 @@
 // All figures are counted or measured; a comparison that was not made is not printed.
 
 import { formatSize } from '../base/size.ts'
-import type { Terminal } from '../cli/terminal.ts'
+import { type Terminal, visibleLength } from '../cli/terminal.ts'
 import { type ByCause, type Counters, sumByCause } from '../trace/counters.ts'
 import { CAUSES, type Cause } from '../trace/events.ts'
-import { count, fact, factText, heading } from './layout.ts'
+import { count, FACT_INDENT, fact, factLine, heading } from './layout.ts'
 import type { SearchStatistics } from './statistics.ts'
 
 export interface JobSummary {
@@ -37,9 +37,9 @@ export function printSummary(out: Terminal, job: JobSummary): void {
   fact(out, 'memory', `${formatSize(job.arrayBytes)} of arrays through ${formatSize(job.deviceBytes)} of device memory`)
   const total = seconds.mean * nsearches
   fact(out, 'time', `${total.toFixed(2)} s in all, ${(1000 * seconds.median).toFixed(0)} ms for a search`)
-  for (const line of timeSplit(out, counters, total)) fact(out, '', line)
-  factText(out, 'to device', byCause(counters.bytesHostToDevice, TO_DEVICE_TEXTS))
-  factText(out, 'from device', byCause(counters.bytesDeviceToHost, FROM_DEVICE_TEXTS))
+  for (const line of timeSplit(out, counters, total)) factLine(out, '', line)
+  fact(out, 'to device', byCause(counters.bytesHostToDevice, TO_DEVICE_TEXTS))
+  fact(out, 'from device', byCause(counters.bytesDeviceToHost, FROM_DEVICE_TEXTS))
   fact(out, 'pages', pages(counters))
   if (counters.pagesSwappedOut > 0) fact(out, 'swap', swapped(counters))
 }
@@ -89,7 +89,9 @@ function timeSplit(out: Terminal, counters: Counters, totalSeconds: number): str
     const sign = out.color ? out.paint(style, '  ') : mark
     return `${sign} ${what} ${Math.round((100 * seconds) / sum)} %`
   })
-  return [bar.join(''), names.join('   ')]
+  const line = names.join('   ')
+  const fits = visibleLength(line) <= out.columns - FACT_INDENT
+  return [bar.join(''), ...(fits ? [line] : names)]
 }
 
 /** What the causes of a copy are called here. */
