@@ -42,6 +42,25 @@ export class Lru {
     this.size++
   }
 
+  /** Enters neighbouring pages, as `add` does one by one: the last one is the warmest then. */
+  addRun(first: Pfn, npages: number): void {
+    const { flags, lruPrev, lruNext } = this.pages
+    const end = first + npages
+    let next = this.first
+    for (let pfn = first; pfn < end; pfn++) {
+      if ((flags[pfn] & PG_LRU) !== 0) badFrame(pfn, 'is on the LRU already')
+      flags[pfn] |= PG_LRU
+      lruNext[pfn] = next
+      lruPrev[pfn] = pfn + 1
+      next = pfn
+    }
+    lruPrev[end - 1] = -1
+    if (this.first >= 0) lruPrev[this.first] = first
+    else this.last = first
+    this.first = end - 1
+    this.size += npages
+  }
+
   /** Enters the page just above another, on its warm side. */
   addBefore(pfn: Pfn, other: Pfn): void {
     const { pages } = this
@@ -72,6 +91,29 @@ export class Lru {
     if (next >= 0) pages.lruPrev[next] = prev
     else this.last = prev
     this.size--
+  }
+
+  /** Removes neighbouring pages. Those that came in order are neighbours here too, and leave together. */
+  removeRun(first: Pfn, npages: number): void {
+    const { flags, lruPrev, lruNext } = this.pages
+    const end = first + npages
+    for (let pfn = first; pfn < end; ) {
+      let next = pfn + 1
+      while (next < end && lruNext[next] === next - 1 && (flags[next] & (PG_LRU | PG_AGED)) === PG_LRU) next++
+      // The first one as any other page, which names the neighbours of the others too.
+      const warmer = lruPrev[next - 1]
+      this.remove(pfn)
+      if (next > pfn + 1) {
+        for (let at = pfn + 1; at < next; at++) flags[at] &= ~PG_LRU
+        const colder = lruNext[pfn]
+        if (warmer >= 0) lruNext[warmer] = colder
+        else this.first = colder
+        if (colder >= 0) lruPrev[colder] = warmer
+        else this.last = warmer
+        this.size -= next - pfn - 1
+      }
+      pfn = next
+    }
   }
 
   /** Moves the page to the warm end: it was used. */

@@ -2,7 +2,8 @@
 // `migrate_vma_unmap` of mm/migrate_device.c, Linux 6.1; spec section 4). Their entries become migration entries.
 //
 // Both loops run for each page of each migration, so they work on the columns of `Pages` directly: what Linux does one by one, a
-// reference for the migration and that of the mapping put, is one store where it cancels out. All pages in here are small.
+// reference for the migration and that of the mapping put, is one store where it cancels out. What is decided for a page is decided for its
+// neighbours in the same state too. All pages in here are small.
 
 import { type Addr, PAGE_SIZE, type Pfn, pgdAddrEnd, pmdAddrEnd, pmdIndex, pteIndex, pudAddrEnd } from '../base/addr.ts'
 import { splitHugePmd } from './huge-pmd.ts'
@@ -15,6 +16,7 @@ import {
   MIGRATE_PFN_VALID,
   MIGRATE_PFN_WRITE,
   migratePfnAt,
+  migratePfnRun,
   migratePfnWords,
   setMigratePfn,
 } from './migrate-pfn.ts'
@@ -56,6 +58,7 @@ import {
   PTE_WRITE,
   PTE_YOUNG,
   pteKind,
+  pteRun,
 } from './pte.ts'
 import { removeMigrationPtes, tryToMigrate } from './rmap-walk.ts'
 import type { System } from './system.ts'
@@ -195,7 +198,8 @@ function collectPmd(args: MigrateVma, vma: Vma, pmd: PmdTable, start: Addr, end:
  */
 function collectTable(args: MigrateVma, vma: Vma, table: PteTable, start: Addr, end: Addr): void {
   const { sys } = vma.mm
-  const { flags: pageFlags, refcount, mapcount, mapping, pagemap } = sys.pages
+  const { pages } = sys
+  const { flags: pageFlags, refcount, mapcount, mapping, pagemap } = pages
   const { words } = table
   const src = migratePfnWords(args.src)
   const dst = migratePfnWords(args.dst)
@@ -210,9 +214,9 @@ function collectTable(args: MigrateVma, vma: Vma, table: PteTable, start: Addr, 
   let own = 0
   let cpages = 0
   let w = 2 * pteIndex(start)
-  for (let i = first; i < first + npages; i++, w += 2) {
-    dst[2 * i] = 0
-    dst[2 * i + 1] = 0
+  dst.fill(0, 2 * first, 2 * (first + npages))
+  for (let i = first, n = 1; i < first + npages; i += n, w += 2 * n) {
+    n = 1
     const flags = words[w + 1]
     if (flags === 0) {
       if (isAnonymous && (src[2 * i] & MIGRATE_PFN_PIN) === 0) {
@@ -242,8 +246,11 @@ function collectTable(args: MigrateVma, vma: Vma, table: PteTable, start: Addr, 
         if (!selectCoherent || pagemapOf(sys, pfn)?.owner !== args.pgmapOwner) continue
       }
     }
+    // What is decided for this page from here on is decided for those that follow in the same state.
+    n = pages.alike(pfn, pteRun(words, w / 2, first + npages - i))
     let state = pageFlags[pfn]
     if (mapping[pfn] === 0 || (state & (PG_HEAD | PG_TAIL | PG_LOCKED)) !== 0) {
+      n = 1
       tlbInstall(vma.mm, start + (i - first) * PAGE_SIZE, table, w >>> 1)
       continue
     }
@@ -253,12 +260,13 @@ function collectTable(args: MigrateVma, vma: Vma, table: PteTable, start: Addr, 
     if (anonExclusive) {
       // Its lock would be free again at once (`page_try_share_anon_rmap`).
       if (refcount[pfn] + 1 >= GUP_PIN_COUNTING_BIAS && !isDevicePrivatePage(sys, pfn)) {
+        n = 1
         tlbInstall(vma.mm, start + (i - first) * PAGE_SIZE, table, w >>> 1)
         continue
       }
       state &= ~PG_ANON_EXCLUSIVE
     }
-    cpages++
+    cpages += n
     let entry = PTE_KIND_MIGRATION | (flags & PTE_SOFT_DIRTY)
     if ((flags & PTE_WRITE) !== 0) entry |= PTE_WRITE
     else if (anonExclusive) entry |= PTE_EXCLUSIVE
@@ -266,13 +274,18 @@ function collectTable(args: MigrateVma, vma: Vma, table: PteTable, start: Addr, 
       if ((flags & PTE_DIRTY) !== 0) state |= PG_DIRTY
       entry |= flags & (PTE_YOUNG | PTE_DIRTY)
     }
-    words[w + 1] = entry
-    pageFlags[pfn] = state | PG_LOCKED
-    mapcount[pfn]--
+    state |= PG_LOCKED
+    const mappings = mapcount[pfn] - 1
     const write = (flags & PTE_WRITE) !== 0 ? MIGRATE_PFN_WRITE : 0
     // PIN means nothing for a device page.
-    const pin = device === 0 ? src[2 * i] & MIGRATE_PFN_PIN : 0
-    setMigratePfn(src, i, pfn, MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE | write | pin)
+    const pins = device === 0 ? MIGRATE_PFN_PIN : 0
+    for (let k = 0; k < n; k++) {
+      words[w + 2 * k + 1] = entry
+      pageFlags[pfn + k] = state
+      mapcount[pfn + k] = mappings
+      const pin = src[2 * (i + k)] & pins
+      setMigratePfn(src, i + k, pfn + k, MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE | write | pin)
+    }
   }
   args.npages += npages
   args.cpages += cpages
@@ -288,7 +301,8 @@ export function unmapCollected(sys: System, src: BigUint64Array, npages: number,
   const words = migratePfnWords(src)
   let unmapped = 0
   let restore = 0
-  for (let i = 0; i < npages; i++) {
+  for (let i = 0, n = 1; i < npages; i += n) {
+    n = 1
     const pfn = migratePfnAt(words, i)
     if (pfn < 0) {
       if ((words[2 * i] & MIGRATE_PFN_MIGRATE) !== 0) unmapped++
@@ -296,19 +310,21 @@ export function unmapCollected(sys: System, src: BigUint64Array, npages: number,
     }
     const isDevice = pagemap[pfn] !== 0
     const state = pageFlags[pfn]
+    const pin = (words[2 * i] & MIGRATE_PFN_PIN) !== 0
+    // Mostly it is private memory that nobody else maps or holds, which takes no walk to find out, and so are those that follow it.
+    const isAlone =
+      (state & (PG_ANON | PG_SWAPCACHE | PG_HEAD | PG_TAIL)) === PG_ANON && mapcount[pfn] === 0 && refcount[pfn] === 1
+    if (isAlone) n = pages.alike(pfn, migratePfnRun(words, i, npages))
     if (!isDevice) {
       if ((state & PG_LRU) === 0) {
+        n = 1
         words[2 * i] &= ~MIGRATE_PFN_MIGRATE
         restore++
         continue
       }
-      // Its isolation takes a reference, which the migration has already.
-      lru.remove(pfn)
+      // Their isolation takes a reference, which the migration has already.
+      lru.removeRun(pfn, n)
     }
-    const pin = (words[2 * i] & MIGRATE_PFN_PIN) !== 0
-    // Mostly it is private memory that nobody else maps or holds, which takes no walk to find out.
-    const isAlone =
-      (state & (PG_ANON | PG_SWAPCACHE | PG_HEAD | PG_TAIL)) === PG_ANON && mapcount[pfn] === 0 && refcount[pfn] === 1
     if (!isAlone) {
       if (pages.isMapped(pfn)) tryToMigrate(sys, pfn)
       const busy = pages.isMapped(pfn) || (pin ? pages.maybeDmaPinned(pfn) : hasExtraReferences(sys, pfn, faultPage))
@@ -319,8 +335,8 @@ export function unmapCollected(sys: System, src: BigUint64Array, npages: number,
         continue
       }
     }
-    if (pin) refcount[pfn] += GUP_PIN_COUNTING_BIAS
-    unmapped++
+    if (pin) refcount.fill(refcount[pfn] + GUP_PIN_COUNTING_BIAS, pfn, pfn + n)
+    unmapped += n
   }
   for (let i = 0; i < npages && restore > 0; i++) {
     const pfn = migratePfnAt(words, i)

@@ -25,6 +25,7 @@ import {
   MOVED,
   migratePfn,
   migratePfnAt,
+  migratePfnRun,
   migratePfnWords,
   setMigratePfn,
   validPfnAt,
@@ -237,14 +238,14 @@ function moveAll(sys: System, src: BigUint64Array, dst: BigUint64Array, npages: 
 
 /**
  * Moves the pages of `[from, to)` up to the first that takes more than this: small pages of anonymous memory that no cache has, and that
- * nobody else holds, to system frames or private ones of a device. Returns the index of that one, or `to`.
+ * nobody else holds, to system frames or private ones of a device. Neighbours in the same state move together. Returns the index of that
+ * one, or `to`.
  */
 function movePlain(sys: System, src: Uint32Array, dst: Uint32Array, from: number, to: number): number {
-  const { flags, refcount, index, mapping, pagemap } = sys.pages
-  /** Device memory that was found to be private. */
-  let privateDevice = 0
+  const { pages } = sys
+  const { flags, refcount, index, mapping, pagemap } = pages
   let i = from
-  for (; i < to; i++) {
+  while (i < to) {
     const srcFlags = src[2 * i]
     const dstFlags = dst[2 * i]
     if ((srcFlags & MOVED) !== MOVED || (dstFlags & MIGRATE_PFN_VALID) === 0) break
@@ -253,16 +254,15 @@ function movePlain(sys: System, src: Uint32Array, dst: Uint32Array, from: number
     const state = flags[page]
     if ((state & (PG_ANON | PG_SWAPCACHE | PG_HEAD | PG_TAIL)) !== PG_ANON) break
     if ((srcFlags & MIGRATE_PFN_PIN) === 0 && refcount[page] !== 1) break
-    const device = pagemap[target]
-    if (device === 0) {
+    if (pagemap[target] === 0) {
       if ((dstFlags & MIGRATE_PFN_UNPIN) !== 0 && refcount[target] <= GUP_PIN_COUNTING_BIAS) break
-    } else if (device !== privateDevice) {
-      if (!isDevicePrivatePage(sys, target)) break
-      privateDevice = device
-    }
-    index[target] = index[page]
-    mapping[target] = mapping[page]
-    flags[target] |= state & MOVED_FLAGS
+    } else if (!isDevicePrivatePage(sys, target)) break
+    const run = migratePfnRun(dst, i, i + migratePfnRun(src, i, to))
+    const n = pages.alike(target, pages.alike(page, run))
+    index.copyWithin(target, page, page + n)
+    mapping.fill(mapping[page], target, target + n)
+    flags.fill(flags[target] | (state & MOVED_FLAGS), target, target + n)
+    i += n
   }
   return i
 }

@@ -2,7 +2,7 @@
 // (`migrate_vma_finalize` of mm/migrate_device.c, Linux 6.1; spec MG-60 to MG-72).
 //
 // `finishPlain` takes the pages that make up nearly all of every migration, in one loop over the columns of `Pages`: small anonymous
-// pages that one mapping has. It does the stores of `finishMigrated`, page by page in the same order; what is not plain goes there.
+// pages that one mapping has, neighbours in the same state together. It does the stores of `finishMigrated`; what is not plain goes there.
 
 import { HPAGE_PMD_NR, type Pfn, pteIndex } from '../base/addr.ts'
 import { freeZoneDevicePages, isDevicePrivatePage, isZoneDevicePage } from './memremap.ts'
@@ -13,6 +13,7 @@ import {
   MIGRATE_PFN_VALID,
   MOVED,
   migratePfnAt,
+  migratePfnRun,
   migratePfnWords,
   validPfnAt,
 } from './migrate-pfn.ts'
@@ -28,7 +29,7 @@ import {
   PG_TAIL,
 } from './page.ts'
 import { putPage, unlockPage } from './page-alloc.ts'
-import { PTE_EXCLUSIVE, PTE_KIND_MIGRATION, PTE_WRITE, pteKind } from './pte.ts'
+import { PTE_EXCLUSIVE, PTE_KIND_MIGRATION, PTE_WRITE, pteKind, pteRun } from './pte.ts'
 import { migratedFlags, RmapCursor, removeMigrationPtes } from './rmap-walk.ts'
 import type { System } from './system.ts'
 import { type Vma, vmaAddress } from './vma.ts'
@@ -85,18 +86,11 @@ function finishPlain(
   let basePgoff = 0
   let firstPgoff = 0
   let endPgoff = 0
-  // What the entry before became: most are alike.
-  let lastOld = 0
-  let lastState = 0
-  let lastDevice = 0
-  let flags = 0
-  /** Device memory that was found to be private. */
-  let privateDevice = 0
   // Neighbouring frames of a device that are free now, and not given back yet.
   let freed = -1
   let nfreed = 0
   let i = from
-  for (; i < to; i++) {
+  while (i < to) {
     if ((src[2 * i] & MOVED) !== MOVED || (dst[2 * i] & MIGRATE_PFN_VALID) === 0) break
     const page = validPfnAt(src, i)
     const target = validPfnAt(dst, i)
@@ -105,11 +99,8 @@ function finishPlain(
     if (((pageState | state) & (PG_HEAD | PG_TAIL)) !== 0 || (pageState & state & PG_LOCKED) === 0) break
     if ((state & PG_ANON) === 0 || mappings[target] !== mapping) break
     if (hasWaiters && (pageWaits.has(page) || pageWaits.has(target))) break
-    const device = pagemap[target]
-    if (device !== privateDevice && device !== 0) {
-      if (!isDevicePrivatePage(sys, target)) break
-      privateDevice = device
-    }
+    const isDevice = pagemap[target] !== 0
+    if (isDevice && !isDevicePrivatePage(sys, target)) break
     const pgoff = index[target]
     if (words === null || pgoff < firstPgoff || pgoff >= endPgoff) {
       const addr = vmaAddress(vma, pgoff)
@@ -125,39 +116,50 @@ function finishPlain(
     if (words[w] !== page || pteKind(old) !== PTE_KIND_MIGRATION) break
     const isFreed = (src[2 * i] & MIGRATE_PFN_PIN) === 0
     if (isFreed && refcount[page] !== 1) break
+    // What was decided for this page is decided for those behind it that are in the same state, and whose entries lie behind its own.
+    let n = migratePfnRun(dst, i, i + migratePfnRun(src, i, Math.min(to, i + endPgoff - pgoff)))
+    n = pteRun(words, w / 2, pages.alike(target, pages.alike(page, n)))
+    if (hasWaiters) n = Math.min(firstAwaited(sys, page, n), firstAwaited(sys, target, n))
 
-    const isUnpinned = device === 0 && (dst[2 * i] & MIGRATE_PFN_UNPIN) !== 0
+    const isUnpinned = !isDevice && (dst[2 * i] & MIGRATE_PFN_UNPIN) !== 0
     // The reference of its mapping takes the place of the driver's.
     const left = isUnpinned ? refcount[target] - GUP_PIN_COUNTING_BIAS : refcount[target]
     if (!(left > 0)) badFrame(target, 'is free when a reference is taken')
-    refcount[target] = left
-    mapcount[target]++
-    words[w] = target
-    if (old !== lastOld || state !== lastState || device !== lastDevice) {
-      flags = migratedFlags(vma, old, device !== 0, (state & PG_DIRTY) !== 0)
-      lastOld = old
-      lastState = state
-      lastDevice = device
+    const nmappings = mapcount[target] + 1
+    const flags = migratedFlags(vma, old, isDevice, (state & PG_DIRTY) !== 0)
+    for (let k = 0; k < n; k++) {
+      words[w + 2 * k] = target + k
+      words[w + 2 * k + 1] = flags
     }
-    words[w + 1] = flags
     if ((old & (PTE_WRITE | PTE_EXCLUSIVE)) !== 0) state |= PG_ANON_EXCLUSIVE
-    pageFlags[target] = state & ~PG_LOCKED
-    if (device === 0 && (state & PG_LRU) === 0) lru.add(target)
-    pageFlags[page] = pageState & ~PG_LOCKED
+    refcount.fill(left, target, target + n)
+    mapcount.fill(nmappings, target, target + n)
+    pageFlags.fill(state & ~PG_LOCKED, target, target + n)
+    if (!isDevice && (state & PG_LRU) === 0) lru.addRun(target, n)
+    pageFlags.fill(pageState & ~PG_LOCKED, page, page + n)
+    i += n
     if (!isFreed) continue
-    if (pagemap[page] === 0) putPage(sys, page)
-    else {
-      refcount[page] = 0
-      if (page !== freed + nfreed || pagemap[page] !== pagemap[freed]) {
-        if (nfreed > 0) freeZoneDevicePages(sys, freed, nfreed)
-        freed = page
-        nfreed = 0
-      }
-      nfreed++
+    if (pagemap[page] === 0) {
+      for (let k = 0; k < n; k++) putPage(sys, page + k)
+      continue
     }
+    refcount.fill(0, page, page + n)
+    if (page !== freed + nfreed || pagemap[page] !== pagemap[freed]) {
+      if (nfreed > 0) freeZoneDevicePages(sys, freed, nfreed)
+      freed = page
+      nfreed = 0
+    }
+    nfreed += n
   }
   if (nfreed > 0) freeZoneDevicePages(sys, freed, nfreed)
   return i
+}
+
+/** How many frames from `first` on, at most `max`, come before one behind the first that somebody waits for. */
+function firstAwaited(sys: System, first: Pfn, max: number): number {
+  let n = max
+  for (const pfn of sys.pageWaits.keys()) if (pfn > first && pfn < first + n) n = pfn - first
+  return n
 }
 
 /** The source stays: its migration entries map it again (MG-61). */

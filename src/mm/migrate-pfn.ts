@@ -24,6 +24,8 @@ export const MIGRATE_PFN_UNPIN = 1 << 4
 export const MOVED = MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE
 
 const MIGRATE_PFN_SHIFT = 6
+/** What the low words of neighbouring frames differ by. */
+const MIGRATE_PFN_ONE = 1 << MIGRATE_PFN_SHIFT
 /** What the high word counts: frames above those that fit beside the flags in the low word. */
 const PFNS_PER_HIGH = 2 ** (32 - MIGRATE_PFN_SHIFT)
 
@@ -49,6 +51,23 @@ export function migratePfnWords(entries: BigUint64Array): Uint32Array {
 export function setMigratePfn(words: Uint32Array, i: number, pfn: Pfn, flags: number): void {
   words[2 * i] = (pfn << MIGRATE_PFN_SHIFT) | flags
   words[2 * i + 1] = pfn >>> (32 - MIGRATE_PFN_SHIFT)
+}
+
+/** Sets `n` entries from `i` on to neighbouring frames. */
+export function setMigratePfns(words: Uint32Array, i: number, n: number, pfn: Pfn, flags: number): void {
+  for (let k = 0; k < n; k++) {
+    words[2 * (i + k)] = ((pfn + k) << MIGRATE_PFN_SHIFT) | flags
+    words[2 * (i + k) + 1] = (pfn + k) >>> (32 - MIGRATE_PFN_SHIFT)
+  }
+}
+
+/** How many entries from `i` on, before `to`, name neighbouring frames with the same flags. Entry `i` is one of them, whatever it names. */
+export function migratePfnRun(words: Uint32Array, i: number, to: number): number {
+  let next = i + 1
+  for (let w = 2 * next; next < to; next++, w += 2) {
+    if (words[w] !== words[w - 2] + MIGRATE_PFN_ONE || words[w + 1] !== words[w - 1]) break
+  }
+  return next - i
 }
 
 /** The frame of entry `i` of an array given as words, -1 if it names none. */

@@ -79,6 +79,15 @@ export function pteNamesFrame(flags: PteFlags): boolean {
   return kind >= PTE_KIND_MIGRATION && kind <= PTE_KIND_HWPOISON
 }
 
+/** How many entries from entry `i` on, at most `max`, name neighbouring frames with the same flags. At least one. */
+export function pteRun(words: Uint32Array, i: number, max: number): number {
+  let n = 1
+  for (let w = 2 * i + 2; n < max; n++, w += 2) {
+    if (words[w] !== words[w - 2] + 1 || words[w + 1] !== words[w - 1]) break
+  }
+  return n
+}
+
 /** The same packed as one 64-bit integer, for dumps and tests. */
 export function makePteValue(flags: PteFlags, pfn: Pfn): bigint {
   return (BigInt(flags >>> 0) << 32n) | BigInt(pfn >>> 0)
