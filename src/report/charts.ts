@@ -4,7 +4,7 @@
 import { formatSize } from '../base/size.ts'
 import { CAUSES } from '../trace/events.ts'
 import type { Distribution } from './distribution.ts'
-import { counted, formatPart, formatTime } from './format.ts'
+import { counted, formatCount, formatPart, formatTime } from './format.ts'
 import { type Html, html } from './html.ts'
 import type { ReportModel, ResidencyRow, TrafficRow } from './model.ts'
 
@@ -17,7 +17,7 @@ export const HEAT_ROWS_MAX = 24
 const DIRECTION_TITLES = {
   'host-to-device': 'To devices',
   'device-to-host': 'To the CPU',
-  'device-to-device': 'Between devices',
+  'device-to-device': 'Device to device',
 }
 
 /** A row per allocation, front of the array above, time from left to right. */
@@ -103,7 +103,7 @@ function trafficChart(
   const all = CAUSES.reduce((sum, cause) => sum + total[cause], 0)
   const title = `${DIRECTION_TITLES[direction]}: ${formatSize(all)}`
   return html`<div class="label">${DIRECTION_TITLES[direction]}<small>${formatSize(all)}</small>
-      <small>at most ${formatSize(peak)} in ${formatTime(bins.width, unit)}</small></div>
+      <small>full height: ${formatSize(peak)} in ${formatTime(bins.width, unit)}</small></div>
     <svg class="columns time-chart" viewBox="0 0 ${bins.count} ${CHART_HEIGHT}" preserveAspectRatio="none" role="img"
       aria-label="${title}"><title>${title}</title>${paths}</svg>`
 }
@@ -131,8 +131,7 @@ export function histogram(title: string, { bars, p50, p99, max, count }: Distrib
   })
   const [first, last] = [bars[0], bars[bars.length - 1]]
   return html`<figure class="histogram"><figcaption><b>${title}</b>
-      p50 ${formatTime(p50, unit)}, p99 ${formatTime(p99, unit)}, max ${formatTime(max, unit)}
-      <small>of ${count.toLocaleString('en-US')}</small></figcaption>
+      <small>${formatCount(count)}: p50 ${formatTime(p50, unit)}, p99 ${formatTime(p99, unit)}, longest ${formatTime(max, unit)}</small></figcaption>
     <svg viewBox="0 0 ${bars.length} ${CHART_HEIGHT}" preserveAspectRatio="none" role="img"
       aria-label="${title}: half take up to ${formatTime(p50, unit)}, 99 of 100 up to ${formatTime(p99, unit)}">
       ${rects}</svg>

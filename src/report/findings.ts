@@ -1,6 +1,7 @@
 // What stands out in a trace, in sentences: what cost time and why, and what one may do about it. A finding names figures of the
 // model and nothing else, so that a reader can look them up.
 
+import { PAGE_SIZE } from '../base/addr.ts'
 import { formatSize } from '../base/size.ts'
 import { sumByCause } from '../trace/counters.ts'
 import { counted, formatCount, formatPart, formatTime } from './format.ts'
@@ -16,6 +17,10 @@ export interface Finding {
 const LARGE_PART = 0.5
 /** Once is what it takes, and twice may be chance. */
 const COPIED_OFTEN = 3
+/** What is less of all copies is not worth a sentence. */
+const SMALL_PART = 0.05
+/** A device that has used so much of its memory has been full: the rest is kept free on purpose, or too small for what came. */
+const FULL_PART = 0.9
 /** Arrays that are named for one thing, at most. */
 const ARRAYS_NAMED = 2
 
@@ -42,20 +47,23 @@ function faults({ isCut, devices, kernels }: ReportModel): Finding[] {
 function pressure({ totals, nevicted, devices, allocations, header }: ReportModel): Finding[] {
   const findings: Finding[] = []
   const slow = (text: string) => findings.push({ kind: 'slow', text })
-  if (nevicted > 0) {
-    const memory = devices.map(({ name, nbytes }) => (nbytes === undefined ? name : `${name} (${formatSize(nbytes)})`))
+  // A device that is closed evicts what it has, too.
+  const full = devices.filter(({ nbytes, peak }) => nbytes === undefined || peak >= FULL_PART * nbytes)
+  if (nevicted > 0 && full.length > 0) {
+    const memory = full.map(({ name, nbytes }) => (nbytes === undefined ? name : `${name} (${formatSize(nbytes)})`))
     const { eviction } = totals.bytesDeviceToHost
     const copied = eviction === 0 ? 'none of them had to be copied' : `${formatSize(eviction)} of them copied`
     slow(`Device memory of ${memory.join(', ')} was full: ${counted(nevicted, 'page')} were evicted, ${copied}.`)
   }
+  const copiedToDevices = sumByCause(totals.bytesHostToDevice)
   const again = allocations
-    .filter((each) => timesCopied(each) >= COPIED_OFTEN)
+    .filter((each) => timesCopied(each) >= COPIED_OFTEN && bytesCopied(each) >= SMALL_PART * copiedToDevices)
     .sort((a, b) => bytesCopied(b) - bytesCopied(a))
   for (const each of again.slice(0, ARRAYS_NAMED)) {
     const whole = `"${each.name}" (${formatSize(each.nbytes)})`
-    slow(
-      `${whole} was copied to devices ${formatCount(Math.round(timesCopied(each)))} times over: it was used again after it had to go.`,
-    )
+    const hadToGo = each.nevicted * PAGE_SIZE >= bytesCopied(each) / 2
+    const why = hadToGo ? 'it was used again after it had to go' : 'CPU and device took turns with it'
+    slow(`${whole} was copied to devices ${formatCount(Math.round(timesCopied(each)))} times over: ${why}.`)
   }
   if (totals.thrashing > 0) {
     const names = allocations.filter(({ counters }) => counters.thrashing > 0).map(({ name }) => `"${name}"`)

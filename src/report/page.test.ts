@@ -88,7 +88,7 @@ describe('findingsOf()', () => {
     expect(found[0]).toContain('bad: The trace ends in the middle of a line')
     expect(found[1]).toMatch(/^slow: Device memory of gpu 0 \(8 MiB\) was full: [\d,]+ pages were evicted, [\d.]+ MiB /)
     expect(found[2]).toMatch(/^slow: "edges" \(32 MiB\) was copied to devices 12 times over/)
-    expect(found[4]).toContain('slow: Pages of "levels <of "all" & more>" went back and forth')
+    expect(found[3]).toContain('slow: Pages of "levels <of "all" & more>" went back and forth')
   })
 })
 

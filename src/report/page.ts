@@ -21,6 +21,11 @@ const POLICY = [
   "form-action 'none'",
 ].join('; ')
 
+/** What the columns of the table of kernels are parts of. */
+const KERNEL_NOTE = html`<p class="note">Times are sums over all launches. <em>total</em> is <em>queued</em> (behind other launches),
+  <em>service</em> (until the data was there; <em>copying</em> is most of it), <em>compute</em> (the kernel itself) and <em>flush</em> (until
+  results were safe). <em>found</em> is the part of the pages that were on the device already.</p>`
+
 const LATENCY_TITLES: Readonly<Record<LatencyKind, string>> = {
   'cpu-fault': 'Page faults of the CPU',
   'device-fault': 'Faults of devices',
@@ -76,6 +81,7 @@ function summary(model: ReportModel): Html {
   const tiles: [string, string, number][] = [
     ['launches', formatCount(totals.launches), totals.launches],
     ['computing', formatTime(totals.launchCompute, header.timeUnit), totals.launchCompute],
+    ['bringing data', formatTime(totals.launchService, header.timeUnit), totals.launchService],
     ['copied to devices', formatSize(moved), moved],
     ['copied to the CPU', formatSize(returned), returned],
     ['CPU page faults', formatCount(totals.cpuFaults), totals.cpuFaults],
@@ -93,7 +99,7 @@ function residency(model: ReportModel): Html | null {
   if (model.residency.length === 0) return null
   return html`<section><h2>Where arrays were</h2>
     <p class="note">Each row is an array, its first elements above, time from left to right. The stronger the colour, the more of
-    it was on a device.</p>${heatMap(model)}</section>`
+    it was on a device. Point at a row to read it.</p>${heatMap(model)}</section>`
 }
 
 function traffic(model: ReportModel): Html {
@@ -108,13 +114,14 @@ function latencies({ latencies: all, header }: ReportModel): Html | null {
   if (all.length === 0) return null
   const figures = all.map(({ kind, distribution }) => histogram(LATENCY_TITLES[kind], distribution, header.timeUnit))
   return html`<section><h2>How long it took</h2>
-    <p class="note">How many took how long; each bar is 1.6 times as far as the one before.</p>
+    <p class="note">How many took how long, from fast on the left to slow on the right; the scale is logarithmic. Half took no longer than p50, and 99 of 100 no longer than p99.</p>
     <div class="histograms">${figures}</div></section>`
 }
 
 function tables(model: ReportModel): Html {
   return html`<section><h2>Figures</h2>
-    ${model.kernels.length > 0 ? kernelTable(model) : ''}
+    <p class="note">A click on the head of a column sorts by it.</p>
+    ${model.kernels.length > 0 ? html`${kernelTable(model)}${KERNEL_NOTE}` : ''}
     ${model.sites.length > 0 ? siteTable(model) : ''}
     ${model.allocations.length > 0 ? allocationTable(model) : ''}
     ${model.devices.length > 0 ? deviceTable(model) : ''}

@@ -122,7 +122,7 @@ export function deviceTable({ devices, header, duration }: ReportModel): Html {
 const DIRECTIONS_SHOWN = {
   'host-to-device': 'to devices',
   'device-to-host': 'to the CPU',
-  'device-to-device': 'between devices',
+  'device-to-device': 'device to device',
 }
 
 export function trafficTable({ traffic }: ReportModel): Html {

@@ -73,4 +73,16 @@ describe('Timeline', () => {
       }),
     )
   })
+
+  it('spreads a level over all bins that it holds for, wherever the timeline begins', () => {
+    fc.assert(
+      fc.property(fc.double({ min: 0, max: 1e9, noNaN: true }), fc.integer({ min: 1, max: 5000 }), (origin, tenths) => {
+        const timeline = new Timeline(origin, 0.1)
+        const series = timeline.level()
+        series.set(origin, 1)
+        timeline.reach(origin + tenths / 10)
+        for (const value of series.values()) expect(value).toBeCloseTo(1, 4)
+      }),
+    )
+  })
 })

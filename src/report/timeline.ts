@@ -138,12 +138,12 @@ export class LevelSeries extends Series {
     const from = this.#since ?? time
     this.#since = time
     if (this.#level === 0) return
-    for (let at = from; at < time; ) {
-      const bin = timeline.binOf(at)
+    // Bins are counted, not looked up by their beginnings, which may be rounded into the bin before.
+    let bin = timeline.binOf(from)
+    for (let at = from; at < time; bin++) {
       const next = timeline.origin + (bin + 1) * timeline.width
-      // A bin whose end rounds to its beginning would never be left.
-      const end = next > at ? Math.min(time, next) : time
-      bins[Math.min(bin, NBINS - 1)] += this.#level * (end - at)
+      const end = bin < NBINS - 1 ? Math.min(time, Math.max(at, next)) : time
+      bins[bin] += this.#level * (end - at)
       at = end
     }
   }
