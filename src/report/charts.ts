@@ -102,8 +102,9 @@ function trafficChart(
   })
   const all = CAUSES.reduce((sum, cause) => sum + total[cause], 0)
   const title = `${DIRECTION_TITLES[direction]}: ${formatSize(all)}`
+  const fullHeight = `${formatSize(peak)} in ${formatTime(bins.width, unit)}`.replaceAll(' ', '\u00a0')
   return html`<div class="label">${DIRECTION_TITLES[direction]}<small>${formatSize(all)}</small>
-      <small>full height: ${formatSize(peak)} in ${formatTime(bins.width, unit)}</small></div>
+      <small>full height: ${fullHeight}</small></div>
     <svg class="columns time-chart" viewBox="0 0 ${bins.count} ${CHART_HEIGHT}" preserveAspectRatio="none" role="img"
       aria-label="${title}"><title>${title}</title>${paths}</svg>`
 }

@@ -81,7 +81,7 @@ footer { padding-top: 2rem; padding-bottom: 3rem }
 @media (max-width: 40rem) {
   .tiles { grid-template-columns: repeat(2, 1fr) } td, th { padding: .3rem .45rem }
   .axis span:nth-child(2):not(:last-child), .axis span:nth-child(4) { display: none }
-  .rows { grid-template-columns: minmax(0, 1fr); gap: .15rem } .label { text-align: left; white-space: normal }
+  .rows { grid-template-columns: minmax(0, 1fr); gap: .15rem } .label { text-align: left; white-space: normal; margin-top: .5rem }
   .label small { display: inline; margin-left: .5rem } .rows > div:empty { display: none }
 }
 @media print { body { font-size: 11pt } .table { overflow: visible } }
