@@ -26,7 +26,7 @@ test('SearchView draws where arrays are again and again at a terminal', () => {
   expect(text().endsWith('\x1b[5F\x1b[J  comparing ...\n\x1b[1F\x1b[J')).toBe(true)
   const pictures = text().split('\x1b[5F\x1b[J')
   expect(pictures.length).toBe(4)
-  expect(pictures[0]).toMatch(/^\n {2}search 1 of 16, 1 vertices\n\n {2}columns +8 KiB +·+ +0 B there\n\n$/)
+  expect(pictures[0]).toMatch(/^\n {2}search 1 of 16, 1 vertex\n\n {2}columns +8 KiB +·+ +0 B there\n\n$/)
   expect(pictures[1]).toContain('  search 3 of 16, level 1 from above, 1,234 vertices\n')
   expect(pictures[2]).toContain('  search 3 of 16, level 2 from below, 1,001,234 vertices\n')
   expect(pictures[3]).toContain('comparing')

@@ -81,7 +81,7 @@ export class SearchView implements SearchProgress, Sink {
   #picture(): string[] {
     const level = this.#level
     const doing = level === null ? '' : `, level ${level.depth + 1} ${ARROWS[level.direction]}`
-    const found = `, ${count(this.#nreached)} vertices`
+    const found = `, ${count(this.#nreached)} ${this.#nreached === 1 ? 'vertex' : 'vertices'}`
     return ['', `  search ${this.#search + 1} of ${this.#nsearches}${doing}${found}`, '', ...this.#strip.rows(), '']
   }
 }

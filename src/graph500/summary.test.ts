@@ -46,12 +46,12 @@ describe('printSummary()', () => {
     const lines = print({}, { launchCompute: 1e6, launchService: 400_000, launchFlush: 100_000 })
     const at = lines.findIndex((line) => line.includes('2.00 s in all, 500 ms for a search'))
     expect(lines[at + 1].trim()).toBe(`${'█'.repeat(20)}${'▒'.repeat(10)}${'·'.repeat(10)}`)
-    expect(lines[at + 2].trim()).toBe('█ kernels 50 %   ▒ bringing memory 25 %   · everything else 25 %')
+    expect(lines[at + 2].trim()).toBe('█ kernels 50 %  ▒ bringing memory 25 %  · everything else 25 %')
   })
 
   test('never has parts of more than everything', () => {
     const lines = print({}, { launchCompute: 3e6, launchService: 1e6 })
-    expect(lines.join('\n')).toContain('kernels 75 %   ▒ bringing memory 25 %   · everything else 0 %')
+    expect(lines.join('\n')).toContain('kernels 75 %  ▒ bringing memory 25 %  · everything else 0 %')
     expect(lines.join('\n')).toContain(`${'█'.repeat(30)}${'▒'.repeat(10)}\n`)
   })
 

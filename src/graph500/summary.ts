@@ -89,7 +89,7 @@ function timeSplit(out: Terminal, counters: Counters, totalSeconds: number): str
     const sign = out.color ? out.paint(style, '  ') : mark
     return `${sign} ${what} ${Math.round((100 * seconds) / sum)} %`
   })
-  const line = names.join('   ')
+  const line = names.join('  ')
   const fits = visibleLength(line) <= out.columns - FACT_INDENT
   return [bar.join(''), ...(fits ? [line] : names)]
 }
