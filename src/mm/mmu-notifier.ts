@@ -36,6 +36,11 @@ export class MmuNotifierRange {
   flags: number
   /** Who runs it; meaningful only for MIGRATE and EXCLUSIVE (MN-3). */
   owner: unknown
+  /**
+   * An extension beyond Linux: a byte for each page of the range, 0 for those that stay as they are; null if all are meant. Whoever does
+   * not look takes more away than is needed, which does no harm.
+   */
+  pages: Uint8Array | null = null
 
   constructor(event: number, vma: Vma | null, mm: Mm, start: Addr, end: Addr, owner: unknown = null) {
     this.event = event

@@ -9,6 +9,7 @@
 import { type Addr, PAGE_SIZE, PTRS_PER_PTE, pmdAddrEnd, pmdIndex, pteIndex } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
 import { EINVAL } from '../base/errno.ts'
+import { forEachRunIn } from '../base/page-set.ts'
 import { splitHugePmd } from './huge-pmd.ts'
 import type { Mm } from './mm.ts'
 import {
@@ -35,7 +36,7 @@ const WRITTEN = PTE_PRESENT | PTE_DUPLICATED | PTE_DIRTY
  * Left out is what can be written past all entries of this address space, so that the copy would be stale: pages of files,
  * pages that may be pinned for DMA, and device memory. Pages that nobody may access are left out too.
  *
- * With `wanted`, a byte for each page from `start` on, only pages whose byte is not 0 are looked at; the event is over all of them. The
+ * With `wanted`, a byte for each page from `start` on, only pages whose byte is 1 are looked at, and the event is about them. The
  * caller has called `collectWrites` for them since it began its work: where protection does not keep stores out, what was written since
  * then is found by the next call, so they are not protected once more.
  *
@@ -65,44 +66,36 @@ function shareVma(vma: Vma, start: Addr, end: Addr, wanted: Uint8Array | null): 
   const stale = new Uint8Array((end - start) / PAGE_SIZE)
   splitHugePmds(vma, start, end)
   const range = new MmuNotifierRange(MMU_NOTIFY_PROTECTION_PAGE, vma, mm, start, end)
+  range.pages = wanted
   mmuNotifierInvalidateRangeStart(range)
   if (wanted === null) tlbProtect(mm, start, end)
   else if (sys.mmu.capabilities.letsStoresThrough !== true) {
-    forEachRun(wanted, (first, last) => tlbProtect(mm, start + first * PAGE_SIZE, start + last * PAGE_SIZE))
+    forEachRunIn(wanted, (first, last) => tlbProtect(mm, start + first * PAGE_SIZE, start + last * PAGE_SIZE))
   }
   let marked = 0
-  for (let addr = start; addr < end; addr = pmdAddrEnd(addr, end)) {
-    const table = mm.pageTable.findPte(addr)
-    const next = pmdAddrEnd(addr, end)
-    const part = wanted === null ? null : wanted.subarray((addr - start) / PAGE_SIZE, (next - start) / PAGE_SIZE)
-    if (table !== null) marked += markEntries(sys, table.words, addr, next, part, stale, start)
-  }
-  forEachRun(stale, (first, last) => {
-    const clear = new MmuNotifierRange(MMU_NOTIFY_CLEAR, vma, mm, start + first * PAGE_SIZE, start + last * PAGE_SIZE)
-    mmuNotifierInvalidateRangeStart(clear)
-    mmuNotifierInvalidateRangeEnd(clear)
-  })
+  const mark = (from: Addr, to: Addr): void =>
+    forEachTable(mm, from, to, (words, entry, npages, page) => {
+      marked += markEntries(sys, words, entry, npages, stale, (from - start) / PAGE_SIZE + page)
+    })
+  if (wanted === null) mark(start, end)
+  else forEachRunIn(wanted, (first, last) => mark(start + first * PAGE_SIZE, start + last * PAGE_SIZE))
+  clearPages(vma, mm, start, stale, () => {})
   mmuNotifierInvalidateRangeEnd(range)
   return marked
 }
 
-/** Marks what can be of the entries of one table, for `[from, to)`, and notes which were written since they were marked before. */
+/** Marks what can be of some entries of a table, and notes which were written since they were marked before, from byte `page` on. */
 function markEntries(
   sys: System,
   words: Uint32Array,
-  from: Addr,
-  to: Addr,
-  wanted: Uint8Array | null,
+  first: number,
+  npages: number,
   stale: Uint8Array,
-  start: Addr,
+  page: number,
 ): number {
-  const page = (from - start) / PAGE_SIZE
-  const first = 2 * pteIndex(from)
-  const npages = (to - from) / PAGE_SIZE
   let marked = 0
   for (let k = 0; k < npages; k++) {
-    if (wanted !== null && wanted[k] === 0) continue
-    const w = first + 2 * k
+    const w = 2 * (first + k)
     const pfn = words[w]
     const flags = words[w + 1]
     if (!canBeShared(sys, flags, pfn)) continue
@@ -121,8 +114,8 @@ function canBeShared({ pages }: System, flags: number, pfn: number): boolean {
 }
 
 /**
- * Finds the marked pages of `[start, end)` that were written although no fault said so, raises CLEAR for each run of them
- * and takes the mark away. The dirty flags of the frames are set before anybody is told, so that nobody's question hides a
+ * Finds the marked pages of `[start, end)` that were written although no fault said so, raises one CLEAR for them
+ * and takes the marks away. The dirty flags of the frames are set before anybody is told, so that nobody's question hides a
  * write from somebody else. Every launch calls it first; it is the only place that re-arms write tracking.
  *
  * Preconditions: mmapLock is held.
@@ -168,21 +161,32 @@ function noteWritten({ pages }: System, words: Uint32Array, i: number, written: 
   return 1
 }
 
-/** Raises CLEAR for each run of pages of a set, and takes their marks away. */
+/** Raises CLEAR for the pages of a set, and takes their marks away. */
 function clearMarks(mm: Mm, start: Addr, pages: Uint8Array): void {
-  forEachRun(pages, (first, last) => {
-    const [from, to] = [start + first * PAGE_SIZE, start + last * PAGE_SIZE]
-    const range = new MmuNotifierRange(MMU_NOTIFY_CLEAR, null, mm, from, to)
-    mmuNotifierInvalidateRangeStart(range)
-    forEachTable(mm, from, to, (words, entry, npages) => {
-      for (let w = 2 * entry + 1; w < 2 * (entry + npages); w += 2) words[w] &= ~PTE_DUPLICATED
+  clearPages(null, mm, start, pages, () => {
+    forEachRunIn(pages, (first, last) => {
+      forEachTable(mm, start + first * PAGE_SIZE, start + last * PAGE_SIZE, (words, entry, npages) => {
+        for (let w = 2 * entry + 1; w < 2 * (entry + npages); w += 2) words[w] &= ~PTE_DUPLICATED
+      })
     })
-    mmuNotifierInvalidateRangeEnd(range)
   })
 }
 
+/** Raises one CLEAR for the pages of a set, a byte for each from `start` on, and does `change` in it; nothing for an empty set. */
+function clearPages(vma: Vma | null, mm: Mm, start: Addr, pages: Uint8Array, change: () => void): void {
+  const first = pages.indexOf(1)
+  if (first < 0) return
+  const end = pages.lastIndexOf(1) + 1
+  const range = new MmuNotifierRange(MMU_NOTIFY_CLEAR, vma, mm, start + first * PAGE_SIZE, start + end * PAGE_SIZE)
+  const meant = pages.subarray(first, end)
+  if (meant.includes(0)) range.pages = meant
+  mmuNotifierInvalidateRangeStart(range)
+  change()
+  mmuNotifierInvalidateRangeEnd(range)
+}
+
 /**
- * Takes the marks of `[start, end)` away, with one CLEAR for each run of marked pages, before somebody writes all of them: the write
+ * Takes the marks of `[start, end)` away, with one CLEAR for the marked pages, before somebody writes all of them: the write
  * faults that follow find no mark and raise no event of their own. The pages stay write-protected until then.
  *
  * Preconditions: mmapLock is held.
@@ -216,16 +220,6 @@ export function dropDuplicate(vma: Vma, addr: Addr, makeWritable: () => void): v
 
 function isPageRange(start: Addr, end: Addr): boolean {
   return start >= 0 && start < end && start % PAGE_SIZE === 0 && end % PAGE_SIZE === 0
-}
-
-/** Calls `visit` for each run `[first, end)` of set elements. */
-function forEachRun(set: Uint8Array, visit: (first: number, end: number) => void): void {
-  for (let first = set.indexOf(1); first >= 0; ) {
-    let end = first + 1
-    while (end < set.length && set[end] !== 0) end++
-    visit(first, end)
-    first = set.indexOf(1, end)
-  }
 }
 
 /** A mark is for one page, so huge entries are split first. */

@@ -12,7 +12,7 @@ export async function deviceFault(op: Operation, start: Addr, end: Addr, write: 
   return faultIn(op, start, end, write) === -EBUSY ? await othersTurn(op) : false
 }
 
-/** Returns 0, or -EBUSY when somebody else must finish first. With `wanted` only pages that have a byte there are faulted in. */
+/** Returns 0, or -EBUSY when somebody else must finish first. With `wanted` only pages that have a 1 there are faulted in. */
 export function faultIn(
   op: Operation,
   start: Addr,

@@ -86,11 +86,11 @@ export class DeviceSpace {
     const { etype, start, end } = event
     // Nothing to program: translations are looked up when they are used.
     if (hmmEtypeIsFault(etype) || etype === HMM_COPY_TO_DEVICE || etype === HMM_COPY_FROM_DEVICE) return 0
-    this.reportDirty(start, end)
-    if ((event.maskLow & HMM_PTE_VALID) === 0) {
-      const isGone = event.notify === MMU_NOTIFY_UNMAP || event.notify === MMU_NOTIFY_RELEASE
-      this.dropDuplicates(start, end, isGone ? 'user' : 'coherence')
-    }
+    this.reportDirty(event)
+    if ((event.maskLow & HMM_PTE_VALID) !== 0) return 0
+    const isGone = event.notify === MMU_NOTIFY_UNMAP || event.notify === MMU_NOTIFY_RELEASE
+    if (event.pages === null) this.dropDuplicates(start, end, isGone ? 'user' : 'coherence')
+    else this.dropScattered(event)
     return 0
   }
 
@@ -290,22 +290,37 @@ export class DeviceSpace {
   }
 
   /** Sets DIRTY where the device wrote since it was last asked; the core hands that on to the pages. */
-  private reportDirty(start: Addr, end: Addr): void {
+  private reportDirty(event: HmmEvent): void {
     const { dirty, pagemap } = this.parts.pool
     const base = pagemap.pfn
     const iter = new HmmPtIter(this.mirror.pt)
-    for (let i = iter.walk(start, end); i >= 0; i = iter.walk(iter.next, end)) {
-      const { words } = iter
-      const stop = i + iter.npages
-      for (let k = i; k < stop; k++) {
-        if ((words[2 * k] & HMM_PTE_VALID_DEV) === 0) continue
-        const frame = hmmPteFrame(words, k) - base
-        if (dirty[frame] === 0) continue
-        words[2 * k] |= HMM_PTE_DIRTY
-        dirty[frame] = 0
+    event.forEachRun((start, end) => {
+      for (let i = iter.walk(start, end); i >= 0; i = iter.walk(iter.next, end)) {
+        const { words } = iter
+        const stop = i + iter.npages
+        for (let k = i; k < stop; k++) {
+          if ((words[2 * k] & HMM_PTE_VALID_DEV) === 0) continue
+          const frame = hmmPteFrame(words, k) - base
+          if (dirty[frame] === 0) continue
+          words[2 * k] |= HMM_PTE_DIRTY
+          dirty[frame] = 0
+        }
       }
-    }
+    })
     iter.fini()
+  }
+
+  /** The pages of an event with holes were written. */
+  private dropScattered(event: HmmEvent): void {
+    const { pool, traffic } = this.parts
+    const dropped: number[] = []
+    event.forEachRun((start, end) => {
+      this.duplicates.take(addrToVpn(start), addrToVpn(end), (vpn, frame, npages) => {
+        pool.dropDuplicates(frame, npages)
+        for (let i = 0; i < npages; i++) dropped.push(vpn + i)
+      })
+    })
+    traffic.forEachTold(this.mm, dropped, (run, npages) => traffic.duplicatesInvalidated(run, npages, 'coherence'))
   }
 
   private dropDuplicates(start: Addr, end: Addr, cause: Cause): void {

@@ -112,7 +112,8 @@ export class ToDevice {
     if (holes.length < 2 || npages > SMALL_HOLE_PAGES * holes.length) return false
     if (use.access === 'write' || place(op, 'read', npages) !== 'duplicate') return false
     try {
-      const vpns = holes.flatMap(({ vpn, npages: n }) => Array.from({ length: n }, (_, i) => vpn + i))
+      const vpns: number[] = []
+      for (const { vpn, npages: n } of holes) for (let i = 0; i < n; i++) vpns.push(vpn + i)
       const first = addrToVpn(use.start)
       for (let at = 0; at < vpns.length; at += UPLOAD_PAGES_MAX) {
         const part = vpns.slice(at, at + UPLOAD_PAGES_MAX)

@@ -1,7 +1,7 @@
 // What a device reports about itself: events for the trace, and sums of the same events for stats and receipts, so that
 // the figures of a receipt, of the device and of a trace that is read back agree.
 
-import { type Addr, PAGE_SIZE, vpnToAddr } from '../../base/addr.ts'
+import { type Addr, HPAGE_PMD_NR, PAGE_SIZE, vpnToAddr } from '../../base/addr.ts'
 import type { Mm } from '../../mm/mm.ts'
 import { TraceCounters } from '../../trace/counters.ts'
 import type { Access, Cause, Direction, LaunchEvent, NewEvent, TraceEvent } from '../../trace/events.ts'
@@ -9,7 +9,7 @@ import type { Tracer } from '../../trace/tracer.ts'
 import type { DeviceClock } from './device-clock.ts'
 import type { LaunchReceipt } from './receipt.ts'
 
-/** Pages between two of which one event tells: 64 KiB. */
+/** Pages between two of which one event tells, whatever they belong to: 64 KiB. */
 const TOLD_HOLE_MAX = 16
 
 /** Why something is done, and where that is added up besides the totals of the device. */
@@ -95,11 +95,18 @@ export class Traffic {
     )
   }
 
-  /** Calls `tell` for pages in ascending order: for ranges with so small holes that one event says where they are, and how many. */
+  /**
+   * Calls `tell` for pages in ascending order: for ranges of which one event says where they are, and how many. These are pages with small
+   * holes between them, and those of 2 MiB of one array.
+   */
   forEachTold(mm: Mm, vpns: readonly number[], tell: (run: PageRun, npages: number) => void): void {
     for (let at = 0; at < vpns.length; ) {
+      const limit = vpns[at] - (vpns[at] % HPAGE_PMD_NR) + HPAGE_PMD_NR
+      const name = this.nameAt(mm, vpnToAddr(vpns[at]))
+      const isBeside = (k: number): boolean =>
+        vpns[k] - vpns[k - 1] <= TOLD_HOLE_MAX || (vpns[k] < limit && this.nameAt(mm, vpnToAddr(vpns[k])) === name)
       let end = at + 1
-      while (end < vpns.length && vpns[end] - vpns[end - 1] <= TOLD_HOLE_MAX) end++
+      while (end < vpns.length && isBeside(end)) end++
       tell({ mm, start: vpnToAddr(vpns[at]), end: vpnToAddr(vpns[end - 1] + 1) }, end - at)
       at = end
     }

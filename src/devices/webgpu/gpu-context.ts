@@ -14,6 +14,8 @@ export class GpuContext {
   readonly device: GPUDevice
   /** Why the device is lost, null while it works. */
   lostBecause: string | null = null
+  /** Bytes given to `writeBuffer` that were not submitted yet, as far as is known: whatever is submitted takes them along. */
+  unsubmitted = 0
   /** Errors that no scope caught, oldest first: mistakes of this driver. */
   readonly uncaptured: string[] = []
   private readonly onUncaptured = (event: GPUUncapturedErrorEvent): void => {
@@ -41,6 +43,13 @@ export class GpuContext {
     const encoder = this.device.createCommandEncoder()
     record(encoder)
     this.device.queue.submit([encoder.finish()])
+    this.unsubmitted = 0
+  }
+
+  /** Submits what was written. */
+  flush(): void {
+    this.device.queue.submit([])
+    this.unsubmitted = 0
   }
 
   /** Makes buffers. If the device has no room for one of them all are gone again, and the answer says why; null if all are there. */

@@ -44,6 +44,9 @@ export class KernelDispatcher {
   private readonly context: GpuContext
   /** Launch blocks and uniforms of one submission. The queue works in order, so each may write them anew. */
   private blocks: GPUBuffer | null = null
+  /** What is in there. */
+  private written: Uint8Array = new Uint8Array()
+  private readonly groups = new BindGroups()
   /** Where strict programs count, and where that is read. */
   private strays: { readonly counted: GPUBuffer; readonly read: GPUBuffer } | null = null
 
@@ -68,14 +71,14 @@ export class KernelDispatcher {
       })
     })
     const blocks = this.writeBlocks(bytes)
-    const groups = new BindGroups()
     this.context.submit((encoder) => {
       const pass = encoder.beginComputePass()
       // What is set stays set; setting it again costs as much as the dispatch.
       let pipelineSet: GPUComputePipeline | null = null
       let groupSet: GPUBindGroup | null = null
       for (const { command, pipeline, box, at } of dispatches) {
-        const group = groups.get(command, at, () => this.bind(command, pipeline.layout, blocks, at))
+        const { layout } = pipeline
+        const group = this.groups.get(command, layout, at, () => this.bind(command, layout, blocks, at))
         if (pipeline.pipeline !== pipelineSet) pass.setPipeline(pipeline.pipeline)
         if (group !== groupSet) pass.setBindGroup(0, group)
         pipelineSet = pipeline.pipeline
@@ -137,11 +140,17 @@ export class KernelDispatcher {
     const data = bytes.concat()
     if (this.blocks === null || this.blocks.size < data.byteLength) {
       this.blocks?.destroy()
+      this.groups.clear()
       const size = Math.max(BLOCKS_BYTES_MIN, 2 ** Math.ceil(Math.log2(data.byteLength)))
       const usage = BUFFER_UNIFORM | BUFFER_COPY_DST
       this.blocks = this.context.device.createBuffer({ label: 'hetmem launch blocks', size, usage })
+      this.written = new Uint8Array()
     }
-    this.context.device.queue.writeBuffer(this.blocks, 0, data)
+    // A launch is often the one before once more.
+    if (!isPrefix(data, this.written)) {
+      this.context.device.queue.writeBuffer(this.blocks, 0, data)
+      this.written = data
+    }
     return this.blocks
   }
 
@@ -163,26 +172,45 @@ interface BlockOffsets {
   readonly uniforms: number
 }
 
-/** Bind groups of one submission: dispatches that bind the same share one. */
+function isPrefix(bytes: Uint8Array, of: Uint8Array): boolean {
+  if (bytes.length > of.length) return false
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== of[i]) return false
+  return true
+}
+
+/** More are forgotten. */
+const BIND_GROUPS_MAX = 256
+
+/** Bind groups: dispatches that bind the same share one, those of later submissions too. */
 class BindGroups {
   private readonly groups = new Map<string, GPUBindGroup>()
-  private readonly buffers = new Map<GPUBuffer, number>()
+  private readonly numbers = new Map<GPUBuffer | GPUBindGroupLayout, number>()
 
-  get({ launch: { program }, places }: SliceCommand, at: BlockOffsets, make: () => GPUBindGroup): GPUBindGroup {
-    const bound = places.map(({ buffer, offset, size }) => `${this.numberOf(buffer)}/${offset}/${size}`)
-    const sizes = program.uniforms.map(({ size }) => size)
-    const key = `${bound} ${program.faultBinding} ${sizes} ${program.args.length} ${at.block} ${at.uniforms}`
-    let group = this.groups.get(key)
-    if (group === undefined) {
-      group = make()
-      this.groups.set(key, group)
-    }
+  get(
+    { launch: { program }, places }: SliceCommand,
+    layout: GPUBindGroupLayout,
+    at: BlockOffsets,
+    make: () => GPUBindGroup,
+  ): GPUBindGroup {
+    let key = `${this.numberOf(layout)} ${at.block} ${at.uniforms}`
+    for (const { buffer, offset, size } of places) key += ` ${this.numberOf(buffer)}/${offset}/${size}`
+    for (const { size } of program.uniforms) key += ` ${size}`
+    const known = this.groups.get(key)
+    if (known !== undefined) return known
+    if (this.groups.size === BIND_GROUPS_MAX) this.groups.clear()
+    const group = make()
+    this.groups.set(key, group)
     return group
   }
 
-  private numberOf(buffer: GPUBuffer): number {
-    const number = this.buffers.get(buffer) ?? this.buffers.size
-    this.buffers.set(buffer, number)
+  clear(): void {
+    this.groups.clear()
+    this.numbers.clear()
+  }
+
+  private numberOf(each: GPUBuffer | GPUBindGroupLayout): number {
+    const number = this.numbers.get(each) ?? this.numbers.size
+    this.numbers.set(each, number)
     return number
   }
 }

@@ -62,8 +62,6 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
   private scratch: GPUBuffer | null = null
   /** Bytes given to `writeBuffer` since the queue was last waited for. */
   private written = 0
-  /** Of these, bytes that were not submitted yet, as far as is known: what others submit takes them along. */
-  private unsubmitted = 0
   private failure: Error | null = null
   private isDestroyed = false
 
@@ -100,16 +98,13 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
     if (this.failure !== null) return rejected(this.failure)
     assert(list.length <= UPLOAD_PAGES_MAX, 'an upload is a block at most')
     const { pfns, frames } = list
+    const { queue } = this.context.device
     this.forEachRun(frames, 0, frames.length, (buffer, offset, nbytes, at) => {
-      const bytes = this.inOnePiece(pfns, at, at + nbytes / PAGE_SIZE)
-      this.context.device.queue.writeBuffer(buffer, offset, bytes)
+      queue.writeBuffer(buffer, offset, this.inOnePiece(pfns, at, at + nbytes / PAGE_SIZE))
     })
     this.written += frames.length * PAGE_SIZE
-    this.unsubmitted += frames.length * PAGE_SIZE
-    if (this.unsubmitted >= SUBMIT_BYTES) {
-      this.context.device.queue.submit([])
-      this.unsubmitted = 0
-    }
+    this.context.unsubmitted += frames.length * PAGE_SIZE
+    if (this.context.unsubmitted >= SUBMIT_BYTES) this.context.flush()
     return null
   }
 

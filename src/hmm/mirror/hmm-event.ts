@@ -2,8 +2,9 @@
 // 2015 HMM patches with the types of their third version (MR-10 to MR-13). It differs in that `end` is rounded up to a page
 // (MR-70), and that an event remembers the notifier event it came from.
 
-import { type Addr, pageAlignDown, pageAlignUp } from '../../base/addr.ts'
+import { type Addr, PAGE_SIZE, pageAlignDown, pageAlignUp } from '../../base/addr.ts'
 import { EINVAL } from '../../base/errno.ts'
+import { forEachRunIn } from '../../base/page-set.ts'
 import { HMM_PTE_WRITE } from './hmm-pte.ts'
 
 /** No event; never delivered. */
@@ -55,6 +56,8 @@ export class HmmEvent {
   backoff = false
   /** MMU_NOTIFY_* that it was made from, -1 for events that the mirror layer or a device began. */
   notify = -1
+  /** A byte for each page of the range, 0 for those that it is not about (MmuNotifierRange.pages); null if it is about all. */
+  pages: Uint8Array | null = null
 
   constructor(start: Addr = 0, end: Addr = 0, etype: number = HMM_NONE) {
     this.start = start
@@ -65,6 +68,13 @@ export class HmmEvent {
   /** High word of `pteMask`. */
   get maskHigh(): number {
     return this.maskLow >> 31
+  }
+
+  /** Visits the runs of pages that the event is about. */
+  forEachRun(visit: (start: Addr, end: Addr) => void): void {
+    const { start, end, pages } = this
+    if (pages === null) visit(start, end)
+    else forEachRunIn(pages, (first, last) => visit(start + first * PAGE_SIZE, Math.min(end, start + last * PAGE_SIZE)))
   }
 
   /** What remains of each valid entry of the range after the driver's update: `new = old & pteMask` (MR-14). */
@@ -110,7 +120,8 @@ export function hmmEtypeIsFault(etype: number): boolean {
   return etype === HMM_DEVICE_RFAULT || etype === HMM_DEVICE_WFAULT
 }
 
-/** `WRITE_PROTECT 0x1000-0x3000`. */
-export function formatHmmEvent(event: HmmEvent): string {
-  return `${HMM_ETYPES[event.etype]} 0x${event.start.toString(16)}-0x${event.end.toString(16)}`
+/** `WRITE_PROTECT 0x1000-0x3000`, or `MIGRATE 0x1000-0x5000 (3 pages)` with holes. */
+export function formatHmmEvent({ etype, start, end, pages }: HmmEvent): string {
+  const what = `${HMM_ETYPES[etype]} 0x${start.toString(16)}-0x${end.toString(16)}`
+  return pages === null ? what : `${what} (${pages.reduce((sum, page) => sum + page, 0)} pages)`
 }

@@ -12,6 +12,7 @@
 import { type Addr, PAGE_SIZE } from '../../base/addr.ts'
 import { assert } from '../../base/assert.ts'
 import { EACCES, EBUSY, EFAULT, EINVAL, ENODEV } from '../../base/errno.ts'
+import { forEachRunIn } from '../../base/page-set.ts'
 import { handleMmFault } from '../../mm/fault.ts'
 import { mmuIntervalReadBegin, mmuIntervalReadRetry } from '../../mm/mmu-notifier.ts'
 import {
@@ -54,8 +55,8 @@ const spareParts: BigUint64Array[] = []
 
 /**
  * Serves a device fault. `event` is of type DEVICE_RFAULT or DEVICE_WFAULT; its range is rounded to pages and cut at the end
- * of the mapping that it starts in, so a caller goes on from `event.end`. With `wanted`, a byte for each page of the range, pages whose byte is
- * 0 may be missing.
+ * of the mapping that it starts in, so a caller goes on from `event.end`. With `wanted`, a byte for each page of the range, only pages whose byte
+ * is 1 are looked at.
  *
  * Returns 0 when the mirror table has every page, for write if asked, and the driver has programmed it, or
  * - -ENODEV the mirror has ended
@@ -176,9 +177,9 @@ class PartReader {
   private readonly vma: Vma | null
   private readonly range: HmmRange61
   private readonly words: Uint32Array
-  /** HMM_PFN_*_HI bits that every page must have, */
+  /** HMM_PFN_*_HI bits that every page must have. */
   private readonly needed: number
-  /** or those that have a byte here, counted from `first` on. */
+  /** Pages that are looked at, counted from `first` on; null for all. */
   private readonly wanted: Uint8Array | null
   private readonly first: Addr
   private readonly faultFlags: number
@@ -208,6 +209,19 @@ class PartReader {
 
   /** Returns 0 when the part is entered, AGAIN when pages were faulted in, or a negative errno. */
   fillPart(start: Addr, end: Addr): number {
+    const { wanted, first } = this
+    if (wanted === null) return this.fillRun(start, end)
+    let result = 0
+    forEachRunIn(wanted.subarray((start - first) / PAGE_SIZE, (end - first) / PAGE_SIZE), (from, to) => {
+      if (result < 0) return
+      const filled = this.fillRun(start + from * PAGE_SIZE, start + to * PAGE_SIZE)
+      if (filled !== 0) result = filled
+    })
+    return result
+  }
+
+  /** The same for pages that are all wanted. */
+  private fillRun(start: Addr, end: Addr): number {
     const { range } = this
     const { notifier } = range
     const { mm } = notifier
@@ -229,13 +243,12 @@ class PartReader {
 
   /** Faults in each page that lacks what is wanted. Returns 0 if there was none, AGAIN, or a negative errno (MR-83). */
   private faultMissing(start: Addr, npages: number): number {
-    const { words, needed, wanted, vma } = this
+    const { words, needed, vma } = this
     if (vma === null) return 0
-    const skipped = (start - this.first) / PAGE_SIZE
     let result = 0
     for (let i = 0; i < npages; i++) {
       const high = words[2 * i + 1]
-      if ((high & needed) === needed || (wanted !== null && wanted[skipped + i] === 0)) continue
+      if ((high & needed) === needed) continue
       if ((high & HMM_PFN_ERROR_HI) !== 0) return -EFAULT
       const fault = handleMmFault(vma, start + i * PAGE_SIZE, this.faultFlags)
       if ((fault & VM_FAULT_ERROR) !== 0) return vmFaultToErrno(fault, false)

@@ -157,6 +157,7 @@ function eventOf(hmm: Hmm, range: MmuNotifierRange): HmmEvent | null {
   const event = new HmmEvent()
   if (hmmEventInit(event, hmm.vmEnd, range.start, range.end, etype) !== 0) return null
   event.notify = range.event
+  event.pages = range.pages
   return event
 }
 

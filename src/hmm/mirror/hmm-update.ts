@@ -94,11 +94,14 @@ export function hmmMirrorCallUpdate(mirror: HmmMirror, event: HmmEvent): number 
  */
 export function hmmMirrorUpdatePt(mirror: HmmMirror, event: HmmEvent): void {
   const { pt, device } = mirror
-  const { maskLow, end } = event
+  const { maskLow } = event
   const keeps = (maskLow & HMM_PTE_VALID) !== 0
   const bugs = new PageList()
   const iter = new HmmPtIter(pt)
-  for (let i = iter.walk(event.start, end); i >= 0; i = iter.walk(iter.next, end)) {
+  const updateRun = (start: Addr, end: Addr): void => {
+    for (let i = iter.walk(start, end); i >= 0; i = iter.walk(iter.next, end)) updatePart(i)
+  }
+  const updatePart = (i: number): void => {
     const { words, addr } = iter
     const first = 2 * i
     const stop = first + 2 * iter.npages
@@ -123,8 +126,9 @@ export function hmmMirrorUpdatePt(mirror: HmmMirror, event: HmmEvent): void {
     iter.directoryUnlock()
     if (ngone > 0) iter.directoryUnref(ngone)
   }
+  event.forEachRun(updateRun)
   iter.fini()
-  if (event.etype === HMM_MUNMAP) forgetTouched(mirror, event.start, end)
+  if (event.etype === HMM_MUNMAP) forgetTouched(mirror, event.start, event.end)
   if (bugs.npages > 0) {
     const message =
       `${device.name} set DIRTY on ${bugs.npages} pages that it had no permission to write, ` +
