@@ -135,8 +135,8 @@ function collectHole(args: MigrateVma, vma: Vma, start: Addr, end: Addr): void {
   const dst = migratePfnWords(args.dst)
   for (let addr = start; addr < end; addr += PAGE_SIZE) {
     const i = args.npages++
-    dst[2 * i] = 0
-    dst[2 * i + 1] = 0
+    setEntryZero(dst, i)
+    keepPin(src, i)
     if (vma.isAnonymous && (src[2 * i] & MIGRATE_PFN_PIN) === 0) {
       src[2 * i] |= MIGRATE_PFN_MIGRATE
       args.cpages++
@@ -152,6 +152,12 @@ function collectSkip(args: MigrateVma, start: Addr, end: Addr): void {
     setEntryZero(src, i)
     setEntryZero(dst, i)
   }
+}
+
+/** Clears an entry of src but for what the driver has asked for. */
+function keepPin(src: Uint32Array, i: number): void {
+  src[2 * i] &= MIGRATE_PFN_PIN
+  src[2 * i + 1] = 0
 }
 
 function setEntryZero(words: Uint32Array, i: number): void {
@@ -198,8 +204,7 @@ function collectPmd(args: MigrateVma, vma: Vma, pmd: PmdTable, start: Addr, end:
  */
 function collectTable(args: MigrateVma, vma: Vma, table: PteTable, start: Addr, end: Addr): void {
   const { sys } = vma.mm
-  const { pages } = sys
-  const { flags: pageFlags, refcount, mapcount, mapping, pagemap } = pages
+  const { flags: pageFlags, refcount, mapcount, mapping, pagemap } = sys.pages
   const { words } = table
   const src = migratePfnWords(args.src)
   const dst = migratePfnWords(args.dst)
@@ -217,6 +222,7 @@ function collectTable(args: MigrateVma, vma: Vma, table: PteTable, start: Addr, 
   dst.fill(0, 2 * first, 2 * (first + npages))
   for (let i = first, n = 1; i < first + npages; i += n, w += 2 * n) {
     n = 1
+    keepPin(src, i)
     const flags = words[w + 1]
     if (flags === 0) {
       if (isAnonymous && (src[2 * i] & MIGRATE_PFN_PIN) === 0) {
@@ -246,11 +252,9 @@ function collectTable(args: MigrateVma, vma: Vma, table: PteTable, start: Addr, 
         if (!selectCoherent || pagemapOf(sys, pfn)?.owner !== args.pgmapOwner) continue
       }
     }
-    // What is decided for this page from here on is decided for those that follow in the same state.
-    n = pages.alike(pfn, pteRun(words, w / 2, first + npages - i))
-    let state = pageFlags[pfn]
+    const found = pageFlags[pfn]
+    let state = found
     if (mapping[pfn] === 0 || (state & (PG_HEAD | PG_TAIL | PG_LOCKED)) !== 0) {
-      n = 1
       tlbInstall(vma.mm, start + (i - first) * PAGE_SIZE, table, w >>> 1)
       continue
     }
@@ -260,13 +264,11 @@ function collectTable(args: MigrateVma, vma: Vma, table: PteTable, start: Addr, 
     if (anonExclusive) {
       // Its lock would be free again at once (`page_try_share_anon_rmap`).
       if (refcount[pfn] + 1 >= GUP_PIN_COUNTING_BIAS && !isDevicePrivatePage(sys, pfn)) {
-        n = 1
         tlbInstall(vma.mm, start + (i - first) * PAGE_SIZE, table, w >>> 1)
         continue
       }
       state &= ~PG_ANON_EXCLUSIVE
     }
-    cpages += n
     let entry = PTE_KIND_MIGRATION | (flags & PTE_SOFT_DIRTY)
     if ((flags & PTE_WRITE) !== 0) entry |= PTE_WRITE
     else if (anonExclusive) entry |= PTE_EXCLUSIVE
@@ -275,17 +277,25 @@ function collectTable(args: MigrateVma, vma: Vma, table: PteTable, start: Addr, 
       entry |= flags & (PTE_YOUNG | PTE_DIRTY)
     }
     state |= PG_LOCKED
-    const mappings = mapcount[pfn] - 1
     const write = (flags & PTE_WRITE) !== 0 ? MIGRATE_PFN_WRITE : 0
     // PIN means nothing for a device page.
     const pins = device === 0 ? MIGRATE_PFN_PIN : 0
-    for (let k = 0; k < n; k++) {
-      words[w + 2 * k + 1] = entry
-      pageFlags[pfn + k] = state
-      mapcount[pfn + k] = mappings
-      const pin = src[2 * (i + k)] & pins
-      setMigratePfn(src, i + k, pfn + k, MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE | write | pin)
+    // What was decided for this page is decided for the neighbours behind it that are in the same state.
+    const run = pteRun(words, w / 2, first + npages - i)
+    const references = refcount[pfn]
+    const mappings = mapcount[pfn]
+    const owner = mapping[pfn]
+    for (n = 0; n < run; n++) {
+      const page = pfn + n
+      if (pageFlags[page] !== found || refcount[page] !== references || mapcount[page] !== mappings) break
+      if (mapping[page] !== owner || pagemap[page] !== device) break
+      words[w + 2 * n + 1] = entry
+      pageFlags[page] = state
+      mapcount[page] = mappings - 1
+      const pin = src[2 * (i + n)] & pins
+      setMigratePfn(src, i + n, page, MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE | write | pin)
     }
+    cpages += n
   }
   args.npages += npages
   args.cpages += cpages
@@ -314,7 +324,10 @@ export function unmapCollected(sys: System, src: BigUint64Array, npages: number,
     // Mostly it is private memory that nobody else maps or holds, which takes no walk to find out, and so are those that follow it.
     const isAlone =
       (state & (PG_ANON | PG_SWAPCACHE | PG_HEAD | PG_TAIL)) === PG_ANON && mapcount[pfn] === 0 && refcount[pfn] === 1
-    if (isAlone) n = pages.alike(pfn, migratePfnRun(words, i, npages))
+    if (isAlone) {
+      const run = migratePfnRun(words, i, npages)
+      while (n < run && pageFlags[pfn + n] === state && mapcount[pfn + n] === 0 && refcount[pfn + n] === 1) n++
+    }
     if (!isDevice) {
       if ((state & PG_LRU) === 0) {
         n = 1

@@ -25,7 +25,7 @@ import {
   MOVED,
   migratePfn,
   migratePfnAt,
-  migratePfnRun,
+  migratePfnRuns,
   migratePfnWords,
   setMigratePfn,
   validPfnAt,
@@ -75,11 +75,6 @@ export function migrateVmaSetup(args: MigrateVma): number {
   if (vma.mm.vmaLookup(start) !== vma) return -EINVAL // it was unmapped, or merged with another
   assert(vma.mm.mmapLock.isHeld, 'migrateVmaSetup: the mmapLock is not held')
 
-  const src = migratePfnWords(args.src)
-  for (let i = 0; i < ncovered; i++) {
-    src[2 * i] &= MIGRATE_PFN_PIN
-    src[2 * i + 1] = 0
-  }
   args.cpages = 0
   args.npages = 0
   collect(args, vma)
@@ -238,12 +233,10 @@ function moveAll(sys: System, src: BigUint64Array, dst: BigUint64Array, npages: 
 
 /**
  * Moves the pages of `[from, to)` up to the first that takes more than this: small pages of anonymous memory that no cache has, and that
- * nobody else holds, to system frames or private ones of a device. Neighbours in the same state move together. Returns the index of that
- * one, or `to`.
+ * nobody else holds, to system frames or private ones of a device. Neighbours move together. Returns the index of that one, or `to`.
  */
 function movePlain(sys: System, src: Uint32Array, dst: Uint32Array, from: number, to: number): number {
-  const { pages } = sys
-  const { flags, refcount, index, mapping, pagemap } = pages
+  const { flags, refcount, index, mapping, pagemap } = sys.pages
   let i = from
   while (i < to) {
     const srcFlags = src[2 * i]
@@ -251,17 +244,22 @@ function movePlain(sys: System, src: Uint32Array, dst: Uint32Array, from: number
     if ((srcFlags & MOVED) !== MOVED || (dstFlags & MIGRATE_PFN_VALID) === 0) break
     const page = validPfnAt(src, i)
     const target = validPfnAt(dst, i)
-    const state = flags[page]
-    if ((state & (PG_ANON | PG_SWAPCACHE | PG_HEAD | PG_TAIL)) !== PG_ANON) break
-    if ((srcFlags & MIGRATE_PFN_PIN) === 0 && refcount[page] !== 1) break
-    if (pagemap[target] === 0) {
-      if ((dstFlags & MIGRATE_PFN_UNPIN) !== 0 && refcount[target] <= GUP_PIN_COUNTING_BIAS) break
-    } else if (!isDevicePrivatePage(sys, target)) break
-    const run = migratePfnRun(dst, i, i + migratePfnRun(src, i, to))
-    const n = pages.alike(target, pages.alike(page, run))
+    const device = pagemap[target]
+    if (device !== 0 && !isDevicePrivatePage(sys, target)) break
+    const isPinned = (srcFlags & MIGRATE_PFN_PIN) !== 0
+    const isUnpinned = device === 0 && (dstFlags & MIGRATE_PFN_UNPIN) !== 0
+    const run = migratePfnRuns(src, dst, i, to)
+    let n = 0
+    for (; n < run; n++) {
+      const state = flags[page + n]
+      if ((state & (PG_ANON | PG_SWAPCACHE | PG_HEAD | PG_TAIL)) !== PG_ANON || pagemap[target + n] !== device) break
+      if (!isPinned && refcount[page + n] !== 1) break
+      if (isUnpinned && refcount[target + n] <= GUP_PIN_COUNTING_BIAS) break
+      flags[target + n] |= state & MOVED_FLAGS
+    }
+    if (n === 0) break
     index.copyWithin(target, page, page + n)
-    mapping.fill(mapping[page], target, target + n)
-    flags.fill(flags[target] | (state & MOVED_FLAGS), target, target + n)
+    mapping.copyWithin(target, page, page + n)
     i += n
   }
   return i

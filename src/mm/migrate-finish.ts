@@ -13,7 +13,7 @@ import {
   MIGRATE_PFN_VALID,
   MOVED,
   migratePfnAt,
-  migratePfnRun,
+  migratePfnRuns,
   migratePfnWords,
   validPfnAt,
 } from './migrate-pfn.ts'
@@ -95,11 +95,12 @@ function finishPlain(
     const page = validPfnAt(src, i)
     const target = validPfnAt(dst, i)
     const pageState = pageFlags[page]
-    let state = pageFlags[target]
+    const state = pageFlags[target]
     if (((pageState | state) & (PG_HEAD | PG_TAIL)) !== 0 || (pageState & state & PG_LOCKED) === 0) break
     if ((state & PG_ANON) === 0 || mappings[target] !== mapping) break
     if (hasWaiters && (pageWaits.has(page) || pageWaits.has(target))) break
-    const isDevice = pagemap[target] !== 0
+    const device = pagemap[target]
+    const isDevice = device !== 0
     if (isDevice && !isDevicePrivatePage(sys, target)) break
     const pgoff = index[target]
     if (words === null || pgoff < firstPgoff || pgoff >= endPgoff) {
@@ -116,35 +117,42 @@ function finishPlain(
     if (words[w] !== page || pteKind(old) !== PTE_KIND_MIGRATION) break
     const isFreed = (src[2 * i] & MIGRATE_PFN_PIN) === 0
     if (isFreed && refcount[page] !== 1) break
-    // What was decided for this page is decided for those behind it that are in the same state, and whose entries lie behind its own.
-    let n = migratePfnRun(dst, i, i + migratePfnRun(src, i, Math.min(to, i + endPgoff - pgoff)))
-    n = pteRun(words, w / 2, pages.alike(target, pages.alike(page, n)))
-    if (hasWaiters) n = Math.min(firstAwaited(sys, page, n), firstAwaited(sys, target, n))
-
+    const references = refcount[target]
     const isUnpinned = !isDevice && (dst[2 * i] & MIGRATE_PFN_UNPIN) !== 0
     // The reference of its mapping takes the place of the driver's.
-    const left = isUnpinned ? refcount[target] - GUP_PIN_COUNTING_BIAS : refcount[target]
+    const left = isUnpinned ? references - GUP_PIN_COUNTING_BIAS : references
     if (!(left > 0)) badFrame(target, 'is free when a reference is taken')
-    const nmappings = mapcount[target] + 1
     const flags = migratedFlags(vma, old, isDevice, (state & PG_DIRTY) !== 0)
-    for (let k = 0; k < n; k++) {
-      words[w + 2 * k] = target + k
-      words[w + 2 * k + 1] = flags
+    const exclusive = (old & (PTE_WRITE | PTE_EXCLUSIVE)) !== 0 ? PG_ANON_EXCLUSIVE : 0
+    const newState = (state | exclusive) & ~PG_LOCKED
+    const memory = pagemap[page]
+
+    // What was decided for this page is decided for those behind it that are in the same state, and whose entries lie behind its own.
+    let run = pteRun(words, w / 2, migratePfnRuns(src, dst, i, Math.min(to, i + endPgoff - pgoff)))
+    if (hasWaiters) run = Math.min(firstAwaited(sys, page, run), firstAwaited(sys, target, run))
+    let n = 0
+    for (; n < run; n++) {
+      const from = page + n
+      const into = target + n
+      if (pageFlags[from] !== pageState || (isFreed && refcount[from] !== 1) || pagemap[from] !== memory) break
+      if (pageFlags[into] !== state || refcount[into] !== references || mappings[into] !== mapping) break
+      if (pagemap[into] !== device) break
+      words[w + 2 * n] = into
+      words[w + 2 * n + 1] = flags
+      refcount[into] = left
+      mapcount[into]++
+      pageFlags[into] = newState
+      pageFlags[from] = pageState & ~PG_LOCKED
     }
-    if ((old & (PTE_WRITE | PTE_EXCLUSIVE)) !== 0) state |= PG_ANON_EXCLUSIVE
-    refcount.fill(left, target, target + n)
-    mapcount.fill(nmappings, target, target + n)
-    pageFlags.fill(state & ~PG_LOCKED, target, target + n)
     if (!isDevice && (state & PG_LRU) === 0) lru.addRun(target, n)
-    pageFlags.fill(pageState & ~PG_LOCKED, page, page + n)
     i += n
     if (!isFreed) continue
-    if (pagemap[page] === 0) {
+    if (memory === 0) {
       for (let k = 0; k < n; k++) putPage(sys, page + k)
       continue
     }
     refcount.fill(0, page, page + n)
-    if (page !== freed + nfreed || pagemap[page] !== pagemap[freed]) {
+    if (page !== freed + nfreed || memory !== pagemap[freed]) {
       if (nfreed > 0) freeZoneDevicePages(sys, freed, nfreed)
       freed = page
       nfreed = 0

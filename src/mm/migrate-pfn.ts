@@ -63,11 +63,36 @@ export function setMigratePfns(words: Uint32Array, i: number, n: number, pfn: Pf
 
 /** How many entries from `i` on, before `to`, name neighbouring frames with the same flags. Entry `i` is one of them, whatever it names. */
 export function migratePfnRun(words: Uint32Array, i: number, to: number): number {
-  let next = i + 1
-  for (let w = 2 * next; next < to; next++, w += 2) {
-    if (words[w] !== words[w - 2] + MIGRATE_PFN_ONE || words[w + 1] !== words[w - 1]) break
+  let low = words[2 * i] | 0
+  const high = words[2 * i + 1] | 0
+  const end = 2 * Math.min(to, i + pfnsBelowHigh(low))
+  let w = 2 * i + 2
+  for (; w < end; w += 2) {
+    low = (low + MIGRATE_PFN_ONE) | 0
+    if (((words[w] ^ low) | (words[w + 1] ^ high)) !== 0) break
   }
-  return next - i
+  return w / 2 - i
+}
+
+/** The same for two arrays at once: how many entries are a run in both. */
+export function migratePfnRuns(src: Uint32Array, dst: Uint32Array, i: number, to: number): number {
+  let srcLow = src[2 * i] | 0
+  let dstLow = dst[2 * i] | 0
+  const srcHigh = src[2 * i + 1] | 0
+  const dstHigh = dst[2 * i + 1] | 0
+  const end = 2 * Math.min(to, i + Math.min(pfnsBelowHigh(srcLow), pfnsBelowHigh(dstLow)))
+  let w = 2 * i + 2
+  for (; w < end; w += 2) {
+    srcLow = (srcLow + MIGRATE_PFN_ONE) | 0
+    dstLow = (dstLow + MIGRATE_PFN_ONE) | 0
+    if (((src[w] ^ srcLow) | (src[w + 1] ^ srcHigh) | (dst[w] ^ dstLow) | (dst[w + 1] ^ dstHigh)) !== 0) break
+  }
+  return w / 2 - i
+}
+
+/** Frames from that of an entry on whose entries have the same high word. */
+function pfnsBelowHigh(low: number): number {
+  return PFNS_PER_HIGH - (low >>> MIGRATE_PFN_SHIFT)
 }
 
 /** The frame of entry `i` of an array given as words, -1 if it names none. */

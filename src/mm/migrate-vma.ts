@@ -30,19 +30,23 @@ export interface MigrateVma {
   faultPage: Pfn
 }
 
-/** The arguments of a migration (`struct migrate_vma`) of `[start, end)`, whole pages of one mapping, with empty `src` and `dst`. */
+/**
+ * The arguments of a migration (`struct migrate_vma`) of `[start, end)`, whole pages of one mapping, with empty `src` and `dst`: new ones, or
+ * those of `room`.
+ */
 export function makeMigrateVma(
   vma: Vma | null,
   start: Addr,
   end: Addr,
   pgmapOwner: unknown,
   flags: number,
+  room?: Pick<MigrateVma, 'src' | 'dst'>,
 ): MigrateVma {
   const npages = Math.max(0, Math.floor((end - start) / PAGE_SIZE))
   return {
     vma,
-    src: new BigUint64Array(npages),
-    dst: new BigUint64Array(npages),
+    src: room?.src ?? new BigUint64Array(npages),
+    dst: room?.dst ?? new BigUint64Array(npages),
     start,
     end,
     cpages: 0,

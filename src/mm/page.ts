@@ -156,31 +156,6 @@ export class Pages {
     return false
   }
 
-  /**
-   * How many frames from `first` on, at most `max`, are in the same state: what flags, counts, owner and memory of the first one allow is
-   * allowed for all of them. At least one.
-   */
-  alike(first: Pfn, max: number): number {
-    const { flags, refcount, mapcount, mapping, pagemap } = this
-    const state = flags[first]
-    const references = refcount[first]
-    const mappings = mapcount[first]
-    const owner = mapping[first]
-    const memory = pagemap[first]
-    const end = first + max
-    let pfn = first + 1
-    while (
-      pfn < end &&
-      flags[pfn] === state &&
-      refcount[pfn] === references &&
-      mapcount[pfn] === mappings &&
-      mapping[pfn] === owner &&
-      pagemap[pfn] === memory
-    )
-      pfn++
-    return pfn - first
-  }
-
   /** The page is anonymous memory (`PageAnon`). */
   isAnon(pfn: Pfn): boolean {
     return (this.flags[this.head(pfn)] & PG_ANON) !== 0

@@ -81,9 +81,11 @@ export function pteNamesFrame(flags: PteFlags): boolean {
 
 /** How many entries from entry `i` on, at most `max`, name neighbouring frames with the same flags. At least one. */
 export function pteRun(words: Uint32Array, i: number, max: number): number {
+  const pfn = words[2 * i] | 0
+  const flags = words[2 * i + 1] | 0
   let n = 1
   for (let w = 2 * i + 2; n < max; n++, w += 2) {
-    if (words[w] !== words[w - 2] + 1 || words[w + 1] !== words[w - 1]) break
+    if (((words[w] ^ (pfn + n)) | (words[w + 1] ^ flags)) !== 0) break
   }
   return n
 }

@@ -21,7 +21,7 @@ import {
 } from './mmu-notifier.ts'
 import { PTE_DIRTY, PTE_DUPLICATED, PTE_PRESENT, PTE_PROTNONE, PTE_SPECIAL, PTE_WRITE } from './pte.ts'
 import type { System } from './system.ts'
-import { tlbCollectDirty, tlbProtect } from './tlb.ts'
+import { nextDirty, tlbCollectDirty, tlbProtect } from './tlb.ts'
 import { VM_HUGETLB } from './vm-flags.ts'
 import type { Vma } from './vma.ts'
 
@@ -141,7 +141,7 @@ export function collectWrites(mm: Mm, start: Addr, end: Addr): number {
   }
   const dirty = tlbCollectDirty(mm, start, end)
   if (dirty !== null) {
-    for (let page = dirty.indexOf(1); page >= 0 && page < written.length; page = dirty.indexOf(1, page + 1)) {
+    for (let page = nextDirty(dirty, 0); page >= 0 && page < written.length; page = nextDirty(dirty, page + 1)) {
       const addr = start + page * PAGE_SIZE
       const table = mm.pageTable.findPte(addr)
       if (table !== null) count += noteWritten(mm.sys, table.words, pteIndex(addr), written, page)

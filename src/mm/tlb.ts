@@ -5,7 +5,7 @@
 import { type Addr, HPAGE_PMD_NR, PAGE_SIZE, pmdAddrEnd, pmdIndex, pteIndex } from '../base/addr.ts'
 import type { Mm } from './mm.ts'
 import type { PmdTable, PteTable } from './pgtable.ts'
-import { PTE_DIRTY, PTE_DUPLICATED, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from './pte.ts'
+import { PTE_DIRTY, PTE_DUPLICATED, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE, pteRun } from './pte.ts'
 
 /**
  * Takes the translations of `[start, end)` away from the CPU and collects their dirty bits in the entries. Afterwards no
@@ -61,9 +61,7 @@ export function tlbInstallRun(mm: Mm, addr: Addr, table: PteTable, first: number
   for (let k = 0; k < npages; ) {
     const pfn = words[2 * (first + k)]
     const flags = words[2 * (first + k) + 1]
-    let next = k + 1
-    while (next < npages && words[2 * (first + next)] === pfn + next - k && words[2 * (first + next) + 1] === flags)
-      next++
+    const next = k + pteRun(words, first + k, npages - k)
     if ((flags & (PTE_PRESENT | PTE_PROTNONE)) === PTE_PRESENT) {
       const writable = (flags & PTE_WRITE) !== 0 && (traps || (flags & PTE_DIRTY) !== 0)
       mmu.install(mm.space, addr + k * PAGE_SIZE, pfn, next - k, writable)
@@ -93,10 +91,9 @@ let many = few
 
 /** With `isTold` the caller tells of every page; else somebody may have to later. */
 function mergeDirty(mm: Mm, start: Addr, npages: number, dirty: Uint8Array, isTold = false): void {
-  // Few pages are dirty, of many: whoever asks before a launch asks about all of its data.
   let table: PteTable | null = null
   let tableEnd = 0
-  for (let i = dirty.indexOf(1); i >= 0 && i < npages; i = dirty.indexOf(1, i + 1)) {
+  for (let i = nextDirty(dirty, 0); i >= 0 && i < npages; i = nextDirty(dirty, i + 1)) {
     const addr = start + i * PAGE_SIZE
     if (addr >= tableEnd) {
       table = mm.pageTable.findPte(addr)
@@ -112,6 +109,11 @@ function mergeDirty(mm: Mm, start: Addr, npages: number, dirty: Uint8Array, isTo
     table.words[word] = flags | PTE_DIRTY
     if ((flags & PTE_DUPLICATED) !== 0 && !isTold) table.hasUntold = true
   }
+}
+
+/** The first page from `from` on that is dirty, -1 for none. Few are, or neighbours: those take no search. */
+export function nextDirty(dirty: Uint8Array, from: number): number {
+  return dirty[from] === 1 ? from : dirty.indexOf(1, from)
 }
 
 function mergeHugeDirty(mm: Mm, addr: Addr): void {

@@ -32,6 +32,18 @@ export class CopyList {
     this.frameRoom[this.length++] = frame
   }
 
+  /** Adds neighbours on both sides. */
+  addRun(pfn: Pfn, frame: number, npages: number): void {
+    const { length } = this
+    while (this.pfnRoom.length < length + npages) this.grow()
+    const { pfnRoom, frameRoom } = this
+    for (let k = 0; k < npages; k++) {
+      pfnRoom[length + k] = pfn + k
+      frameRoom[length + k] = frame + k
+    }
+    this.length += npages
+  }
+
   clear(): void {
     this.length = 0
   }
@@ -46,6 +58,13 @@ export class CopyList {
   }
 }
 
+/** How many numbers of a list from `at` on, before `to`, follow each other. At least one. */
+export function runLength(numbers: ArrayLike<number>, at: number, to: number): number {
+  let end = at + 1
+  while (end < to && numbers[end] === numbers[end - 1] + 1) end++
+  return end - at
+}
+
 /** Visits runs of neighbours in `[from, to)` of a list of page or frame numbers: the first, how many, and index of the first. */
 export function forEachRun(
   numbers: ArrayLike<number>,
@@ -54,10 +73,9 @@ export function forEachRun(
   visit: (first: number, npages: number, at: number) => void,
 ): void {
   for (let at = from; at < to; ) {
-    let end = at + 1
-    while (end < to && numbers[end] === numbers[end - 1] + 1) end++
-    visit(numbers[at], end - at, at)
-    at = end
+    const npages = runLength(numbers, at, to)
+    visit(numbers[at], npages, at)
+    at += npages
   }
 }
 
@@ -70,8 +88,7 @@ export function forEachPiece(
   visit: (bytes: Uint8Array, at: number) => void,
 ): void {
   for (let at = from; at < to; ) {
-    let next = at + 1
-    while (next < to && pfns[next] === pfns[next - 1] + 1) next++
+    const next = at + runLength(pfns, at, to)
     while (at < next) {
       const bytes = mmu.bytesOfRun(pfns[at], next - at)
       visit(bytes, at)

@@ -9,7 +9,7 @@
 // Operations look translations up when they begin and keep the frames (FramePool.capture), as commands in the queue of a
 // device keep addresses. So an event has only two things to do: tell what was written, and end duplicates.
 
-import { type Addr, addrToVpn, PAGE_SIZE, vpnToAddr } from '../../base/addr.ts'
+import { type Addr, addrToVpn, HPAGE_PMD_NR, PAGE_SIZE, vpnToAddr } from '../../base/addr.ts'
 import { assert } from '../../base/assert.ts'
 import { hmmRangeFault } from '../../hmm/hmm.ts'
 import { hmmPfnWords } from '../../hmm/hmm-pfn.ts'
@@ -70,6 +70,8 @@ export class DeviceSpace {
   readonly duplicates = new FrameTable()
   readonly touches = new TouchHistory()
   readonly readBacks = new ReadBacks()
+  /** What `snapshot` answers with for up to 2 MiB. */
+  private readonly looks = new BigUint64Array(HPAGE_PMD_NR)
   private readonly parts: DeviceParts
 
   constructor(parts: DeviceParts, mirror: HmmMirror) {
@@ -212,12 +214,14 @@ export class DeviceSpace {
 
   /**
    * What the CPU page table says about `[start, end)` now, two words per page (hmm-pfn.ts). Pages of this device are named by
-   * their frames. Nothing is faulted in. The caller holds mmapLock for reading.
+   * their frames. Nothing is faulted in. The caller holds mmapLock for reading,
+   * and is done with the answer before anybody asks again.
    */
   snapshot(start: Addr, end: Addr): Uint32Array {
     const { notifier } = this.mirror.hmm
     assert(notifier !== null, 'a registered mirror has a notifier')
-    const hmmPfns = new BigUint64Array((end - start) / PAGE_SIZE)
+    const npages = (end - start) / PAGE_SIZE
+    const hmmPfns = npages <= HPAGE_PMD_NR ? this.looks.subarray(0, npages) : new BigUint64Array(npages)
     const err = hmmRangeFault({
       notifier,
       notifierSeq: mmuIntervalReadBegin(notifier),

@@ -256,6 +256,13 @@ export class FramePool {
     return this.state[frame] === FRAME_RESERVED
   }
 
+  /** How many of the frames from `first` on, which is reserved, at most `max`, can be taken. */
+  nreserved(first: number, max: number): number {
+    let n = 1
+    while (n < max && this.state[first + n] === FRAME_RESERVED) n++
+    return n
+  }
+
   /** A page or a duplicate is there, and no operation uses it. */
   isIdle(frame: number): boolean {
     const state = this.state[frame]
@@ -289,6 +296,39 @@ export class FramePool {
     if (this.backing[frame] >= 0) this.npinned--
     if (backing >= 0) this.npinned++
     this.backing[frame] = backing
+  }
+
+  /** The same for neighbouring frames, with neighbouring system frames from `backing` on behind them, or with the same mark. */
+  setBackings(first: number, npages: number, backing: number): void {
+    const backings = this.backing
+    const step = backing >= 0 ? 1 : 0
+    let npinned = step * npages
+    for (let k = 0; k < npages; k++) {
+      if (backings[first + k] >= 0) npinned--
+      backings[first + k] = backing + step * k
+    }
+    this.npinned += npinned
+  }
+
+  /**
+   * How many frames from `first` on, at most `max`, are captured and dirty alike, and have neighbouring system frames behind them or the same
+   * mark. At least one.
+   */
+  alike(first: number, max: number): number {
+    const { captured, dirty, backing } = this
+    const bits = captured[first]
+    const isDirty = dirty[first]
+    const behind = backing[first]
+    const step = behind >= 0 ? 1 : 0
+    let n = 1
+    while (
+      n < max &&
+      captured[first + n] === bits &&
+      dirty[first + n] === isDirty &&
+      backing[first + n] === behind + step * n
+    )
+      n++
+    return n
   }
 
   /** System frames that stand behind pages. */

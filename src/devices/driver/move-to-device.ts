@@ -19,18 +19,20 @@ import {
   type MigrateVma,
   makeMigrateVma,
   migratePfnAt,
+  migratePfnRun,
   migratePfnWords,
   migrateVmaFinalize,
   migrateVmaPages,
   migrateVmaSetup,
   setMigratePfn,
+  setMigratePfns,
   validPfnAt,
 } from '../../mm/migrate-device.ts'
 import { putPage, unlockPage } from '../../mm/page-alloc.ts'
 import { VM_WRITE } from '../../mm/vm-flags.ts'
 import type { Vma } from '../../mm/vma.ts'
 import type { Block } from './block.ts'
-import { CopyList } from './copy-list.ts'
+import type { CopyList } from './copy-list.ts'
 import { ZEROES } from './frame-pool.ts'
 import type { OpenMigrations } from './open-migrations.ts'
 import type { Operation } from './operation.ts'
@@ -49,12 +51,13 @@ export async function moveToDevice(
 ): Promise<void> {
   const { hardware, owner, clock } = op.parts
   await hardware.ready()
-  const args = makeMigrateVma(vma, start, end, owner, MIGRATE_VMA_SELECT_SYSTEM)
+  const room = open.takeRoom((end - start) / PAGE_SIZE)
+  const { copies } = room
+  const args = makeMigrateVma(vma, start, end, owner, MIGRATE_VMA_SELECT_SYSTEM, room)
   if (pins) markPins(op, args)
   const err = migrateVmaSetup(args)
   if (err !== 0) throw new MmError(err, op.parts.name, { addr: start, detail: 'the mapping cannot move to a device' })
   open.add(args)
-  const copies = new CopyList(args.npages)
   hardware.clear(chooseFrames(op, use, vma, args, block, copies))
   let failure: unknown = null
   const begunAt = clock.now()
@@ -74,6 +77,7 @@ export async function moveToDevice(
   // Before anybody else gets a turn: a captured page stays.
   op.look(use, start, end)
   report(op, { start, end, nmoved, ncopied: copies.length, nskipped: args.npages - nmoved })
+  open.giveBackRoom(room)
 }
 
 /** Marks the system pages of a range to be pinned in place. A hole has nothing to pin (PN-2). */
@@ -106,7 +110,8 @@ function chooseFrames(
     if (ntaken > 0) pool.takePages(first + end - ntaken, ntaken)
     ntaken = 0
   }
-  for (let i = 0; i < args.npages; i++) {
+  for (let i = 0, n = 1; i < args.npages; i += n) {
+    n = 1
     const page = migratePfnAt(src, i)
     const isWritable = page < 0 ? isMappedForWriting : (src[2 * i] & MIGRATE_PFN_WRITE) !== 0
     const canMove =
@@ -119,10 +124,13 @@ function chooseFrames(
       take(i)
       continue
     }
-    ntaken++
     if (page < 0) zeroes.push(first + i)
-    else copies.add(page, first + i)
-    setMigratePfn(dst, i, pool.pfnOf(first + i), MIGRATE_PFN_VALID | (isWritable ? MIGRATE_PFN_WRITE : 0))
+    else {
+      n = pool.nreserved(first + i, migratePfnRun(src, i, args.npages))
+      copies.addRun(page, first + i, n)
+    }
+    ntaken += n
+    setMigratePfns(dst, i, n, pool.pfnOf(first + i), MIGRATE_PFN_VALID | (isWritable ? MIGRATE_PFN_WRITE : 0))
   }
   take(args.npages)
   return zeroes
@@ -135,18 +143,20 @@ function settle(op: Operation, args: MigrateVma): number {
   const dst = migratePfnWords(args.dst)
   let nmoved = 0
   let npinned = 0
-  for (let i = 0; i < args.npages; i++) {
+  for (let i = 0, n = 1; i < args.npages; i += n) {
+    n = 1
     const flags = src[2 * i]
     if ((dst[2 * i] & MIGRATE_PFN_VALID) === 0 || (flags & MIGRATE_PFN_MIGRATE) === 0) continue
-    nmoved++
     const isHole = (flags & MIGRATE_PFN_VALID) === 0
+    if (!isHole) n = migratePfnRun(dst, i, i + migratePfnRun(src, i, args.npages))
+    nmoved += n
     const isPinned = !isHole && (flags & MIGRATE_PFN_PIN) !== 0
-    if (isPinned) npinned++
+    if (isPinned) npinned += n
     else if (!isHole) continue
-    const target = validPfnAt(dst, i)
-    pool.setBacking(pool.frameOf(target), isPinned ? validPfnAt(src, i) : ZEROES)
+    const frame = pool.frameOf(validPfnAt(dst, i))
+    pool.setBackings(frame, n, isPinned ? validPfnAt(src, i) : ZEROES)
     // What the page owes to swap, the frame that stays knows itself.
-    pool.setClean(pool.frameOf(target))
+    for (let k = 0; k < n; k++) pool.setClean(frame + k)
   }
   op.placed.pin += npinned
   op.placed.migrate += nmoved - npinned

@@ -1,7 +1,7 @@
 // The migrations that a device has begun and not ended, in either direction. They keep references and pins that nobody sees in
 // an entry, so whoever adds references up asks here; and who finds no free frame waits for one of them.
 
-import type { Pfn } from '../../base/addr.ts'
+import { HPAGE_PMD_NR, type Pfn } from '../../base/addr.ts'
 import { WaitQueue } from '../../base/wait-queue.ts'
 import {
   MIGRATE_PFN_PIN,
@@ -12,6 +12,7 @@ import {
 } from '../../mm/migrate-device.ts'
 import { GUP_PIN_COUNTING_BIAS } from '../../mm/page.ts'
 import type { System } from '../../mm/system.ts'
+import { CopyList } from './copy-list.ts'
 
 export interface OpenMigration {
   readonly src: BigUint64Array
@@ -19,11 +20,23 @@ export interface OpenMigration {
   readonly npages: number
 }
 
+/** What a migration is worked out in. */
+export interface MigrationRoom {
+  readonly src: BigUint64Array
+  readonly dst: BigUint64Array
+  readonly copies: CopyList
+}
+
+/** Rooms that are kept: a few blocks of 2 MiB are on their way at a time. */
+const SPARE_MAX = 4
+
 export class OpenMigrations {
   /** Woken when one ends. */
   readonly ended = new WaitQueue()
   private readonly sys: System
   private readonly all = new Set<OpenMigration>()
+  /** Rooms for 2 MiB that nobody uses: new ones for each block would keep the garbage collector busy. */
+  private readonly spare: MigrationRoom[] = []
 
   constructor(sys: System) {
     this.sys = sys
@@ -31,6 +44,22 @@ export class OpenMigrations {
 
   get size(): number {
     return this.all.size
+  }
+
+  /** Room for a migration of so many pages, all of it empty. */
+  takeRoom(npages: number): MigrationRoom {
+    const room = npages === HPAGE_PMD_NR ? this.spare.pop() : undefined
+    if (room === undefined)
+      return { src: new BigUint64Array(npages), dst: new BigUint64Array(npages), copies: new CopyList(npages) }
+    room.src.fill(0n)
+    room.dst.fill(0n)
+    room.copies.clear()
+    return room
+  }
+
+  /** The migration in there has ended, and nobody looks at it any more. */
+  giveBackRoom(room: MigrationRoom): void {
+    if (room.src.length === HPAGE_PMD_NR && this.spare.length < SPARE_MAX) this.spare.push(room)
   }
 
   add(migration: OpenMigration): void {

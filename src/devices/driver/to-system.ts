@@ -23,38 +23,37 @@ import {
   migrateDevicePages,
   migrateDeviceRange,
   migratePfnAt,
+  migratePfnRun,
   migratePfnWords,
   migrateVmaFinalize,
   migrateVmaPages,
   migrateVmaSetup,
   setMigratePfn,
+  setMigratePfns,
   unpinMigratedPage,
   validPfnAt,
 } from '../../mm/migrate-device.ts'
 import type { Mm } from '../../mm/mm.ts'
-import { badFrame, PG_DIRTY } from '../../mm/page.ts'
+import { badFrame, PG_DIRTY, PG_LOCKED } from '../../mm/page.ts'
 import { allocEvictionPage, putPage, unlockPage } from '../../mm/page-alloc.ts'
 import { tlbUnmap } from '../../mm/tlb.ts'
 import type { Vma } from '../../mm/vma.ts'
-import { CopyList } from './copy-list.ts'
+import { runLength } from './copy-list.ts'
 import { type DeviceParts, LOST_BYTE } from './device-parts.ts'
 import { CAPTURED_FOR_WRITING, NO_COPY, ZEROES } from './frame-pool.ts'
-import type { OpenMigrations } from './open-migrations.ts'
+import type { MigrationRoom, OpenMigrations } from './open-migrations.ts'
 import type { Purpose } from './traffic.ts'
 
 /** Frames that are made free at a time when memory is full. */
 const UNPIN_BATCH = 32
 
 /** One migration back, from begin to end. */
-interface Return {
+interface Return extends MigrationRoom {
   readonly mm: Mm
   /** null for one by frames. */
   readonly args: MigrateVma | null
-  readonly src: BigUint64Array
-  readonly dst: BigUint64Array
   readonly npages: number
   readonly start: Addr
-  readonly copies: CopyList
   readonly purpose: Purpose
   /** The page that was touched; the others only come along. -1 for none. */
   readonly touched: Pfn
@@ -86,23 +85,20 @@ export class ToSystem {
    * before that, -1 for none. With `isAhead` nobody has asked for any of it yet.
    */
   bringBack(vma: Vma, start: Addr, end: Addr, touched: Pfn, purpose: Purpose, isAhead = false): Homecoming {
-    const args = makeMigrateVma(vma, start, end, this.parts.owner, MIGRATE_VMA_SELECT_DEVICE_PRIVATE)
+    const room = this.open.takeRoom((end - start) / PAGE_SIZE)
+    const args = makeMigrateVma(vma, start, end, this.parts.owner, MIGRATE_VMA_SELECT_DEVICE_PRIVATE, room)
     args.faultPage = touched
     const err = migrateVmaSetup(args)
     if (err !== 0) return { err, done: null }
-    const { src, dst, npages } = args
-    const copies = new CopyList(npages)
-    return this.begin({ mm: vma.mm, args, src, dst, npages, start, copies, purpose, touched, isAhead })
+    return this.begin({ mm: vma.mm, args, ...room, npages: args.npages, start, purpose, touched, isAhead })
   }
 
   /** Moves the pages in `npages` frames from `first` on to system memory. The caller holds mmapLock of `mm` for reading. */
   async evict(mm: Mm, start: Addr, first: number, npages: number, purpose: Purpose): Promise<void> {
     const { sys, pool } = this.parts
-    const src = new BigUint64Array(npages)
-    const dst = new BigUint64Array(npages)
-    migrateDeviceRange(sys, src, pool.pfnOf(first), npages)
-    const copies = new CopyList(npages)
-    await this.begin({ mm, args: null, src, dst, npages, start, copies, purpose, touched: -1, isAhead: false }).done
+    const room = this.open.takeRoom(npages)
+    migrateDeviceRange(sys, room.src, pool.pfnOf(first), npages)
+    await this.begin({ mm, args: null, ...room, npages, start, purpose, touched: -1, isAhead: false }).done
   }
 
   private begin(back: Return): Homecoming {
@@ -138,7 +134,8 @@ export class ToSystem {
     const src = migratePfnWords(back.src)
     const dst = migratePfnWords(back.dst)
     let err = 0
-    for (let i = 0; i < npages; i++) {
+    for (let i = 0, n = 1; i < npages; i += n) {
+      n = 1
       if ((src[2 * i] & MOVED) !== MOVED) continue
       const page = validPfnAt(src, i)
       const frame = page - base
@@ -153,12 +150,18 @@ export class ToSystem {
         if (page === touched) err = isLost ? -EIO : -ENOMEM
         continue
       }
-      if (!sys.pages.trylock(home)) badFrame(home, "is the driver's, and locked by somebody else")
+      // Neighbours that were left in place behind it go home with it, in the same way.
+      const run = backing >= 0 && !isLost ? pool.alike(frame, migratePfnRun(src, i, npages)) : 1
+      const owed = flags[page] & PG_DIRTY
+      for (n = 0; n < run && (flags[page + n] & PG_DIRTY) === owed; n++) {
+        if ((flags[home + n] & PG_LOCKED) !== 0) badFrame(home + n, "is the driver's, and locked by somebody else")
+        flags[home + n] |= PG_LOCKED
+      }
       if (isLost) this.fill(mm, home, page)
-      else if (isDirty) copies.add(home, frame)
+      else if (isDirty) copies.addRun(home, frame, n)
       else if (backing === ZEROES) sys.mmu.clearFrame(home)
       const unpin = backing >= 0 ? MIGRATE_PFN_UNPIN : 0
-      setMigratePfn(dst, i, home, MIGRATE_PFN_VALID | unpin | (src[2 * i] & MIGRATE_PFN_WRITE))
+      setMigratePfns(dst, i, n, home, MIGRATE_PFN_VALID | unpin | (src[2 * i] & MIGRATE_PFN_WRITE))
     }
     return err
   }
@@ -234,6 +237,7 @@ export class ToSystem {
     if (args !== null) migrateVmaFinalize(args)
     else migrateDeviceFinalize(sys, src, dst, npages)
     this.open.delete(back)
+    this.open.giveBackRoom(back)
   }
 
   /** Forgets what stood behind the pages that move, and reports them: the touched one moved because of a fault, the others by foresight. */
@@ -244,25 +248,34 @@ export class ToSystem {
     const src = migratePfnWords(back.src)
     const dst = migratePfnWords(back.dst)
     const { pfns } = copies
-    const { dirty, backing } = pool
+    const { dirty } = pool
+    const { pages } = sys
     const base = pool.pagemap.pfn
     // In the order of the pages.
     let nlisted = 0
     let nmoved = 0
     let nskipped = 0
     let ncopied = 0
-    for (let i = 0; i < npages; i++) {
+    for (let i = 0, n = 1; i < npages; i += n) {
+      n = 1
       if ((src[2 * i] & MIGRATE_PFN_VALID) === 0) continue
       const page = validPfnAt(src, i)
+      const home = validPfnAt(dst, i)
       const hasHome = (dst[2 * i] & MIGRATE_PFN_VALID) !== 0
       const hasMoved = hasHome && (src[2 * i] & MIGRATE_PFN_MIGRATE) !== 0
-      const isListed = hasHome && nlisted < pfns.length && pfns[nlisted] === validPfnAt(dst, i)
-      if (isListed) nlisted++
+      const isListed = hasHome && nlisted < pfns.length && pfns[nlisted] === home
+      if (hasMoved && page !== touched) {
+        n = pool.alike(page - base, migratePfnRun(dst, i, i + migratePfnRun(src, i, npages)))
+        if (touched > page && touched < page + n) n = touched - page
+        if (isListed) n = runLength(pfns, nlisted, Math.min(pfns.length, nlisted + n))
+        else if (nlisted < pfns.length && pfns[nlisted] > home && pfns[nlisted] < home + n) n = pfns[nlisted] - home
+      }
+      if (isListed) nlisted += n
       if (hasMoved) {
         const frame = page - base
-        if (dirty[frame] !== 0) sys.pages.setDirty(validPfnAt(dst, i))
+        if (dirty[frame] !== 0) for (let k = 0; k < n; k++) pages.setDirty(home + k)
         // The pin ends with finalize, not when the frame of the device is freed.
-        if (backing[frame] !== NO_COPY) pool.setBacking(frame, NO_COPY)
+        pool.setBackings(frame, n, NO_COPY)
       } else if (hasHome && isAhead) {
         // It stays, and whoever copied it may have shown it to the CPU already.
         tlbUnmap(mm, start + i * PAGE_SIZE, start + (i + 1) * PAGE_SIZE)
@@ -272,8 +285,8 @@ export class ToSystem {
         traffic.migrated(run, 'device-to-host', hasMoved ? 1 : 0, hasMoved ? 0 : 1, purpose)
         traffic.copied(run, 'device-to-host', hasMoved && isListed ? 1 : 0, purpose)
       } else if (hasMoved) {
-        nmoved++
-        if (isListed) ncopied++
+        nmoved += n
+        if (isListed) ncopied += n
       } else nskipped++
     }
     const run = { mm, start, end: start + npages * PAGE_SIZE }

@@ -96,6 +96,20 @@ export function hmmPteStore(words: Uint32Array, index: number, frame: Pfn, flags
   words[2 * index + 1] = (flags & HMM_PTE_WRITE) !== 0 ? high | HMM_PTE_HAD_WRITE_HI : high
 }
 
+/** How many entries from `index` on, at most `max`, name neighbouring frames with the same bits besides. At least one. */
+export function hmmPteRun(words: Uint32Array, index: number, max: number): number {
+  let low = words[2 * index] | 0
+  const high = words[2 * index + 1] | 0
+  // Frames whose entries have the same high word.
+  const end = 2 * (index + Math.min(max, FRAME_HIGH_UNIT - (low >>> FRAME_LOW_SHIFT)))
+  let w = 2 * index + 2
+  for (; w < end; w += 2) {
+    low = (low + (1 << FRAME_LOW_SHIFT)) | 0
+    if (((words[w] ^ low) | (words[w + 1] ^ high)) !== 0) break
+  }
+  return w / 2 - index
+}
+
 /** The entry as one integer, without what only the core looks at. */
 export function hmmPteRead(words: Uint32Array, index: number): HmmPte {
   return ((BigInt(words[2 * index + 1] & ~HMM_PTE_HAD_WRITE_HI) << 32n) | BigInt(words[2 * index])) as HmmPte

@@ -24,6 +24,7 @@ import {
   HMM_PTE_VALID_DMA,
   HMM_PTE_WRITE,
   hmmPteFrame,
+  hmmPteRun,
 } from './hmm-pte.ts'
 
 /**
@@ -107,20 +108,22 @@ export function hmmMirrorUpdatePt(mirror: HmmMirror, event: HmmEvent): void {
     const stop = first + 2 * iter.npages
     let ngone = 0
     iter.directoryLock()
-    for (let w = first; w < stop; w += 2) {
+    for (let w = first, n = 1; w < stop; w += 2 * n) {
+      n = 1
       const low = words[w]
       if ((low & HMM_PTE_VALID) === 0) continue
+      const isDma = (low & HMM_PTE_VALID_DMA) !== 0
+      if (!isDma) n = hmmPteRun(words, w / 2, (stop - w) / 2)
       if ((low & HMM_PTE_DIRTY) !== 0) {
         const page = addr + ((w - first) / 2) * PAGE_SIZE
-        if (!hmmMirrorSettleDirty(mirror, words, w / 2, page)) bugs.add(page)
+        if (!hmmMirrorSettleDirty(mirror, words, w / 2, page, n)) bugs.add(page, n)
       }
       if (keeps) {
-        words[w] = low & maskLow & ~HMM_PTE_DIRTY
+        for (let k = 0; k < n; k++) words[w + 2 * k] &= maskLow & ~HMM_PTE_DIRTY
       } else {
-        if ((low & HMM_PTE_VALID_DMA) !== 0) device.dev?.unmapPage(hmmPteFrame(words, w / 2) * PAGE_SIZE)
-        words[w] = 0
-        words[w + 1] = 0
-        ngone++
+        if (isDma) device.dev?.unmapPage(hmmPteFrame(words, w / 2) * PAGE_SIZE)
+        words.fill(0, w, w + 2 * n)
+        ngone += n
       }
     }
     iter.directoryUnlock()
@@ -138,16 +141,24 @@ export function hmmMirrorUpdatePt(mirror: HmmMirror, event: HmmEvent): void {
 }
 
 /**
- * Marks the page behind a dirty entry as dirty. Returns false if the entry never had WRITE: then the device wrote what it
- * must not, or reported too much (MR-72).
+ * Marks the page behind a dirty entry as dirty, and those behind the `npages` - 1 that follow it in a run. Returns false if the entry never
+ * had WRITE: then the device wrote what it must not, or reported too much (MR-72).
  */
-export function hmmMirrorSettleDirty(mirror: HmmMirror, words: Uint32Array, index: number, addr: Addr): boolean {
+export function hmmMirrorSettleDirty(
+  mirror: HmmMirror,
+  words: Uint32Array,
+  index: number,
+  addr: Addr,
+  npages = 1,
+): boolean {
   const { mm } = mirror.hmm
   const { pages } = mm.sys
   const isDma = (words[2 * index] & HMM_PTE_VALID_DMA) !== 0
-  const pfn = isDma ? cpuEntryPage(mm, addr) : hmmPteFrame(words, index)
-  // The zero page belongs to everybody, and a free frame is what a driver left behind that moved the page away.
-  if (pfn >= 0 && (pages.flags[pages.head(pfn)] & (PG_ALLOCATED | PG_RESERVED)) === PG_ALLOCATED) pages.setDirty(pfn)
+  const first = isDma ? cpuEntryPage(mm, addr) : hmmPteFrame(words, index)
+  for (let pfn = first; pfn >= 0 && pfn < first + npages; pfn++) {
+    // The zero page belongs to everybody, and a free frame is what a driver left behind that moved the page away.
+    if ((pages.flags[pages.head(pfn)] & (PG_ALLOCATED | PG_RESERVED)) === PG_ALLOCATED) pages.setDirty(pfn)
+  }
   return (words[2 * index] & HMM_PTE_WRITE) !== 0 || (words[2 * index + 1] & HMM_PTE_HAD_WRITE_HI) !== 0
 }
 
@@ -191,9 +202,9 @@ export class PageList {
   end: Addr = 0
   npages = 0
 
-  add(addr: Addr): void {
+  add(addr: Addr, npages = 1): void {
     if (this.npages === 0) this.start = addr
-    this.end = addr + PAGE_SIZE
-    this.npages++
+    this.end = addr + npages * PAGE_SIZE
+    this.npages += npages
   }
 }

@@ -198,11 +198,13 @@ export class ExplicitMmu implements Mmu {
   bytesOfRun(pfn: Pfn, npages: number): Uint8Array {
     const segment = this.#memory.get(pfn)
     const end = Math.min(pfn + npages, segment.endPfn)
+    const { guard } = this
+    const states = this.#state
     let next = pfn
     for (; next < end; next++) {
-      if (this.guard?.isTaken(next) === true) break
-      this.#checkTaken(next)
-      this.#state[next] |= TOUCHED
+      if (guard?.isTaken(next) === true) break
+      if ((states[next] & TAKEN) === 0) this.#checkTaken(next)
+      states[next] |= TOUCHED
     }
     if (next === pfn) return this.bytes(pfn)
     return new Uint8Array(segment.buffer, (pfn - segment.pfn) * PAGE_SIZE, (next - pfn) * PAGE_SIZE)
@@ -225,13 +227,15 @@ export class ExplicitMmu implements Mmu {
       pfn === addrToVpn(addr),
       () => `frame ${pfn} at ${formatAddr(addr)}, where frame ${addrToVpn(addr)} is at home`,
     )
-    for (let i = pfn; i < pfn + npages; i++) this.#checkTaken(i)
-    if (!this.handsOut) return
-    const { guard } = this
+    const { guard, handsOut } = this
+    const states = this.#state
+    const given = TOUCHED | (writable ? READ | WRITE | DIRTY : READ)
     for (let i = pfn; i < pfn + npages; i++) {
+      const state = states[i]
+      if ((state & TAKEN) === 0) this.#checkTaken(i)
+      if (!handsOut) continue
       // A page that the CPU had for writing stays dirty until that was collected.
-      const kept = this.#state[i] & (TAKEN | DIRTY)
-      this.#state[i] = kept | TOUCHED | (writable ? READ | WRITE | DIRTY : READ)
+      states[i] = (state & (TAKEN | DIRTY)) | given
       if (guard === null) continue
       guard.give(i)
       if (writable) guard.unseal(i)
