@@ -128,7 +128,8 @@ function millions(value: number): string {
   return `${scaled >= 100 ? scaled.toFixed(0) : scaled.toPrecision(3)} M`
 }
 
-/** '38 %', '2.4 times the speed'. */
+/** '38 %', '0.4 %', '2.4 times the speed'. */
 function ratio(value: number): string {
+  if (value < 0.01) return `${(100 * value).toPrecision(1)} %`
   return value < 1.5 ? `${Math.round(100 * value)} %` : `${value.toFixed(1)} times the speed`
 }
