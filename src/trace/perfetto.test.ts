@@ -129,7 +129,8 @@ describe('PerfettoSink', () => {
       items.filter((item) => item.ph === 'C' && item.name === name).map(({ args }) => args)
 
     expect(series('resident')).toEqual([3, 4, 3, 1, 0, 0].map((npages) => ({ bytes: npages * 4096 })))
-    expect(series('bytes host-to-device')).toEqual([{ fault: 15, prefetch: 0, eviction: 0, coherence: 0, user: 0 }])
+    expect(series('host-to-device fault')).toEqual([{ bytes: 15 }])
+    expect(series('host-to-device eviction')).toEqual([]) // nothing for the viewer to make an empty track of
     expect(series('memory')).toEqual([{ bytes: 2 ** 20 }])
   })
 

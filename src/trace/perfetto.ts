@@ -10,7 +10,7 @@
  */
 
 import { PAGE_SIZE } from '../base/addr.ts'
-import { CAUSES, type Cause, type LaunchEvent, type TraceEvent, type TransferEvent } from './events.ts'
+import type { LaunchEvent, TraceEvent, TransferEvent } from './events.ts'
 import { jsonFields, quoted } from './json-text.ts'
 import { type Residency, ResidencyTracker } from './residency.ts'
 import type { TraceHeader } from './schema.ts'
@@ -40,8 +40,6 @@ const SAMPLE_PERIOD_US = 1000
 
 const DEVICE_TRACKS = { launches: 1, faults: 2, migrations: 3, copies: 4, duplicates: 5 } as const
 
-type Json = Readonly<Record<string, unknown>>
-
 export class PerfettoSink implements Sink {
   readonly #put: (text: string) => void
   readonly #header: TraceHeader
@@ -52,11 +50,8 @@ export class PerfettoSink implements Sink {
   readonly #allocationTids = new Map<string, number>()
   /** Tracks that have got their names: pid and tid in one number. */
   readonly #named = new Set<number>()
-  /** Bytes copied so far, by device and direction, then by cause. */
-  readonly #copied = new Map<
-    string,
-    { readonly device: string; readonly name: string; readonly sums: Record<Cause, number> }
-  >()
+  /** Bytes copied so far by device, direction and cause: those that there have been, as each is a track of its own in viewers. */
+  readonly #copied = new Map<string, { readonly device: string; readonly name: string; nbytes: number }>()
   /** What has changed since the last sample. */
   readonly #changedDevices = new Set<string>()
   readonly #changedCopies = new Set<string>()
@@ -82,7 +77,7 @@ export class PerfettoSink implements Sink {
     this.#lastTime = event.time
     switch (event.kind) {
       case 'device':
-        this.#counter(this.#device(event.device), 'memory', event.time, { bytes: event.nbytes })
+        this.#counter(this.#device(event.device), 'memory', event.time, event.nbytes)
         break
       case 'cpu-fault':
       case 'stall':
@@ -218,14 +213,13 @@ export class PerfettoSink implements Sink {
   }
 
   #countCopy({ device, direction, cause, nbytes }: TransferEvent): void {
-    const key = `${device} ${direction}`
+    const key = `${device} ${direction} ${cause}`
     let copied = this.#copied.get(key)
     if (copied === undefined) {
-      const sums = Object.fromEntries(CAUSES.map((each) => [each, 0])) as Record<Cause, number>
-      copied = { device, name: `bytes ${direction}`, sums }
+      copied = { device, name: `${direction} ${cause}`, nbytes: 0 }
       this.#copied.set(key, copied)
     }
-    copied.sums[cause] += nbytes
+    copied.nbytes += nbytes
     this.#changedCopies.add(key)
   }
 
@@ -234,24 +228,25 @@ export class PerfettoSink implements Sink {
     const time = this.#lastTime
     this.#sampledAt = time
     for (const name of this.#changedDevices) {
-      this.#counter(this.#device(name), 'resident', time, { bytes: this.#residency.npagesOn(name) * PAGE_SIZE })
+      this.#counter(this.#device(name), 'resident', time, this.#residency.npagesOn(name) * PAGE_SIZE)
     }
     for (const key of this.#changedCopies) {
-      const { device, name, sums } = this.#copied.get(key)!
-      this.#counter(this.#device(device), name, time, sums)
+      const { device, name, nbytes } = this.#copied.get(key)!
+      this.#counter(this.#device(device), name, time, nbytes)
     }
     for (const [name, { onDevice }] of this.#changedAllocations) {
       let npages = 0
       for (const count of onDevice.values()) npages += count
-      this.#counter(PID_ALLOCATIONS, `${name} on devices`, time, { bytes: npages * PAGE_SIZE })
+      this.#counter(PID_ALLOCATIONS, `${name} on devices`, time, npages * PAGE_SIZE)
     }
     this.#changedDevices.clear()
     this.#changedCopies.clear()
     this.#changedAllocations.clear()
   }
 
-  #counter(pid: number, name: string, time: number, values: Json): void {
-    this.#object(JSON.stringify({ name, ph: 'C', pid, ts: time, args: values }))
+  /** One series each: a viewer knows only those of the first sample (chrome://tracing), or makes a track of each (Perfetto). */
+  #counter(pid: number, name: string, time: number, nbytes: number): void {
+    this.#object(JSON.stringify({ name, ph: 'C', pid, ts: time, args: { bytes: nbytes } }))
   }
 
   // ---- text ----
