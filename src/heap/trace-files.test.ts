@@ -65,6 +65,15 @@ describe('a heap with trace files', () => {
     expect(events.find((each) => each.kind === 'invalidation')).toMatchObject({ nsubscribers: 1 })
   })
 
+  it('writes texts of any length, more than is written at once, in order', () => {
+    const [sink] = open('jsonl', 'run.jsonl')
+    const names = ['x', 'ü'.repeat(100_000), 'x'.repeat(70_000), 'y'.repeat(200_000), '中'.repeat(50_000)]
+    for (const allocation of [...names, ...names]) sink.write({ ...FAULT, allocation })
+    sink.close?.()
+
+    expect(read('run.jsonl').events.map(({ allocation }) => allocation)).toEqual([...names, ...names])
+  })
+
   it('takes HETMEM_TRACE besides, a file for each heap, and overwrites nothing', async () => {
     vi.stubEnv('HETMEM_TRACE', `jsonl=${join(folder, 'run.jsonl')}`)
     for (let i = 0; i < 2; i++) await (await openHeap({ mode: 'explicit' })).close()
