@@ -1,10 +1,11 @@
 // Kernels that go through a page table and count: their counters are bound directly where they are small, and lie among the pages where
 // they are large. Each addition happens once either way, whatever is evicted, runs again, fails or is given up.
 
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { destroyAtSubmit, openGpu, whyNoGpu } from '../../test/helpers/gpu.ts'
+import { describe, expect, it } from 'vitest'
+import { destroyAtSubmit, openGpu } from '../../test/helpers/gpu.ts'
+import { suiteGpuHeaps } from '../../test/helpers/gpu-heap.ts'
 import { fill } from '../../test/helpers/paged-run.ts'
-import { atomic, type Heap, kernel, openHeap, read, readWrite, u32 } from '../index.ts'
+import { atomic, kernel, read, readWrite, u32 } from '../index.ts'
 
 const ROWS = 40_000
 const MAIN = '@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u)'
@@ -26,22 +27,7 @@ const QUEUE = kernel({
   if (v % 3u == 0u) { items[atomicAdd(&head[0], 1u)] = id.x + 1u; } }`,
 })
 
-let missing: string | null
-let heap: Heap | null = null
-
-beforeAll(async () => {
-  missing = await whyNoGpu()
-})
-
-beforeEach((test) => {
-  if (missing !== null) test.skip(missing)
-})
-
-afterEach(async () => {
-  const open = heap
-  heap = null
-  await open?.close()
-})
+const openGpuHeap = suiteGpuHeaps('16 MiB')
 
 /** Numbers and places of them, more than the device has room for. */
 async function open(count: number, gpuDevice?: GPUDevice) {
@@ -49,13 +35,13 @@ async function open(count: number, gpuDevice?: GPUDevice) {
     memory: '64 KiB' as const,
     ...(gpuDevice === undefined ? { adapter: 'software' as const } : { gpuDevice }),
   }
-  heap = await openHeap({ mode: 'explicit', size: '16 MiB', device, onNotice: () => {} })
-  const x = heap.alloc(Uint32Array, ROWS, { name: 'x' })
-  const at = heap.alloc(Uint32Array, count, { name: 'at' })
-  const sums = heap.alloc(Uint32Array, count, { name: 'sums' })
+  const own = await openGpuHeap(device)
+  const x = own.alloc(Uint32Array, ROWS, { name: 'x' })
+  const at = own.alloc(Uint32Array, count, { name: 'at' })
+  const sums = own.alloc(Uint32Array, count, { name: 'sums' })
   x.set(fill(ROWS, 3))
   at.set(fill(count, 1, 'small', ROWS))
-  return { own: heap, x, at, sums }
+  return { own, x, at, sums }
 }
 
 function histogram(x: Uint32Array, at: Uint32Array, nbins: number): Uint32Array {

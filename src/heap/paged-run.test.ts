@@ -1,38 +1,17 @@
 // Kernels that use all of an array larger than device memory: `heap.run` sends them through a page table, on a real heap.
 
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { destroyAtSubmit, openGpu, whyNoGpu } from '../../test/helpers/gpu.ts'
-import { checkGpuHeap } from '../../test/helpers/gpu-heap.ts'
+import { describe, expect, it } from 'vitest'
+import { destroyAtSubmit, openGpu } from '../../test/helpers/gpu.ts'
+import { checkGpuHeap, suiteGpuHeaps } from '../../test/helpers/gpu-heap.ts'
 import { permutation } from '../../test/helpers/paged-kernels/table.ts'
 import { fill } from '../../test/helpers/paged-run.ts'
 import type { Size } from '../base/size.ts'
-import { atomic, f32, type Heap, kernel, openHeap, read, readWrite, u32, uniform } from '../index.ts'
+import { atomic, f32, type Heap, kernel, read, readWrite, u32, uniform } from '../index.ts'
 
-let missing: string | null
-let heap: Heap | null = null
+const openGpuHeap = suiteGpuHeaps('16 MiB')
 
-beforeAll(async () => {
-  missing = await whyNoGpu()
-})
-
-beforeEach((test) => {
-  if (missing !== null) test.skip(missing)
-})
-
-afterEach(async () => {
-  const open = heap
-  heap = null
-  await open?.close()
-})
-
-async function open(memory: Size, deadline = 120_000): Promise<Heap> {
-  heap = await openHeap({
-    mode: 'explicit',
-    size: '16 MiB',
-    device: { memory, adapter: 'software', deadline },
-    onNotice: () => {},
-  })
-  return heap
+function open(memory: Size, deadline = 120_000): Promise<Heap> {
+  return openGpuHeap({ memory, adapter: 'software', deadline })
 }
 
 /** Of two devices. */
@@ -87,13 +66,7 @@ describe('heap.run() of kernels that use all of an array', () => {
 
   it('goes on while others want the same pages: launches in flight, and another device that takes them away', async () => {
     const n = 40_000
-    heap = await openHeap({
-      mode: 'explicit',
-      size: '16 MiB',
-      device: NAMES.map((name) => ({ name, memory: '128 KiB', adapter: 'software' as const })),
-      onNotice: () => {},
-    })
-    const own = heap
+    const own = await openGpuHeap(NAMES.map((name) => ({ name, memory: '128 KiB', adapter: 'software' as const })))
     const x = own.alloc(Uint32Array, n, { name: 'x' })
     x.forEach((_, i) => {
       x[i] = i
@@ -420,12 +393,7 @@ fn hop(id: vec3u, s: ptr<function, Chase>) -> bool {
 describe('a paged launch', () => {
   it('rejects by name when the device goes away under it', async () => {
     const gpu = await openGpu()
-    heap = await openHeap({
-      mode: 'explicit',
-      size: '16 MiB',
-      device: { gpuDevice: gpu, memory: '64 KiB' },
-      onNotice: () => {},
-    })
+    const heap = await openGpuHeap({ gpuDevice: gpu, memory: '64 KiB' })
     const x = heap.alloc(Float32Array, 60_000)
     const at = heap.alloc(Uint32Array, 4000)
     const y = heap.alloc(Float32Array, 4000)

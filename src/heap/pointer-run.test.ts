@@ -1,28 +1,16 @@
 // Kernels that follow heap pointers: structures that the CPU builds, walked and changed on a device with less memory.
 
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { whyNoGpu } from '../../test/helpers/gpu.ts'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { suiteGpuHeaps } from '../../test/helpers/gpu-heap.ts'
 import { permutation } from '../../test/helpers/paged-kernels/table.ts'
-import { type Heap, kernel, openHeap, ptr, ptr64, read, readWrite, struct, u32, uniform } from '../index.ts'
+import { type Heap, kernel, ptr, ptr64, read, readWrite, struct, u32, uniform } from '../index.ts'
 
-let missing: string | null
+const openGpuHeap = suiteGpuHeaps('16 MiB')
 let heap: Heap
 
-beforeAll(async () => {
-  missing = await whyNoGpu()
+beforeEach(async () => {
+  heap = await openGpuHeap({ memory: '64 KiB', adapter: 'software' })
 })
-
-beforeEach(async (test) => {
-  if (missing !== null) test.skip(missing)
-  heap = await openHeap({
-    mode: 'explicit',
-    size: '16 MiB',
-    device: { memory: '64 KiB', adapter: 'software' },
-    onNotice: () => {},
-  })
-})
-
-afterEach(() => heap?.close())
 
 const Node = struct('Node', { key: u32, left: ptr, right: ptr, hits: u32 })
 const WORDS = Node.stride / 4

@@ -1,8 +1,8 @@
 // Spans: the same kernels on a device that has room for everything and on one that has not, against the CPU.
 
 import fc from 'fast-check'
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { whyNoGpu } from '../../test/helpers/gpu.ts'
+import { describe, expect, it } from 'vitest'
+import { suiteGpuHeaps } from '../../test/helpers/gpu-heap.ts'
 import { fill } from '../../test/helpers/paged-run.ts'
 import type { Size } from '../base/size.ts'
 import {
@@ -10,7 +10,6 @@ import {
   type Heap,
   type KernelArguments,
   kernel,
-  openHeap,
   read,
   readWrite,
   struct,
@@ -21,26 +20,10 @@ import {
   write,
 } from '../index.ts'
 
-let missing: string | null
-const heaps: Heap[] = []
+const openGpuHeap = suiteGpuHeaps('4 MiB')
 
-beforeAll(async () => {
-  missing = await whyNoGpu()
-})
-
-beforeEach((test) => {
-  if (missing !== null) test.skip(missing)
-})
-
-afterEach(async () => {
-  for (const heap of heaps.splice(0)) await heap.close()
-})
-
-async function open(memory: Size): Promise<Heap> {
-  const device = { memory, adapter: 'software' } as const
-  const heap = await openHeap({ mode: 'explicit', size: '4 MiB', device, onNotice: () => {} })
-  heaps.push(heap)
-  return heap
+function open(memory: Size): Promise<Heap> {
+  return openGpuHeap({ memory, adapter: 'software' })
 }
 
 const main = (body: string) =>

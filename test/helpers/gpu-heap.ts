@@ -1,11 +1,42 @@
-// Looks at the machine behind an explicit heap whose devices are GPUs.
+// Explicit heaps whose devices are GPUs, and a look at the machine behind them.
 
+import { afterEach, beforeAll, beforeEach } from 'vitest'
 import { assert } from '../../src/base/assert.ts'
+import type { Size } from '../../src/base/size.ts'
 import { deviceTranslations, validateDevice } from '../../src/devices/driver/index.ts'
 import { WebGpuEngineDevice } from '../../src/heap/engine/webgpu-device.ts'
 import { engineOf } from '../../src/heap/heap-engines.ts'
-import type { Heap } from '../../src/index.ts'
+import { type DeviceOption, type Heap, openHeap } from '../../src/index.ts'
 import { validateSystem } from '../../src/mm/validate.ts'
+import { whyNoGpu } from './gpu.ts'
+
+/**
+ * Heaps for the tests of a suite, which are closed after each. Where there is no adapter, each test is skipped with the reason.
+ *
+ * @example
+ * const openGpuHeap = suiteGpuHeaps('16 MiB')
+ * it('runs', async () => {
+ *   const heap = await openGpuHeap({ memory: '64 KiB', adapter: 'software' })
+ * })
+ */
+export function suiteGpuHeaps(size: Size): (device: DeviceOption | readonly DeviceOption[]) => Promise<Heap> {
+  const heaps: Heap[] = []
+  let reason: string | null = null
+  beforeAll(async () => {
+    reason = await whyNoGpu()
+  })
+  beforeEach((test) => {
+    if (reason !== null) test.skip(reason)
+  })
+  afterEach(async () => {
+    for (const heap of heaps.splice(0)) await heap.close()
+  })
+  return async (device) => {
+    const heap = await openHeap({ mode: 'explicit', size, device, onNotice: () => {} })
+    heaps.push(heap)
+    return heap
+  }
+}
 
 export function gpuDeviceOf(heap: Heap, index = 0): WebGpuEngineDevice {
   const device = engineOf(heap).devices[index]
