@@ -255,11 +255,11 @@ function movePlain(sys: System, src: Uint32Array, dst: Uint32Array, from: number
       if ((state & (PG_ANON | PG_SWAPCACHE | PG_HEAD | PG_TAIL)) !== PG_ANON || pagemap[target + n] !== device) break
       if (!isPinned && refcount[page + n] !== 1) break
       if (isUnpinned && refcount[target + n] <= GUP_PIN_COUNTING_BIAS) break
+      index[target + n] = index[page + n]
+      mapping[target + n] = mapping[page + n]
       flags[target + n] |= state & MOVED_FLAGS
     }
     if (n === 0) break
-    index.copyWithin(target, page, page + n)
-    mapping.copyWithin(target, page, page + n)
     i += n
   }
   return i

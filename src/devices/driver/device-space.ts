@@ -27,6 +27,7 @@ import {
   hmmEtypeIsFault,
   hmmMirrorRangeDiscard,
   hmmPteFrame,
+  hmmPteRun,
 } from '../../hmm/mirror/index.ts'
 import type { Mm } from '../../mm/mm.ts'
 import { MMU_NOTIFY_RELEASE, MMU_NOTIFY_UNMAP, mmuIntervalReadBegin } from '../../mm/mmu-notifier.ts'
@@ -302,12 +303,16 @@ export class DeviceSpace {
       for (let i = iter.walk(start, end); i >= 0; i = iter.walk(iter.next, end)) {
         const { words } = iter
         const stop = i + iter.npages
-        for (let k = i; k < stop; k++) {
+        for (let k = i, n = 1; k < stop; k += n) {
+          n = 1
           if ((words[2 * k] & HMM_PTE_VALID_DEV) === 0) continue
+          n = hmmPteRun(words, k, stop - k)
           const frame = hmmPteFrame(words, k) - base
-          if (dirty[frame] === 0) continue
-          words[2 * k] |= HMM_PTE_DIRTY
-          dirty[frame] = 0
+          for (let at = 0; at < n; at++) {
+            if (dirty[frame + at] === 0) continue
+            words[2 * (k + at)] |= HMM_PTE_DIRTY
+            dirty[frame + at] = 0
+          }
         }
       }
     })

@@ -178,8 +178,10 @@ export class FramePool {
     assert(block.open, 'a block is closed once')
     block.open = false
     const end = block.first + block.npages
-    for (let frame = block.first; frame < end; frame++) {
-      if (this.blockOf[frame] === block.id && this.state[frame] === FRAME_RESERVED) this.giveBack(frame)
+    // Mostly all of it was taken.
+    const states = this.state.subarray(block.first, end)
+    for (let at = states.indexOf(FRAME_RESERVED); at >= 0; at = states.indexOf(FRAME_RESERVED, at + 1)) {
+      if (this.blockOf[block.first + at] === block.id) this.giveBack(block.first + at)
     }
     if (block.live === 0 && block.ncaptured === 0) this.blocks.delete(block.id)
     else this.joinSurrounding(block)
@@ -310,24 +312,14 @@ export class FramePool {
     this.npinned += npinned
   }
 
-  /**
-   * How many frames from `first` on, at most `max`, are captured and dirty alike, and have neighbouring system frames behind them or the same
-   * mark. At least one.
-   */
+  /** How many frames from `first` on, at most `max`, are dirty alike, and have neighbouring system frames behind them or the same mark. At least one. */
   alike(first: number, max: number): number {
-    const { captured, dirty, backing } = this
-    const bits = captured[first]
+    const { dirty, backing } = this
     const isDirty = dirty[first]
     const behind = backing[first]
     const step = behind >= 0 ? 1 : 0
     let n = 1
-    while (
-      n < max &&
-      captured[first + n] === bits &&
-      dirty[first + n] === isDirty &&
-      backing[first + n] === behind + step * n
-    )
-      n++
+    while (n < max && dirty[first + n] === isDirty && backing[first + n] === behind + step * n) n++
     return n
   }
 
@@ -432,10 +424,11 @@ export class FramePool {
 
   private take(first: number, npages: number, state: number): void {
     const end = first + npages
+    const states = this.state
     for (let frame = first; frame < end; frame++) {
-      if (this.state[frame] !== FRAME_RESERVED) throw new AssertionError(`frame ${frame} is reserved`)
+      if (states[frame] !== FRAME_RESERVED) throw new AssertionError(`frame ${frame} is reserved`)
     }
-    this.state.fill(state, first, end)
+    states.fill(state, first, end)
     this.dirty.fill(0, first, end)
     this.blockAt(first).live += npages
   }

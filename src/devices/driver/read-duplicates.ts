@@ -34,7 +34,7 @@ export async function duplicateBlock(op: Operation, use: RangeUse, block: Block)
     nshared += shareForRead(mm, vpnToAddr(block.vpn + from), vpnToAddr(block.vpn + to))
   })
   mm.mmapLock.unlockRead()
-  const copies = new CopyList()
+  const copies = new CopyList(block.npages)
   const zeroes: number[] = []
   forEachPresent(pfns, (from, to) => {
     pool.takeDuplicates(block.first + from, to - from)

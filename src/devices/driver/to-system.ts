@@ -151,7 +151,7 @@ export class ToSystem {
         continue
       }
       // Neighbours that were left in place behind it go home with it, in the same way.
-      const run = backing >= 0 && !isLost ? pool.alike(frame, migratePfnRun(src, i, npages)) : 1
+      const run = backing >= 0 && !isLost && !isAhead ? pool.alike(frame, migratePfnRun(src, i, npages)) : 1
       const owed = flags[page] & PG_DIRTY
       for (n = 0; n < run && (flags[page + n] & PG_DIRTY) === owed; n++) {
         if ((flags[home + n] & PG_LOCKED) !== 0) badFrame(home + n, "is the driver's, and locked by somebody else")

@@ -159,9 +159,11 @@ function adopt(mm: Mm, start: Addr, end: Addr): number {
   for (let at = start; at < end; at = pmdAddrEnd(at, end)) {
     const to = pmdAddrEnd(at, end)
     let table = mm.pageTable.findPte(at)
-    for (let addr = at; addr < to; addr += PAGE_SIZE) {
-      if (table !== null && table.words[2 * pteIndex(addr) + 1] !== 0) continue
-      const fault = handleMmFault(vma, addr, FAULT_FLAG_WRITE)
+    const first = pteIndex(at)
+    const npages = (to - at) / PAGE_SIZE
+    for (let i = 0; i < npages; i++) {
+      if (table !== null && table.words[2 * (first + i) + 1] !== 0) continue
+      const fault = handleMmFault(vma, at + i * PAGE_SIZE, FAULT_FLAG_WRITE)
       if ((fault & VM_FAULT_ERROR) !== 0) return vmFaultToErrno(fault, true)
       if ((fault & VM_FAULT_RETRY) !== 0) return -EAGAIN
       table ??= mm.pageTable.findPte(at)

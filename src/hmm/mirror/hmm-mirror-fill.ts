@@ -84,6 +84,8 @@ class Fill {
     const { pfnWords, dropsOthers } = this
     const { pagemap } = this.sys.pages
     const isPlainDevice = this.device.dev === null
+    /** Memory that was found to be the device's. */
+    let own = 0
     let gained = 0
     let w = 2 * index
     let p = 2 * from
@@ -101,7 +103,9 @@ class Fill {
         continue
       }
       const write = (high & HMM_PFN_WRITE_HI) !== 0 ? HMM_PTE_WRITE : 0
-      const isOwn = pagemap[pfn] !== 0 && this.isOwnPage(pfn)
+      const memory = pagemap[pfn]
+      const isOwn = memory !== 0 && (memory === own || this.isOwnPage(pfn))
+      if (isOwn) own = memory
       if (!isPlainDevice && !isOwn) {
         this.err = this.enterDma(words, w / 2, pfn, write, addr + (w / 2 - index) * PAGE_SIZE)
         if (this.err !== 0) return gained
