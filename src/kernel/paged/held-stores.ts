@@ -1,5 +1,5 @@
 // How the stores of a transaction wait for its commit, as generated code: in registers, a pair for each place in the code that
-// stores, or in a log. Registers are numbered in the order in which the places are reached, so that of two stores to the same
+// stores, or in a log, besides which there may be registers. Those are numbered in the order in which the places are reached, so that of two stores to the same
 // memory the later one wins, at the commit and for loads of the same transaction. In a dry run none waits: the first time they only find
 // out whether their pages are there, the second time they happen.
 
@@ -40,6 +40,12 @@ export class HeldStores {
   get logEntryWords(): 0 | 2 | 3 {
     if (this.plan.hold !== 'log') return 0
     return this.plan.defersAtomics ? 3 : 2
+  }
+
+  /** The call that stands for a store whose register is beside the log. */
+  storeSteadily(type: Type, address: Fragment, value: Fragment): Fragment {
+    if (this.plan.hold === 'dry run') return this.store(type, address, value)
+    return generated`${this.register({ type, op: null })}(hm_w(${address}), ${value})`
   }
 
   /** The call that stands for a store here. */
@@ -101,9 +107,9 @@ export class HeldStores {
 
   /** Stores and functions, the commit among them. */
   get wgsl(): string {
-    const commit = { log: () => this.commitLog(), registers: () => this.commitRegisters(), 'dry run': () => DRY_RUN }[
-      this.plan.hold
-    ]()
+    const { hold } = this.plan
+    const log = hold === 'log' ? this.commitLog() : ''
+    const commit = hold === 'dry run' ? DRY_RUN : `fn hm_commit() {\n${this.commitRegisters()}\n${log}\n}`
     const see = this.plan.hold === 'registers' && this.plan.seeing.size > 0 ? this.seeRegisters() : ''
     return [...this.functions.values(), commit, see, ...this.operations.values()]
       .filter((text) => text !== '')
@@ -112,8 +118,8 @@ export class HeldStores {
 
   /** What a transaction forgets before the next one of the same invocation. */
   get forgetWgsl(): string {
-    if (this.plan.hold === 'log') return 'fn hm_forget() { hm_event = 0u; hm_logged = 0u; }'
     const lines = this.registers.map((_, k) => `hm_k${k}_a = ${NOTHING};`)
+    if (this.plan.hold === 'log') lines.push('hm_logged = 0u;')
     return `fn hm_forget() { hm_event = 0u; ${lines.join(' ')} }`
   }
 
@@ -142,20 +148,18 @@ export class HeldStores {
       const put = isLeaf(type) ? this.typed.putLeaf(type) : this.typed.put(type)
       return `  if (hm_k${k}_a != ${NOTHING}) { ${put}${args}; }`
     })
-    return `fn hm_commit() {\n${lines.join('\n')}\n}`
+    return lines.join('\n')
   }
 
   private commitLog(): string {
     const cases = [...this.opNumbers].map(([name, number]) => `case ${number}u: { _ = ${name}(p, v); }`)
     const op =
       cases.length === 0 ? 'hm_put(p, v);' : `switch hm_entry(e, 2u) { ${cases.join(' ')} default: { hm_put(p, v); } }`
-    return `fn hm_commit() {
-  for (var e = 0u; e < hm_logged; e++) {
+    return `  for (var e = 0u; e < hm_logged; e++) {
     let p = hm_entry(e, 0u);
     let v = hm_entry(e, 1u);
     ${op}
-  }
-}`
+  }`
   }
 
   private readonly opNumbers = new Map<string, number>()

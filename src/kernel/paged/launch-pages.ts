@@ -2,7 +2,7 @@
 
 import { GpuFaultError } from './gpu-fault-error.ts'
 import type { PagedLaunch } from './paged-launch.ts'
-import { EVENT_PAGE_MASK, EVENT_WRITE, type PagedProgram } from './paged-program.ts'
+import { argumentBit, EVENT_PAGE_MASK, EVENT_WRITE, type PagedProgram, UNKNOWN_ARGUMENT } from './paged-program.ts'
 
 /** Pages by number. */
 export interface MissedPages {
@@ -32,17 +32,19 @@ export class LaunchPages {
     return { read: [...toRead], write: [...toWrite] }
   }
 
-  /** Those of arguments that are small: together no more than `room` pages, in the order of the arguments. */
-  small(room: number): { read: number[]; write: number[] } {
+  /** Those of arguments that are small: together no more than `room` pages, in the order of the arguments, of which `args` has bits. */
+  small(room: number): { read: number[]; write: number[]; args: number } {
     let left = room
+    let args = 0
     const wanted = { read: [] as number[], write: [] as number[] }
     for (const [i, { write }] of this.program.args.entries()) {
       const [first, end] = this.ofArgument(i)
       if (end - first > left || this.program.boundArgs.includes(i)) continue
       left -= end - first
+      args |= argumentBit(i) & ~UNKNOWN_ARGUMENT
       for (let page = first; page < end; page++) wanted[write ? 'write' : 'read'].push(page)
     }
-    return this.of(wanted)
+    return { ...this.of(wanted), args: args >>> 0 }
   }
 
   /** An address that is in no argument cannot be reached by a kernel that was compiled right, but costs little to look for. */

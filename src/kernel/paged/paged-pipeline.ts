@@ -10,6 +10,7 @@ import {
   PAGE_BITS_OVERRIDE,
   type PagedProgram,
   REPLAY_OVERRIDE,
+  ROOMY_OVERRIDE,
 } from './paged-program.ts'
 import { type PoolBanks, withBanks } from './pool-banks.ts'
 import { withLengths } from './runtime.wgsl.ts'
@@ -31,6 +32,8 @@ interface OptimisticForm {
   readonly isLinear: boolean
   /** Of transactions in the queue. */
   readonly isReplay: boolean
+  /** Of transactions that store much: their log is in memory. */
+  readonly isRoomy: boolean
 }
 
 export class PagedPipeline {
@@ -38,8 +41,10 @@ export class PagedPipeline {
   readonly layout: GPUBindGroupLayout
   /** The form that finds out what is missing. */
   readonly thorough: GPUComputePipeline
-  /** Its transactions store more than the optimistic form has room for. Found out by running it. */
+  /** Its transactions store more than the optimistic form has registers for. Found out by running it, as the rest of this. */
   storesMuch = false
+  /** And more than a log in memory has room for, with so many of them at once. */
+  storesTooMuch = false
   /** Entries of the longest log that a transaction has wanted. */
   logEntries = 8
   /** In the last slice of the last launch most transactions found all they needed. */
@@ -47,7 +52,7 @@ export class PagedPipeline {
   private readonly device: GPUDevice
   private readonly pageBits: number
   private readonly banks: PoolBanks
-  // By lengths of pool and table, whether launches have one dimension, and whether transactions are replayed.
+  // By lengths of pool and table, and what they are for.
   private readonly forms = new Map<string, Promise<GPUComputePipeline>>()
 
   constructor(
@@ -67,7 +72,7 @@ export class PagedPipeline {
 
   /** The form for transactions that find all they need, for a pool and a table of so many words. Compiled when it is first asked for. */
   async optimistic(poolWords: number, tableWords: number, of: OptimisticForm): Promise<GPUComputePipeline> {
-    const key = `${poolWords} ${tableWords} ${of.isLinear} ${of.isReplay}`
+    const key = `${poolWords} ${tableWords} ${of.isLinear} ${of.isReplay} ${of.isRoomy}`
     const known = this.forms.get(key) ?? this.compile(withLengths(this.wgsl, poolWords, tableWords), of)
     this.forms.set(key, known)
     return await known
@@ -77,7 +82,7 @@ export class PagedPipeline {
     return withBanks(this.program.wgsl, this.banks)
   }
 
-  private async compile(code: string, { isLinear, isReplay }: OptimisticForm): Promise<GPUComputePipeline> {
+  private async compile(code: string, { isLinear, isReplay, isRoomy }: OptimisticForm): Promise<GPUComputePipeline> {
     const { device, program, layout, pageBits } = this
     const module = device.createShaderModule({ label: program.name, code })
     return await device.createComputePipelineAsync(
@@ -85,6 +90,7 @@ export class PagedPipeline {
         [OPTIMISTIC_OVERRIDE]: 1,
         [LINEAR_OVERRIDE]: isLinear ? 1 : 0,
         [REPLAY_OVERRIDE]: isReplay ? 1 : 0,
+        [ROOMY_OVERRIDE]: isRoomy ? 1 : 0,
       }),
     )
   }

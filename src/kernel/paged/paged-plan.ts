@@ -1,7 +1,8 @@
 // How a kernel runs through a page table, decided from its source alone: what is one transaction, how its stores are held back until
 // it commits, which loads have to see stores of their own transaction, and which of its steps happen once and are noted.
 //
-// - Stores outside loops wait in a register each. Stores in loops go to a log that grows when it is full. Or they do not wait at all: a kernel
+// - Stores outside loops, and those in loops that are always to the same element, wait in a register each. Other stores in loops go to a log
+//   that grows when it is full. Or they do not wait at all: a kernel
 //   that reads nothing of what it writes is run twice, dry, which finds out what is missing, and if nothing is, with its stores. Nobody
 //   else writes what it reads as long as the launch lasts, so the second time goes the way of the first.
 // - Atomics whose results nobody uses wait like stores. The others happen at once, at most once, and their results are noted in a
@@ -23,6 +24,8 @@ export interface PagedPlan {
   /** Some memory of the pool is accessed by atomics. */
   readonly isPoolAtomic: boolean
   readonly hasJournal: boolean
+  /** Stores in loops that wait in a register of their own: see steadyStores. */
+  readonly steady: ReadonlySet<Node>
   /** Stores and atomics wait in the log together. */
   readonly defersAtomics: boolean
   /** Loads that may follow a store of their own transaction to the same memory. */
@@ -60,7 +63,8 @@ export function planPaging(
     seesWholes ||= before.some(({ type }) => !isLeaf(type))
   }
   const waiting = [...stores, ...deferred]
-  const hasLoopStores = waiting.some((event) => execution.isInLoop(event))
+  const steady = steadyStores(access, execution)
+  const hasLoopStores = waiting.some((event) => execution.isInLoop(event) && !steady.has(event.node))
   const isTooMuch = waiting.reduce((words, { type }) => words + 1 + sizeOf(type) / 4, 0) > REGISTER_WORDS_MAX
   const scope = usesWorkgroup(access, execution) ? 'workgroup' : isStep ? 'step' : 'invocation'
   const isMuch = hasLoopStores || seesWholes || isTooMuch
@@ -71,12 +75,31 @@ export function planPaging(
     bound: isBound ? new Set(atomics.flatMap(({ roots }) => [...roots])) : new Set(),
     isPoolAtomic: atomics.length > 0 && !isBound,
     hasJournal,
+    steady,
     defersAtomics: deferred.length > 0,
     seeing,
     noted: hasJournal ? changingLoads(events) : new Set(),
     immediate,
     execution,
   }
+}
+
+/**
+ * Stores such as `found[0] = 1u`: to an element that the code names, in a loop or not, of an array that nothing else changes and of which the
+ * transaction reads nothing afterwards. Of all that are held back the last one counts, so a register does for them.
+ */
+function steadyStores(access: HeapAccess, execution: Execution): Set<Node> {
+  const { events } = execution
+  const found = events.filter((event) => {
+    const { kind, node, roots, type } = event
+    if (kind !== 'store' || !isLeaf(type) || !execution.isInLoop(event) || !('kind' in node)) return false
+    const place = node.kind === 'assign' && node.op === '=' && node.target?.kind === 'index' ? node.target : null
+    if (place === null || access.argumentOf(place.base) === undefined) return false
+    if (access.analysis.constantOf(place.index) === null) return false
+    const others = events.filter((other) => other !== event && mayOverlap(other.roots, roots))
+    return !others.some((other) => isWrite(other) || execution.mayFollow(event, other))
+  })
+  return new Set(found.map(({ node }) => node))
 }
 
 /**

@@ -24,6 +24,8 @@ export const EVENT_BAD = 0x20000000
 export const EVENT_FULL = 0x10000000
 export const FULL_LOG = 1
 export const FULL_JOURNAL = 2
+/** Nothing is full: the row that it is about to go along is there, as somebody who scouts has found out. */
+export const FULL_READY = 8
 /** Nothing is full: the steps of one dispatch are used up. */
 export const FULL_STEPS = 4
 export const EVENT_PAGE_MASK = 0x0fffffff
@@ -75,9 +77,18 @@ export const LAUNCH = {
   extent: 12,
   frames: 15,
   groups: 16,
+  present: 19,
 } as const
 export const MODE_FRESH = 0
 export const MODE_REPLAY = 1
+/** Fresh ones, of which those stop that find all of a row: only what is missing is to be found out. */
+export const MODE_SCOUT = 2
+
+/** The bit of what is no argument, or has no bit of its own. */
+export const UNKNOWN_ARGUMENT = 2 ** 31
+
+/** The bit of an argument in a word, by its index. */
+export const argumentBit = (arg: number): number => (arg >= 0 && arg < 31 ? 2 ** arg : UNKNOWN_ARGUMENT)
 
 /** Ranges that pointers may touch, at most. */
 export const REACH_MAX = 8
@@ -188,5 +199,7 @@ export const PAGE_BITS_OVERRIDE = 'hm_page_bits'
 export const OPTIMISTIC_OVERRIDE = 'hm_optimistic'
 /** The override of the optimistic form for transactions that were stopped before, which are in the queue. */
 export const REPLAY_OVERRIDE = 'hm_replays'
+/** The override of the optimistic form that has the log in memory, for transactions that store more than the other one has room for. */
+export const ROOMY_OVERRIDE = 'hm_roomy'
 /** The override for launches of one dimension. */
 export const LINEAR_OVERRIDE = 'hm_linear'

@@ -3,6 +3,8 @@
 //   thorough     finds out what each transaction missed, and puts those that were stopped into the queue
 //   optimistic   expects nothing to be missing and costs half as much: a bit for each transaction that was stopped, and no reason
 //
+// The optimistic one keeps the log in a few registers, or for transactions that store more in memory, which takes longer (roomy).
+//
 // The optimistic form has no branches for what does not happen: on devices that run all branches with masks, these cost as much as the
 // kernel itself. Who was stopped is run again by the thorough form.
 
@@ -28,11 +30,11 @@ export interface RoundParts {
 /** What `read` makes of the header and the list of faults, with the frames that were written. */
 export async function thoroughRound<T>(parts: RoundParts, read: (words: Uint32Array) => T): Promise<T> {
   const { listWords, faultWords } = parts.buffers
-  return await round(parts, parts.pipeline.thorough, listWords, faultWords, read)
+  return await round(parts, { form: parts.pipeline.thorough, isRoomy: true }, listWords, faultWords, read)
 }
 
-/** The transactions that were stopped, by their places in the slice or in the queue. Rejects with a GpuFaultError if one had begun to store. */
-export async function optimisticRound(parts: RoundParts): Promise<number[]> {
+/** The transactions that were stopped, by their places in the slice or in the queue. `isRoomy`: they store much. Rejects with a GpuFaultError if one had begun to store. */
+export async function optimisticRound(parts: RoundParts, isRoomy: boolean): Promise<number[]> {
   const { pipeline, provider, block, buffers } = parts
   const count = block[LAUNCH.count]
   const words = Math.ceil(count / 32)
@@ -40,8 +42,12 @@ export async function optimisticRound(parts: RoundParts): Promise<number[]> {
   const across = pipeline.program.scope === 'workgroup' ? LAUNCH.groups : LAUNCH.extent
   const isLinear = block[across + 1] * block[across + 2] === 1
   const isReplay = block[LAUNCH.mode] === MODE_REPLAY
-  const form = await pipeline.optimistic(provider.pool.size / 4, provider.table.size / 4, { isLinear, isReplay })
-  return await round(parts, form, words + 1, words + 1, (marks) => {
+  const form = await pipeline.optimistic(provider.pool.size / 4, provider.table.size / 4, {
+    isLinear,
+    isReplay,
+    isRoomy,
+  })
+  return await round(parts, { form, isRoomy }, words + 1, words + 1, (marks) => {
     const stopped: number[] = []
     if (marks[words] !== 0) throw tornFault(pipeline.program.name)
     marks.subarray(0, words).forEach((word, i) => {
@@ -54,7 +60,7 @@ export async function optimisticRound(parts: RoundParts): Promise<number[]> {
 /** Dispatches, with so many words of the fault buffer read back and so many cleared before. */
 async function round<T>(
   parts: RoundParts,
-  form: GPUComputePipeline,
+  { form, isRoomy }: { form: GPUComputePipeline; isRoomy: boolean },
   nread: number,
   ncleared: number,
   read: (words: Uint32Array) => T,
@@ -65,7 +71,7 @@ async function round<T>(
   const encoder = device.createCommandEncoder()
   encoder.clearBuffer(buffers.faults, 0, 4 * ncleared)
   encoder.clearBuffer(buffers.dirty)
-  if (program.logEntryWords > 0 && form === pipeline.thorough) {
+  if (program.logEntryWords > 0 && isRoomy) {
     const [at, words] = chainWords(program, block, block[LAUNCH.count] * invocationsOf(program))
     encoder.clearBuffer(buffers.scratch, 4 * at, 4 * words)
   }

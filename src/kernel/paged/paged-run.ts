@@ -31,12 +31,14 @@ import {
   FAULT_WORDS,
   FULL_JOURNAL,
   FULL_LOG,
+  FULL_READY,
   FULL_STEPS,
   INVOCATION_WORKGROUP,
   LAUNCH,
   logWords,
   MODE_FRESH,
   MODE_REPLAY,
+  MODE_SCOUT,
   type PagedProgram,
 } from './paged-program.ts'
 import { optimisticRound, type RoundParts, thoroughRound } from './paged-round.ts'
@@ -60,11 +62,13 @@ export interface PagedReceipt {
 
 /** Transactions that are run together: fresh ones, or some that were stopped before, from the queue. */
 interface Batch {
-  readonly mode: typeof MODE_FRESH | typeof MODE_REPLAY
+  readonly mode: typeof MODE_FRESH | typeof MODE_REPLAY | typeof MODE_SCOUT
   readonly base: number
   readonly count: number
   /** Which half of the queue they are in. */
   readonly half: 0 | 1
+  /** As they are in the queue, if that is known here. */
+  readonly entries?: Uint32Array<ArrayBuffer>
 }
 
 interface Round {
@@ -83,20 +87,30 @@ interface Round {
   readonly wanted: number
   /** Some transaction has committed. */
   readonly hasProgress: boolean
+  /** The entries of those that were stopped, if they are known here. */
+  readonly entries?: Uint32Array<ArrayBuffer>
 }
 
 /** What is brought at the beginning is at most such a part of the device. */
-const SMALL_PART = 4
+const SMALL_PART = 2
 /** And so many pages. */
 const SMALL_PAGES_MAX = 256
 
-/** So many transactions, for which everything that is known was brought, are replayed in the form that costs less. */
-const MANY_REPLAYS = 1024
+/** So many transactions, for which everything that is known was brought, are replayed in the form that costs less: fewer are not worth a round. */
+const REPLAYS_MIN = 4
+
+/** After a part that missed nothing besides what it waited for, the next one waits for so many times as much. */
+const PARTS_GROW = 1.5
 
 const LOG_ENTRIES_MIN = 8
 
 /** Words of logs that cost next to nothing. */
 const ROOMY_LOG_WORDS = 2 ** 18
+
+/** Pages that the transactions of a part wait for: what comes next to them needs room too, as far as anybody knows. */
+function partPagesOf({ capacity }: PageProvider): number {
+  return Math.max(1, Math.floor(capacity / 2))
+}
 
 /** One launch on its way. */
 export class PagedRun {
@@ -122,6 +136,12 @@ export class PagedRun {
   private isHopeful: boolean
   /** Transactions of the last slice that did not. */
   private stopped = 0
+  /** Those that are replayed store more than the optimistic form has registers for. */
+  private replaysStoreMuch = false
+  /** Pages of small arrays: they stay, unless a single transaction needs their room. */
+  private small: readonly number[] = []
+  /** Pages that the transactions of a part wait for, at most. */
+  private partPages: number
   /** The transactions of this slice have taken pages from each other. */
   private hasThrashed = false
 
@@ -147,6 +167,7 @@ export class PagedRun {
     this.isHopeful = parts.provider.isWarm || parts.pipeline.isHopeful
     this.pages = new LaunchPages(this.program, this.launch, this.provider.pageBits)
     const words = this.provider.capacity * 2 ** this.provider.pageBits
+    this.partPages = partPagesOf(this.provider)
     this.size = new SliceSize(words, invocationsOf(this.program))
   }
 
@@ -165,8 +186,11 @@ export class PagedRun {
   /** Brings arrays that are small beside the device: their pages are not worth rounds in which they are found out. */
   private async bringSmall(): Promise<void> {
     const { provider } = this
+    const most = Math.min(Math.floor(provider.capacity / SMALL_PART), SMALL_PAGES_MAX)
+    const { read, write, args } = this.pages.small(most)
+    this.small = [...read, ...write]
     if (provider.isWarm) return
-    const { read, write } = this.pages.small(Math.min(Math.floor(provider.capacity / SMALL_PART), SMALL_PAGES_MAX))
+    this.block[LAUNCH.present] = args
     if (read.length + write.length > 0) await provider.service({ read, write, pinned: new Set([...read, ...write]) })
   }
 
@@ -177,20 +201,24 @@ export class PagedRun {
     this.open(count)
     this.hasThrashed = false
     const { faults } = this.counts
-    const fresh: Batch = { mode: MODE_FRESH, base, count, half: 0 }
     const isHopeful = this.isHopeful && this.mayHope
+    // Who is run by the thorough form only finds out what is missing, as far as that is known beforehand.
+    const mode = isHopeful || this.program.scope !== 'invocation' ? MODE_FRESH : MODE_SCOUT
+    const fresh: Batch = { mode, base, count, half: 0 }
     const left = isHopeful ? await this.hope(fresh) : fresh
     if (left !== null) await this.finish(left, true)
     if (!this.hasThrashed) this.size.grow()
     // Who is stopped is run again by the thorough form, which costs twice as much, and has to be waited for.
     this.isHopeful = 4 * this.stopped < count
     const isForNothing = left !== null && faults === this.counts.faults
-    if (isHopeful && isForNothing && this.program.logEntryWords > 0) this.pipeline.storesMuch = true
+    if (!isHopeful || !isForNothing || this.program.logEntryWords === 0) return
+    this.pipeline.storesTooMuch = this.pipeline.storesMuch
+    this.pipeline.storesMuch = true
   }
 
   /** Runs a fresh batch in the optimistic form. Those that were stopped, null if nobody was. */
   private async hope(batch: Batch): Promise<Batch | null> {
-    const stopped = await optimisticRound(this.prepare(batch))
+    const stopped = await optimisticRound(this.prepare(batch), this.pipeline.storesMuch)
     this.stopped = stopped.length
     if (stopped.length === 0) return null
     this.counts.replays += stopped.length
@@ -202,14 +230,25 @@ export class PagedRun {
     return this.queued(entries)
   }
 
-  /** Runs transactions that were stopped in the optimistic form. Those that were stopped again, null if nobody was. */
-  private async hopeAgain(batch: Batch): Promise<Batch | null> {
-    const stopped = await optimisticRound(this.prepare(batch))
+  /**
+   * Runs transactions that were stopped in the optimistic form, and those that are stopped by it once more with a log in memory if they store
+   * to a log. Those that were stopped again, null if nobody was.
+   */
+  private async hopeAgain(batch: Batch, full: number): Promise<Batch | null> {
+    const hasLog = this.program.logEntryWords > 0
+    let left: Batch | null = batch
+    if ((full & FULL_LOG) === 0 && !this.replaysStoreMuch) {
+      left = await this.hopeOnce(batch, false)
+      this.replaysStoreMuch = hasLog && left !== null && 2 * left.count > batch.count
+    }
+    return hasLog && left !== null ? await this.hopeOnce(left, true) : left
+  }
+
+  private async hopeOnce(batch: Batch, isRoomy: boolean): Promise<Batch | null> {
+    const stopped = await optimisticRound(this.prepare(batch), isRoomy)
     if (stopped.length === 0) return null
     this.counts.replays += stopped.length
-    const all = await this.waiting(batch.half, batch.count)
-    // With a log, they all store more than there is room for, as far as anybody knows.
-    if (stopped.length === batch.count && this.program.logEntryWords > 0) this.pipeline.storesMuch = true
+    const all = batch.entries ?? (await this.waiting(batch.half, batch.count))
     const entries = new Uint32Array(ENTRY_WORDS * stopped.length)
     stopped.forEach((place, i) => {
       entries.set(all.subarray(ENTRY_WORDS * place, ENTRY_WORDS * (place + 1)), ENTRY_WORDS * i)
@@ -218,20 +257,20 @@ export class PagedRun {
   }
 
   /** Whether so many are stopped that it pays, and all that is known to be missing, beside so many pages, has come. */
-  private mayHopeAgain({ replay, full, isCut, ahead }: Round, npages: number): boolean {
-    if (replay < MANY_REPLAYS || full !== 0 || isCut || this.program.scope !== 'invocation') return false
-    return this.mayHope && npages + ahead.length <= this.provider.capacity
+  private mayHopeAgain({ replay, isCut, ahead }: Round, npages: number): boolean {
+    if (replay < REPLAYS_MIN || isCut || this.program.scope !== 'invocation') return false
+    return npages + ahead.length <= this.provider.capacity
   }
 
   /** Puts transactions into the queue. */
   private queued(entries: Uint32Array<ArrayBuffer>): Batch {
     this.device.queue.writeBuffer(this.buffers.queue, 0, entries)
-    return { mode: MODE_REPLAY, base: 0, count: entries.length / ENTRY_WORDS, half: 0 }
+    return { mode: MODE_REPLAY, base: 0, count: entries.length / ENTRY_WORDS, half: 0, entries }
   }
 
-  /** Whether the optimistic form has room for what the transactions store. */
+  /** Whether the optimistic form has room for what fresh transactions store. */
   private get mayHope(): boolean {
-    return !this.pipeline.storesMuch && this.program.scope !== 'step'
+    return !this.pipeline.storesTooMuch && this.program.scope !== 'step'
   }
 
   /**
@@ -247,30 +286,33 @@ export class PagedRun {
     for (let next = first; ; ) {
       const round = 'mode' in next ? await this.round(next) : next
       if ('mode' in next) {
-        if (next.mode === MODE_FRESH) this.stopped = round.replay
+        if (next.mode !== MODE_REPLAY) this.stopped = round.replay
         half = (1 - next.half) as 0 | 1
         this.counts.replays += round.replay
       }
       if (round.replay === 0) return
-      const missing = round.isCut ? partOf(await this.waiting(half, round.replay)) : round
+      const missing = round.isCut ? partOf(await this.waiting(half, round.replay), this.partPages) : round
       const { read, write } = this.pages.of(missing)
       // Somebody got through: whoever is left may need other pages.
       if (round.hasProgress) pinned.clear()
       for (const page of [...read, ...write]) pinned.add(page)
-      const isTooMuch = pinned.size > this.provider.capacity || !this.makeRoom(round)
+      // Steps need their pages only once.
+      const isWithSmall = round.replay > 1 && this.program.scope !== 'step'
+      const npages = isWithSmall ? this.withSmall(pinned).size : pinned.size
+      const isTooMuch = npages > this.provider.capacity || !this.makeRoom(round)
       if (isTooMuch && round.replay === 1) throw this.tooMuch(pinned.size, round.full)
       const isThrashing = this.isThrashing([...read, ...write], round.hasProgress, evicted)
       if ((isTooMuch || isThrashing) && round.replay > 1) {
         if (isThrashing && isWhole) this.shrink(round.replay)
-        await this.finishInParts(await this.waiting(half, round.replay))
+        await this.finishInParts(round.entries ?? (await this.waiting(half, round.replay)))
         return
       }
       const request = this.withNext({ read, write, pinned }, round.ahead)
       for (const page of [...request.read, ...request.write]) brought.add(page)
       for (const page of await this.service(request)) if (brought.has(page)) evicted.add(page)
-      next = { mode: MODE_REPLAY, base: 0, count: round.replay, half }
+      next = { mode: MODE_REPLAY, base: 0, count: round.replay, half, ...(round.entries && { entries: round.entries }) }
       if (!this.mayHopeAgain(round, pinned.size)) continue
-      const left = await this.hopeAgain(next)
+      const left = await this.hopeAgain(next, round.full)
       if (left === null) return
       if (left.count < next.count) pinned.clear()
       next = left
@@ -287,16 +329,19 @@ export class PagedRun {
   private async finishInParts(entries: Uint32Array<ArrayBuffer>): Promise<void> {
     this.counts.splits++
     const { device, buffers, program, slots, logEntries } = this
+    const firstPages = partPagesOf(this.provider)
+    const pagesMax = Math.max(firstPages, this.provider.capacity - this.small.length)
     const journal = program.hasJournal ? await buffers.read(buffers.scratch, 0, this.journalSize()) : null
-    // What comes next to those pages needs room too.
-    const pagesMax = Math.max(1, Math.floor(this.provider.capacity / 2))
-    for (const part of partsOf(entries, pagesMax)) {
+    for (const part of partsOf(entries, () => this.partPages)) {
       if (journal !== null) this.loadJournal(journal, slots, part.entries)
       device.queue.writeBuffer(buffers.queue, 0, part.entries)
       const replay = part.entries.length / ENTRY_WORDS
+      const { faults } = this.counts
       await this.finish({ ...part, ahead: [], replay, isCut: false, wanted: 0, hasProgress: true }, false)
       // Few transactions may have needed more.
       this.logEntries = logEntries
+      const isAll = this.counts.faults === faults + part.read.length + part.write.length
+      this.partPages = isAll ? Math.min(pagesMax, Math.ceil(this.partPages * PARTS_GROW)) : firstPages
     }
   }
 
@@ -335,15 +380,21 @@ export class PagedRun {
 
   /** A request, with as many of the pages that will be missed next as there is room for. */
   private withNext(request: PageRequest, ahead: readonly number[]): PageRequest {
-    const { pinned } = request
+    const { capacity } = this.provider
+    const kept = this.withSmall(request.pinned)
+    const pinned = kept.size > capacity ? request.pinned : kept
     const next = ahead.filter((event) => !pinned.has(event & EVENT_PAGE_MASK))
-    if (next.length === 0) return request
-    const { read, write } = this.pages.of(pagesIn(next.slice(0, this.provider.capacity - pinned.size)))
+    const { read, write } = this.pages.of(pagesIn(next.slice(0, capacity - pinned.size)))
     return {
       read: [...request.read, ...read],
       write: [...request.write, ...write],
       pinned: new Set([...pinned, ...read, ...write]),
     }
+  }
+
+  /** Some pages, and those of small arrays. */
+  private withSmall(pages: ReadonlySet<number>): ReadonlySet<number> {
+    return new Set([...pages, ...this.small])
   }
 
   /** More than a quarter of what is missed was here a moment ago: too many transactions share too little memory. */
@@ -393,9 +444,9 @@ export class PagedRun {
     const ahead = [...words.subarray(second, second + Math.min(words[FAULT_AHEAD], faultCapacity))]
     const replay = words[FAULT_REPLAY]
     const full = words[FAULT_FULL] & (FULL_LOG | FULL_JOURNAL)
-    const isOutOfSteps = (words[FAULT_FULL] & FULL_STEPS) !== 0
+    const isForAnother = (words[FAULT_FULL] & (FULL_STEPS | FULL_READY)) !== 0
     const hasProgress = replay < count || words[FAULT_PROGRESS] !== 0
-    if (replay > 0 && nfaults === 0 && full === 0 && !isOutOfSteps) {
+    if (replay > 0 && nfaults === 0 && full === 0 && !isForAnother) {
       throw new Error(`${this.program.name}: ${replay} invocations were stopped by nothing`)
     }
     // Steps need their pages only once, so some pages at a time are as good as all.

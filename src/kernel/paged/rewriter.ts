@@ -36,7 +36,7 @@ import { callersOf, type HeapAccess, isHeap, type Roots } from './heap-access.ts
 import { HeldStores } from './held-stores.ts'
 import { ImmediateAtomics } from './immediate-atomics.ts'
 import type { PagedPlan } from './paged-plan.ts'
-import { OPTIMISTIC_OVERRIDE, type PagedSite } from './paged-program.ts'
+import { argumentBit, OPTIMISTIC_OVERRIDE, type PagedSite, UNKNOWN_ARGUMENT } from './paged-program.ts'
 import { rowsOf } from './rows.ts'
 import { SpanBodies, type SpanSite } from './span-bodies.ts'
 import { isLeaf, strideWords, TypedAccess } from './typed-access.ts'
@@ -188,7 +188,15 @@ export class Rewriter {
     })
     const condition = this.emit(node.condition as Expression)
     const [init, loop] = [this.emit(node.init as Node), this.plainFor(node, false)]
-    return f`{ ${init}; if (!${OPTIMISTIC_OVERRIDE}) { if (${condition}) {${join(looks, '')} } } ${loop} }`
+    return f`{ ${init}; if (!${OPTIMISTIC_OVERRIDE}) { if (${condition}) {${join(looks, '')} hm_scouted(${this.othersIn(node.body, rows.elements)}u); } } ${loop} }`
+  }
+
+  /** Bits of the arguments that a loop accesses besides some elements. */
+  private othersIn(body: Node, elements: readonly Node[]): number {
+    const isWithin = ({ start, end }: Node): boolean => body.start <= start && end <= body.end
+    const others = this.plan.execution.events.filter(({ node }) => isWithin(node) && !elements.includes(node))
+    const calls = this.callsWithin(body).length > 0 ? UNKNOWN_ARGUMENT : 0
+    return others.flatMap(({ roots }) => [...roots]).reduce((bits, root) => bits | argumentBit(root), calls) >>> 0
   }
 
   private plainFor(node: Statement & { kind: 'for' }, withInit: boolean): Fragment {
@@ -214,7 +222,7 @@ export class Rewriter {
     )
   }
 
-  private callsWithin({ start, end }: Statement): FunctionInfo[] {
+  private callsWithin({ start, end }: Node): FunctionInfo[] {
     return [...this.access.functions].flatMap(({ calls }) =>
       calls.filter(({ call }) => start <= call.start && call.end <= end).map(({ callee }) => callee),
     )
@@ -233,7 +241,9 @@ export class Rewriter {
     const site = this.site(target, 'store', this.access.rootsOf(target))
     const address = this.address(target, site, target)
     if (s.kind === 'assign' && s.op === '=') {
-      return f`${this.held.store(type, address, this.emit(s.value))}${semicolon}`
+      const value = this.emit(s.value)
+      const isSteady = this.plan.steady.has(s)
+      return f`${isSteady ? this.held.storeSteadily(type, address, value) : this.held.store(type, address, value)}${semicolon}`
     }
     const op = s.kind === 'assign' ? s.op.slice(0, -1) : s.op[0]
     const value = s.kind === 'assign' ? this.emit(s.value) : generated`1`

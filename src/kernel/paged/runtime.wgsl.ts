@@ -26,17 +26,20 @@ import {
   FAULT_WORDS,
   FULL_JOURNAL,
   FULL_LOG,
+  FULL_READY,
   FULL_STEPS,
   LINEAR_OVERRIDE,
   MODE_REPLAY,
+  MODE_SCOUT,
   OPTIMISTIC_OVERRIDE,
   PAGE_BITS_OVERRIDE,
   PTE_VALID,
   PTE_WRITE,
   REACH_MAX,
   REPLAY_OVERRIDE,
+  ROOMY_OVERRIDE,
 } from './paged-program.ts'
-import { ENTRY_WORDS } from './waiting.ts'
+import { ENTRY_WORDS, ROW_PAGES_MAX } from './waiting.ts'
 
 export interface RuntimeOptions {
   readonly argCount: number
@@ -96,6 +99,7 @@ override ${PAGE_BITS_OVERRIDE}: u32 = 10u;
 // Nothing is expected to be missing: who is stopped only goes into the queue, and the other form of the kernel finds out why.
 override ${OPTIMISTIC_OVERRIDE}: bool = false;
 override ${REPLAY_OVERRIDE}: bool = false;
+override ${ROOMY_OVERRIDE}: bool = false;
 // The launch has one dimension.
 override ${LINEAR_OVERRIDE}: bool = false;
 struct HmLaunch {
@@ -127,8 +131,8 @@ var<private> hm_slot: u32;`
 /** Turns of loops after something was missed, at most: in all, and without another page. */
 const TURNS_AFTER_MAX = 2 ** 12
 const FRUITLESS_TURNS_MAX = 8
-/** Pages of a row that are looked up beforehand, at most. */
-const ROW_PAGES_MAX = 64
+/** Pages that an invocation misses after the first one, at most, that it tells. */
+const MORE_MAX = 16
 
 // What was missed is known by places in the code (foresight.ts). What comes afterwards and does not depend on it is told too.
 function translation({ vague }: RuntimeOptions): string {
@@ -139,6 +143,9 @@ var<private> hm_bit: u32;
 var<private> hm_turns: u32;
 var<private> hm_fruitless: u32;
 var<private> hm_last: u32;
+// The row that stopped this invocation, if one did: its first missing page, and how many pages it has before and behind that one.
+var<private> hm_row_event: u32;
+var<private> hm_row_pages: u32;
 fn hm_site(a: u32, needs: u32, bit: u32) -> u32 {
   if (!${OPTIMISTIC_OVERRIDE}) { hm_needs = needs; hm_bit = bit; }
   return a;
@@ -153,10 +160,16 @@ fn hm_full(event: u32, lost: u32) {
   if (hm_event == 0u) { hm_event = event; }
   hm_missed |= lost;
 }
+// What is missed next is told at the end: the code for that costs devices that run all branches as much as an access.
+var<private> hm_more: array<u32, ${MORE_MAX + 1}>;
+var<private> hm_nmore: u32;
 fn hm_miss(event: u32) {
   if (event != hm_last && (hm_missed & hm_needs) == 0u) {
     if (hm_event == 0u) { hm_event = event; }
-    else { hm_tell(event, 2u, ${FAULT_AHEAD}u, hm_launch.capacity); }
+    else {
+      hm_more[min(hm_nmore, ${MORE_MAX}u)] = event;
+      hm_nmore++;
+    }
     hm_last = event;
     hm_fruitless = 0u;
   }
@@ -166,10 +179,25 @@ fn hm_row(a: u32, count: u32, stride: u32, range: vec2<u32>) {
   let end = min(a + count * stride, range.x + range.y * stride);
   let last = max(end, a + 1u) - 1u;
   var page = a >> ${PAGE_BITS_OVERRIDE};
+  let first = page;
+  let before = hm_event;
   for (var k = 0u; k < ${ROW_PAGES_MAX}u && page <= (last >> ${PAGE_BITS_OVERRIDE}); k++) {
-    if ((hm_table[page] & ${PTE_VALID}u) == 0u) { hm_miss(page | ${u(EVENT_MISS)}); }
+    let e = hm_table[page];
+    hm_dirty[hm_launch.extent.w + (e >> ${PAGE_BITS_OVERRIDE})] = 1u;
+    if ((e & ${PTE_VALID}u) == 0u) { hm_miss(page | ${u(EVENT_MISS)}); }
     page++;
   }
+  if (before == 0u && hm_event != 0u) {
+    hm_row_event = hm_event;
+    let missing = hm_event & ${u(EVENT_PAGE_MASK)};
+    hm_row_pages = ((missing - first) << 16u) | (page - 1u - missing);
+  }
+}
+// \`others\`: bits of the arguments that the loop accesses besides its rows.
+fn hm_scouted(others: u32) {
+  if (hm_launch.mode != ${MODE_SCOUT}u || hm_event != 0u || (others & ~hm_launch.groups.w) != 0u) { return; }
+  hm_event = ${u(EVENT_FULL | FULL_READY)};
+  hm_fruitless = ${FRUITLESS_TURNS_MAX}u;
 }${translate('hm_r', PTE_VALID, EVENT_MISS)}${translate('hm_w', PTE_VALID | PTE_WRITE, EVENT_MISS | EVENT_WRITE)}`
 }
 
@@ -258,6 +286,13 @@ fn hm_tell(event: u32, plane: u32, counter: u32, list: u32) {
 }
 fn hm_report() {
   let event = hm_event;
+  for (var k = 0u; k < min(hm_nmore, ${MORE_MAX}u); k++) { hm_tell(hm_more[k], 2u, ${FAULT_AHEAD}u, hm_launch.capacity); }
+  if (event == hm_row_event && event != 0u) {
+    let first = (event & ${u(EVENT_PAGE_MASK)}) + 1u;
+    for (var k = 0u; k < (hm_row_pages & 0xffffu); k++) {
+      if ((hm_table[first + k] & ${PTE_VALID}u) == 0u) { hm_tell((first + k) | ${u(EVENT_MISS)}, 2u, ${FAULT_AHEAD}u, hm_launch.capacity); }
+    }
+  }
   ${logEntryWords > 0 ? `if (hm_logged > hm_launch.log_entries) { atomicMax(&hm_faults[${FAULT_WANTED}], hm_logged); }` : ''}
   if ((event & ${u(EVENT_BAD)}) != 0u && (event & ${u(EVENT_MISS)}) == 0u) {
     if (atomicExchange(&hm_faults[${FAULT_BAD}], 1u) == 0u) {
@@ -287,6 +322,7 @@ fn hm_requeue(id: u32, slot: u32, event: u32) {
   hm_queue[k] = id;
   hm_queue[k + 1u] = slot;
   hm_queue[k + 2u] = event;
+  hm_queue[k + 3u] = select(0u, hm_row_pages, event == hm_row_event);
 }`
 
 function words({ isPoolAtomic }: RuntimeOptions): string {
@@ -300,7 +336,7 @@ fn hm_put(p: u32, v: u32) {
 
 // Stores in loops, in the order in which they happened. In memory, entry e of invocation i lies beside that of invocation i + 1, and
 // entries of which the hash is the same are a chain, from the last one back: to find its own stores nobody goes through all of them. The
-// optimistic form has room for a few in registers: whoever stores more is run by the other one.
+// optimistic form has room for a few in registers: whoever stores more is run by another one.
 function log({ logEntryWords: words, vague, clearsChains }: RuntimeOptions): string {
   const op = words === 3
   const near = NEAR_ENTRIES + 1
@@ -310,6 +346,7 @@ function log({ logEntryWords: words, vague, clearsChains }: RuntimeOptions): str
       .map((value, k) => `${place(k)} = ${value};`)
       .join(' ')
   return `
+override hm_is_near: bool = ${OPTIMISTIC_OVERRIDE} && !${ROOMY_OVERRIDE};
 var<private> hm_logged: u32;
 var<private> hm_near: array<u32, ${words * near}>;
 fn hm_log_at(e: u32, word: u32) -> u32 { return hm_launch.log_base + (e * ${words + 1}u + word) * hm_stride() + hm_index; }
@@ -317,11 +354,11 @@ fn hm_chains() -> u32 { return max(1u, hm_launch.log_entries / ${CHAIN_ENTRIES}u
 fn hm_chain_at(k: u32) -> u32 { return hm_log_at(hm_launch.log_entries, k); }
 fn hm_chain_of(p: u32) -> u32 { return hm_chain_at(((p * 0x9e3779b1u) >> 16u) & (hm_chains() - 1u)); }
 fn hm_entry(e: u32, word: u32) -> u32 {
-  if (${OPTIMISTIC_OVERRIDE}) { return hm_near[word * ${near}u + e]; }
+  if (hm_is_near) { return hm_near[word * ${near}u + e]; }
   return hm_scratch[hm_log_at(e, word)];
 }
 fn hm_log(p: u32, v: u32${op ? ', op: u32' : ''}) {
-  if (${OPTIMISTIC_OVERRIDE}) {
+  if (hm_is_near) {
     hm_event = select(hm_event, ${u(EVENT_FULL | FULL_LOG)}, hm_logged >= ${NEAR_ENTRIES}u && hm_event == 0u);
     // Behind the last entry is another, for what has no room: cheaper than a branch.
     let e = min(hm_logged, ${NEAR_ENTRIES}u);
@@ -343,11 +380,11 @@ fn hm_log(p: u32, v: u32${op ? ', op: u32' : ''}) {
 fn hm_see(p: u32, w: u32) -> u32 {
   if (hm_logged == 0u) { return w; }
   var e = hm_logged;
-  if (!${OPTIMISTIC_OVERRIDE}) { e = hm_scratch[hm_chain_of(p)]; }
+  if (!hm_is_near) { e = hm_scratch[hm_chain_of(p)]; }
   while (e > 0u) {
     e--;
     if (hm_entry(e, 0u) == p${op ? ' && hm_entry(e, 2u) == 0u' : ''}) { return hm_entry(e, 1u); }
-    if (!${OPTIMISTIC_OVERRIDE}) { e = hm_scratch[hm_log_at(e, ${words}u)]; }
+    if (!hm_is_near) { e = hm_scratch[hm_log_at(e, ${words}u)]; }
   }
   return w;
 }`
