@@ -17,6 +17,14 @@ export interface JobHeapOptions extends Pick<MainJob, 'mode' | 'memory'> {
   readonly onNotice?: (text: string) => void
 }
 
+/** Those of withJobHeap: one at a time, but comparisons have a second. */
+const openHeaps = new Set<Heap>()
+
+/** Ends what devices are doing, for a process that ends in the middle: they complain of whoever leaves them alone. Never rejects. */
+export async function closeJobHeaps(): Promise<void> {
+  await Promise.allSettled([...openHeaps].map((heap) => heap.close()))
+}
+
 /** Opens a heap. Rejects as openHeap does. */
 export async function openJobHeap(options: JobHeapOptions): Promise<Heap> {
   const { mode, memory, deviceBytes, arrayBytes, sinks = [], tracePath = null, onNotice = () => {} } = options
@@ -29,6 +37,21 @@ export async function openJobHeap(options: JobHeapOptions): Promise<Heap> {
     check: false,
     onNotice,
   })
+}
+
+/** The same for as long as `use` takes. Rejects as `use` does, too. */
+export async function withJobHeap<Result>(
+  options: JobHeapOptions,
+  use: (heap: Heap) => Promise<Result>,
+): Promise<Result> {
+  const heap = await openJobHeap(options)
+  openHeaps.add(heap)
+  try {
+    return await use(heap)
+  } finally {
+    openHeaps.delete(heap)
+    await heap.close()
+  }
 }
 
 const MODES: Readonly<Record<HeapMode, string>> = {

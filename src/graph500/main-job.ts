@@ -12,7 +12,7 @@ import type { HeapMode } from '../index.ts'
 import type { MainJob } from './command-line.ts'
 import { checkReadable } from './files/line-reader.ts'
 import { checkFolder } from './job-files.ts'
-import { describeHeap, openJobHeap } from './job-heap.ts'
+import { describeHeap, withJobHeap } from './job-heap.ts'
 import { count, fact, heading } from './layout.ts'
 import { type Graph, type GraphSource, makeGraph } from './make-graph.ts'
 import { runSaxpyPart, saxpyLength } from './saxpy-part.ts'
@@ -61,17 +61,15 @@ async function saxpyPart(job: MainJob, out: Terminal): Promise<MachineFacts> {
   const deviceBytes = Math.min(job.deviceMemory ?? SAXPY_DEVICE_BYTES, SAXPY_DEVICE_BYTES)
   const notices: string[] = []
   const arrayBytes = 2 * Float32Array.BYTES_PER_ELEMENT * saxpyLength(deviceBytes)
-  const heap = await openJobHeap({ ...job, deviceBytes, arrayBytes, onNotice: (text) => void notices.push(text) })
-  try {
+  const options = { ...job, deviceBytes, arrayBytes, onNotice: (text: string) => void notices.push(text) }
+  return await withJobHeap(options, async (heap) => {
     out.line()
     fact(out, 'hetmem', await describeHeap(heap))
     // What is said of the device is in that line already.
     for (const notice of notices.filter((text) => !text.startsWith('hetmem: device'))) fact(out, '', notice)
     heading(out, 'Arrays that are larger than the device')
     return { mode: heap.mode, bytesPerSecond: await runSaxpyPart(heap, deviceBytes, out) }
-  } finally {
-    await heap.close()
-  }
+  })
 }
 
 async function graphPart(job: GraphSource, out: Terminal, live: LiveLines): Promise<Graph> {

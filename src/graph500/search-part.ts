@@ -6,7 +6,7 @@ import { formatSize, MIB } from '../base/size.ts'
 import type { LiveLines } from '../cli/live-lines.ts'
 import type { Terminal } from '../cli/terminal.ts'
 import { traceHeader } from '../heap/trace-files.ts'
-import type { HeapMode } from '../index.ts'
+import type { Heap, HeapMode } from '../index.ts'
 import { ReportBuilder } from '../report/index.ts'
 import type { Counters } from '../trace/counters.ts'
 import type { MainJob } from './command-line.ts'
@@ -14,7 +14,7 @@ import { compareInTurns } from './comparisons.ts'
 import type { Csr } from './csr.ts'
 import { HeapGraph, type HeapGraphBytes, heapGraphBytes } from './heap-graph.ts'
 import { TRACE_NAME, withTrace, writeReport } from './job-files.ts'
-import { openJobHeap } from './job-heap.ts'
+import { withJobHeap } from './job-heap.ts'
 import { fact } from './layout.ts'
 import type { Graph } from './make-graph.ts'
 import { searchPlain } from './plain-search.ts'
@@ -94,8 +94,8 @@ interface SearchPlan {
 async function search(job: MainJob, graph: Graph, plan: SearchPlan): Promise<Outcome> {
   const { keys, deviceBytes, view, report, tracePath } = plan
   const arrayBytes = heapGraphBytes(graph.csr).all
-  const heap = await openJobHeap({ ...job, deviceBytes, arrayBytes, sinks: [view, report], tracePath })
-  try {
+  const options = { ...job, deviceBytes, arrayBytes, sinks: [view, report], tracePath }
+  const searchOn = async (heap: Heap): Promise<Outcome> => {
     const begunAt = performance.now()
     const onHeap = new HeapGraph(heap, graph.csr)
     const fillSeconds = (performance.now() - begunAt) / 1000
@@ -106,10 +106,8 @@ async function search(job: MainJob, graph: Graph, plan: SearchPlan): Promise<Out
     const counters = countersSince(before, (await heap.stats()).counters)
     view.compare()
     return { searches, counters, fillSeconds, ...(await compare(job, graph, onHeap, keys)) }
-  } finally {
-    view.end()
-    await heap.close()
   }
+  return await withJobHeap(options, (heap) => searchOn(heap).finally(() => view.end()))
 }
 
 /** The same searches with everything on a device, if there is one that has room, and in plain JavaScript. */
@@ -127,16 +125,13 @@ async function compare(
   }
   const arrayBytes = heapGraphBytes(graph.csr).all
   const deviceBytes = roundUp(arrayBytes * 1.25, MIB)
-  const heap = await openJobHeap({ ...job, deviceBytes, arrayBytes })
-  try {
+  return await withJobHeap({ ...job, deviceBytes, arrayBytes }, async (heap) => {
     const hasRoom = (await heap.stats()).devices[0].memory >= deviceBytes
     const resident = hasRoom ? new HeapGraph(heap, graph.csr) : null
     const others = resident === null ? [] : [async (key: number) => (await resident.search(key)).seconds]
     const [ofPlain, ofResident = null] = await compareInTurns(searcher, [plain, ...others], keys)
     return { ofResident, ofPlain }
-  } finally {
-    await heap.close()
-  }
+  })
 }
 
 function roundUp(nbytes: number, multiple: number): number {
