@@ -89,12 +89,17 @@ export class FreeRuns {
     if (at < 0 || starts[at] + lengths[at] < first + npages) return false
     const before = first - starts[at]
     const after = lengths[at] - before - npages
+    this.nfree -= npages
+    if (before === 0 && after === 0) {
+      starts.splice(at, 1)
+      lengths.splice(at, 1)
+      return true
+    }
     const left: [start: number, length: number][] = []
     if (before > 0) left.push([starts[at], before])
     if (after > 0) left.push([first + npages, after])
     starts.splice(at, 1, ...left.map(([start]) => start))
     lengths.splice(at, 1, ...left.map(([, length]) => length))
-    this.nfree -= npages
     return true
   }
 

@@ -8,6 +8,7 @@
 import type { Addr } from '../base/addr.ts'
 import { EAGAIN, EINVAL, EOVERFLOW } from '../base/errno.ts'
 import { type IntervalNode, IntervalTree } from '../base/interval-tree.ts'
+import type { PageRuns } from '../base/page-runs.ts'
 import { WaitQueue } from '../base/wait-queue.ts'
 import type { Mm } from './mm.ts'
 import type { Vma } from './vma.ts'
@@ -37,10 +38,10 @@ export class MmuNotifierRange {
   /** Who runs it; meaningful only for MIGRATE and EXCLUSIVE (MN-3). */
   owner: unknown
   /**
-   * An extension beyond Linux: a byte for each page of the range, 0 for those that stay as they are; null if all are meant. Whoever does
-   * not look takes more away than is needed, which does no harm.
+   * An extension beyond Linux: the runs of pages of the range that are meant; null if all are. Whoever does not look takes more away
+   * than is needed, which does no harm.
    */
-  pages: Uint8Array | null = null
+  runs: PageRuns | null = null
 
   constructor(event: number, vma: Vma | null, mm: Mm, start: Addr, end: Addr, owner: unknown = null) {
     this.event = event

@@ -9,7 +9,7 @@
 import { type Addr, PAGE_SIZE, PTRS_PER_PTE, pmdAddrEnd, pmdIndex, pteIndex } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
 import { EINVAL } from '../base/errno.ts'
-import { forEachRunIn } from '../base/page-set.ts'
+import { firstPageIn, forEachRunIn, type PageRuns, runsOfPages, runsOfSet } from '../base/page-runs.ts'
 import { splitHugePmd } from './huge-pmd.ts'
 import type { Mm } from './mm.ts'
 import {
@@ -36,7 +36,7 @@ const WRITTEN = PTE_PRESENT | PTE_DUPLICATED | PTE_DIRTY
  * Left out is what can be written past all entries of this address space, so that the copy would be stale: pages of files,
  * pages that may be pinned for DMA, and device memory. Pages that nobody may access are left out too.
  *
- * With `wanted`, a byte for each page from `start` on, only pages whose byte is 1 are looked at, and the event is about them. The
+ * With `wanted` only these pages are looked at, and the event is about them. The
  * caller has called `collectWrites` for them since it began its work: where protection does not keep stores out, what was written since
  * then is found by the next call, so they are not protected once more.
  *
@@ -44,54 +44,52 @@ const WRITTEN = PTE_PRESENT | PTE_DUPLICATED | PTE_DIRTY
  *
  * Returns the number of pages marked, or -EINVAL if this is no range of whole pages.
  */
-export function shareForRead(mm: Mm, start: Addr, end: Addr, wanted: Uint8Array | null = null): number {
+export function shareForRead(mm: Mm, start: Addr, end: Addr, wanted: PageRuns | null = null): number {
   if (!isPageRange(start, end)) return -EINVAL
   assert(mm.mmapLock.isHeld, 'shareForRead: the mmapLock is not held')
   let marked = 0
-  for (let at = start; at < end; ) {
+  for (let at = firstPageIn(wanted, start, end); at < end; at = firstPageIn(wanted, at, end)) {
     const vma = mm.findVmaIntersection(at, end)
     if (vma === null) break
+    const from = Math.max(at, vma.start)
     at = Math.min(end, vma.end)
-    if ((vma.flags & VM_HUGETLB) !== 0) continue
-    const from = Math.max(start, vma.start)
-    const part = wanted === null ? null : wanted.subarray((from - start) / PAGE_SIZE, (at - start) / PAGE_SIZE)
-    marked += shareVma(vma, from, at, part)
+    if ((vma.flags & VM_HUGETLB) === 0) marked += shareVma(vma, from, at, wanted)
   }
   return marked
 }
 
-function shareVma(vma: Vma, start: Addr, end: Addr, wanted: Uint8Array | null): number {
+function shareVma(vma: Vma, start: Addr, end: Addr, wanted: PageRuns | null): number {
   const { mm } = vma
   const { sys } = mm
-  const stale = new Uint8Array((end - start) / PAGE_SIZE)
-  splitHugePmds(vma, start, end)
+  const forEachWanted = (visit: (from: Addr, to: Addr) => void): void =>
+    wanted === null ? visit(start, end) : forEachRunIn(wanted, start, end, visit)
+  forEachWanted((from, to) => splitHugePmds(vma, from, to))
   const range = new MmuNotifierRange(MMU_NOTIFY_PROTECTION_PAGE, vma, mm, start, end)
-  range.pages = wanted
+  range.runs = wanted
   mmuNotifierInvalidateRangeStart(range)
-  if (wanted === null) tlbProtect(mm, start, end)
-  else if (sys.mmu.capabilities.letsStoresThrough !== true) {
-    forEachRunIn(wanted, (first, last) => tlbProtect(mm, start + first * PAGE_SIZE, start + last * PAGE_SIZE))
+  if (wanted === null || sys.mmu.capabilities.letsStoresThrough !== true) {
+    forEachWanted((from, to) => tlbProtect(mm, from, to))
   }
   let marked = 0
-  const mark = (from: Addr, to: Addr): void =>
+  const stale: Addr[] = []
+  forEachWanted((from, to) => {
     forEachTable(mm, from, to, (words, entry, npages, page) => {
-      marked += markEntries(sys, words, entry, npages, stale, (from - start) / PAGE_SIZE + page)
+      marked += markEntries(sys, words, entry, npages, from + page * PAGE_SIZE, stale)
     })
-  if (wanted === null) mark(start, end)
-  else forEachRunIn(wanted, (first, last) => mark(start + first * PAGE_SIZE, start + last * PAGE_SIZE))
-  clearPages(vma, mm, start, stale, () => {})
+  })
+  clearRuns(vma, mm, runsOfPages(stale), () => {})
   mmuNotifierInvalidateRangeEnd(range)
   return marked
 }
 
-/** Marks what can be of some entries of a table, and notes which were written since they were marked before, from byte `page` on. */
+/** Marks what can be of some entries of a table, of pages from `addr` on, and lists which were written since they were marked before. */
 function markEntries(
   sys: System,
   words: Uint32Array,
   first: number,
   npages: number,
-  stale: Uint8Array,
-  page: number,
+  addr: Addr,
+  stale: Addr[],
 ): number {
   let marked = 0
   for (let k = 0; k < npages; k++) {
@@ -100,7 +98,7 @@ function markEntries(
     const flags = words[w + 1]
     if (!canBeShared(sys, flags, pfn)) continue
     if ((flags & PTE_DIRTY) !== 0) sys.pages.setDirty(pfn)
-    if ((flags & WRITTEN) === WRITTEN) stale[page + k] = 1
+    if ((flags & WRITTEN) === WRITTEN) stale.push(addr + k * PAGE_SIZE)
     words[w + 1] = (flags & ~(PTE_WRITE | PTE_DIRTY)) | PTE_DUPLICATED
     marked++
   }
@@ -161,25 +159,23 @@ function noteWritten({ pages }: System, words: Uint32Array, i: number, written: 
   return 1
 }
 
-/** Raises CLEAR for the pages of a set, and takes their marks away. */
+/** Raises CLEAR for the pages of a set, a byte for each from `start` on, and takes their marks away. */
 function clearMarks(mm: Mm, start: Addr, pages: Uint8Array): void {
-  clearPages(null, mm, start, pages, () => {
-    forEachRunIn(pages, (first, last) => {
-      forEachTable(mm, start + first * PAGE_SIZE, start + last * PAGE_SIZE, (words, entry, npages) => {
+  const runs = runsOfSet(pages, start)
+  clearRuns(null, mm, runs, () => {
+    for (let i = 0; i < runs.length; i += 2) {
+      forEachTable(mm, runs[i], runs[i + 1], (words, entry, npages) => {
         for (let w = 2 * entry + 1; w < 2 * (entry + npages); w += 2) words[w] &= ~PTE_DUPLICATED
       })
-    })
+    }
   })
 }
 
-/** Raises one CLEAR for the pages of a set, a byte for each from `start` on, and does `change` in it; nothing for an empty set. */
-function clearPages(vma: Vma | null, mm: Mm, start: Addr, pages: Uint8Array, change: () => void): void {
-  const first = pages.indexOf(1)
-  if (first < 0) return
-  const end = pages.lastIndexOf(1) + 1
-  const range = new MmuNotifierRange(MMU_NOTIFY_CLEAR, vma, mm, start + first * PAGE_SIZE, start + end * PAGE_SIZE)
-  const meant = pages.subarray(first, end)
-  if (meant.includes(0)) range.pages = meant
+/** Raises one CLEAR for runs of pages, if there are any, and does `change` in it. */
+function clearRuns(vma: Vma | null, mm: Mm, runs: PageRuns, change: () => void): void {
+  if (runs.length === 0) return
+  const range = new MmuNotifierRange(MMU_NOTIFY_CLEAR, vma, mm, runs[0], runs[runs.length - 1])
+  if (runs.length > 2) range.runs = runs
   mmuNotifierInvalidateRangeStart(range)
   change()
   mmuNotifierInvalidateRangeEnd(range)

@@ -1,8 +1,9 @@
 // Page faults of the device, for an operation that misses pages. What is in the way of a page is settled by the fault or named
 // by it: on another device, in swap, shared after a fork, locked by somebody who moves it.
 
-import { type Addr, PAGE_SIZE } from '../../base/addr.ts'
+import type { Addr } from '../../base/addr.ts'
 import { EBUSY, MmError } from '../../base/errno.ts'
+import { firstPageIn, type PageRuns } from '../../base/page-runs.ts'
 import { HMM_DEVICE_RFAULT, HMM_DEVICE_WFAULT, HmmEvent, hmmMirrorFault } from '../../hmm/mirror/index.ts'
 import { asDeviceFault, waitForOther } from '../edge.ts'
 import type { Operation } from './operation.ts'
@@ -12,23 +13,16 @@ export async function deviceFault(op: Operation, start: Addr, end: Addr, write: 
   return faultIn(op, start, end, write) === -EBUSY ? await othersTurn(op) : false
 }
 
-/** Returns 0, or -EBUSY when somebody else must finish first. With `wanted` only pages that have a 1 there are faulted in. */
-export function faultIn(
-  op: Operation,
-  start: Addr,
-  end: Addr,
-  write: boolean,
-  wanted: Uint8Array | null = null,
-): number {
+/** Returns 0, or -EBUSY when somebody else must finish first. With `wanted` only these pages are faulted in. */
+export function faultIn(op: Operation, start: Addr, end: Addr, write: boolean, wanted: PageRuns | null = null): number {
   const { parts, space } = op
   const event = new HmmEvent(start, end, write ? HMM_DEVICE_WFAULT : HMM_DEVICE_RFAULT)
   while (event.start < end) {
     parts.sys.waitFor = null
     parts.isFaulting = true
     let err: number
-    const left = wanted === null ? null : wanted.subarray((event.start - start) / PAGE_SIZE)
     try {
-      err = asDeviceFault(parts.sys, () => hmmMirrorFault(space.mirror, event, left))
+      err = asDeviceFault(parts.sys, () => hmmMirrorFault(space.mirror, event, wanted))
     } finally {
       parts.isFaulting = false
     }
@@ -37,8 +31,7 @@ export function faultIn(
       throw new MmError(err, parts.name, { addr: event.start, detail: write ? 'to be written' : 'to be read' })
     event.start = event.end
     // The next mapping may not begin here, where nothing is wanted.
-    while (wanted !== null && event.start < end && wanted[(event.start - start) / PAGE_SIZE] === 0)
-      event.start += PAGE_SIZE
+    event.start = firstPageIn(wanted, event.start, end)
     event.end = end
   }
   return 0

@@ -92,7 +92,7 @@ export class DeviceSpace {
     this.reportDirty(event)
     if ((event.maskLow & HMM_PTE_VALID) !== 0) return 0
     const isGone = event.notify === MMU_NOTIFY_UNMAP || event.notify === MMU_NOTIFY_RELEASE
-    if (event.pages === null) this.dropDuplicates(start, end, isGone ? 'user' : 'coherence')
+    if (event.runs === null) this.dropDuplicates(start, end, isGone ? 'user' : 'coherence')
     else this.dropScattered(event)
     return 0
   }

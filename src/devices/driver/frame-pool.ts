@@ -50,8 +50,9 @@ export const CAPTURED_FOR_WRITING = 1 << 1
 
 const NO_BLOCK = -1
 
-/** Beyond so many frames a built-in search is faster than a loop. */
+/** Beyond so many frames a built-in search is faster than a loop, and a built-in fill. */
 const ASKED_FRAMES = 64
+const SHORT_FRAMES = 16
 
 /** In frames. */
 export interface PoolSize {
@@ -166,7 +167,7 @@ export class FramePool {
       const block = new Block(this.lastBlock, mm, vpn + at, first + at, n, this.uses)
       this.blocks.set(block.id, block)
       this.assign(block.id, block.first, block.first + n)
-      this.state.fill(FRAME_RESERVED, block.first, block.first + n)
+      fill(this.state, FRAME_RESERVED, block.first, block.first + n)
       blocks.push(block)
       at += n
     }
@@ -392,8 +393,8 @@ export class FramePool {
   /** Frames belong to a block from now on. */
   private assign(id: number, first: number, end: number): void {
     const { blockOf, starts } = this
-    blockOf.fill(id, first, end)
-    starts.fill(0, first, end)
+    fill(blockOf, id, first, end)
+    fill(starts, 0, first, end)
     if (first > 0 && blockOf[first - 1] !== id) starts[first] = 1
     if (end < this.npages) starts[end] = blockOf[end] === id ? 0 : 1
   }
@@ -428,8 +429,8 @@ export class FramePool {
     for (let frame = first; frame < end; frame++) {
       if (states[frame] !== FRAME_RESERVED) throw new AssertionError(`frame ${frame} is reserved`)
     }
-    states.fill(state, first, end)
-    this.dirty.fill(0, first, end)
+    fill(states, state, first, end)
+    fill(this.dirty, 0, first, end)
     this.blockAt(first).live += npages
   }
 
@@ -467,7 +468,7 @@ export class FramePool {
   }
 
   private giveBack(first: number, npages = 1): void {
-    this.state.fill(FRAME_FREE, first, first + npages)
+    fill(this.state, FRAME_FREE, first, first + npages)
     this.assign(NO_BLOCK, first, first + npages)
     this.free.free(first, npages)
   }
@@ -475,4 +476,10 @@ export class FramePool {
   private deleteIfEmpty(block: Block): void {
     if (!block.open && block.live === 0 && block.ncaptured === 0) this.blocks.delete(block.id)
   }
+}
+
+/** Most runs of frames that come and go are short, and to ask for a fill costs more then. */
+function fill(array: Uint8Array | Int32Array, value: number, first: number, end: number): void {
+  if (end - first > SHORT_FRAMES) array.fill(value, first, end)
+  else for (let i = first; i < end; i++) array[i] = value
 }

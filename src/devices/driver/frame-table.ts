@@ -133,6 +133,10 @@ export class FrameTable {
   private blocksIn(first: number, end: number): TableBlock[] {
     const firstKey = Math.floor(first / BLOCK_PAGES)
     const lastKey = Math.floor((end - 1) / BLOCK_PAGES)
+    if (firstKey === lastKey) {
+      const block = this.blockOf(firstKey)
+      return block === null ? [] : [block]
+    }
     if (lastKey - firstKey >= this.blocks.size) {
       return [...this.blocks.values()].filter(({ key }) => key >= firstKey && key <= lastKey)
     }

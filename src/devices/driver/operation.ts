@@ -15,6 +15,9 @@ import type { ProgramMemory } from './hardware.ts'
 import { endOf, type RangeUse } from './range-use.ts'
 import type { Purpose } from './traffic.ts'
 
+/** Every launch looks at all of its pages, and what it finds is soon forgotten. */
+let peeked = new Int32Array()
+
 export interface OperationOptions<Memory extends ProgramMemory> {
   readonly parts: DeviceParts<Memory>
   readonly space: DeviceSpace
@@ -121,10 +124,11 @@ export class Operation<Memory extends ProgramMemory = ProgramMemory> {
 
   /**
    * The frames that hold a range at the moment, -1 where there is none, without keeping them; and where the range begins if
-   * they lie in one piece with that, else -1.
+   * they lie in one piece with that, else -1. To be used before the next look, of whomever.
    */
   peek({ start, frames, access }: RangeUse): { readonly found: Int32Array; readonly first: number } {
-    const found = new Int32Array(frames.length).fill(-1)
+    if (frames.length > peeked.length) peeked = new Int32Array(2 * frames.length)
+    const found = peeked.subarray(0, frames.length).fill(-1)
     return { found, first: this.space.locate(start, access === 'write', found) }
   }
 

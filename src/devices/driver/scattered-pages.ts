@@ -1,14 +1,14 @@
 // Duplicates of pages that lie scattered, as kernels miss them that go through a page table. What a run of pages costs besides its copies
-// (read-duplicates.ts) is ten times the copy where a run is one page; here it is paid once for a group, which is a range with holes:
+// (read-duplicates.ts) is ten times the copy where a run is one page; here it is paid once for all, which are a range with holes:
 //
-//   missed   . . x . . . x x . . . x ........................ x . . x . x       the holes are looked at and left alone
-//                └───── one group ─────┘                        └─ one ─┘
+//   missed   . . x . . . x x . . . x ........................ x . . x . x       one fault, one event, one list of copies
 //
 // Otherwise nothing is different: frames first, and from the fault to the capture nothing waits.
 
 import { type Pfn, vpnToAddr } from '../../base/addr.ts'
 import { assert } from '../../base/assert.ts'
 import { EBUSY, MmError } from '../../base/errno.ts'
+import { type PageRuns, runsOfPages } from '../../base/page-runs.ts'
 import { shareForRead } from '../../mm/share.ts'
 import { CopyList } from './copy-list.ts'
 import { faultIn, othersTurn } from './device-fault.ts'
@@ -16,9 +16,6 @@ import { UPLOAD_PAGES_MAX } from './hardware.ts'
 import type { Operation } from './operation.ts'
 import { mayChangeUnnoticed } from './read-duplicates.ts'
 import type { Room } from './room.ts'
-
-/** A hole of more pages is not looked at: it costs more than a group of its own. */
-const HOLE_PAGES_MAX = 256
 
 /** Rounds that may end without effect and without anybody to wait for. */
 const FRUITLESS_ROUNDS_MAX = 16
@@ -80,11 +77,8 @@ export async function fillScattered(
 
 /** Returns 0, or -EBUSY when somebody else must finish first. */
 function faultScattered(op: Operation, vpns: readonly number[]): number {
-  let err = 0
-  forEachGroup(vpns, (vpn, wanted) => {
-    if (err === 0) err = faultIn(op, vpnToAddr(vpn), vpnToAddr(vpn + wanted.length), false, wanted)
-  })
-  return err
+  const runs = runsOf(vpns)
+  return faultIn(op, runs[0], runs[runs.length - 1], false, runs)
 }
 
 function copyScattered(op: Operation, vpns: readonly number[], frameOf: (vpn: number) => number): void {
@@ -123,10 +117,10 @@ function add({ vpns, pfns, frames }: Uncopied, vpn: number, pfn: Pfn, frame: num
 function duplicate(op: Operation, { vpns, pfns, frames }: Uncopied): number {
   const { sys, pool, hardware, clock } = op.parts
   const { mm, duplicates } = op.space
+  if (vpns.length === 0) return 0
   assert(mm.mmapLock.tryRead(true), 'a fault that succeeded just now found no writer')
-  forEachGroup(vpns, (vpn, wanted) => {
-    shareForRead(mm, vpnToAddr(vpn), vpnToAddr(vpn + wanted.length), wanted)
-  })
+  const runs = runsOf(vpns)
+  shareForRead(mm, runs[0], runs[runs.length - 1], runs)
   mm.mmapLock.unlockRead()
   const copies = new CopyList()
   const zeroes: number[] = []
@@ -151,14 +145,6 @@ function duplicate(op: Operation, { vpns, pfns, frames }: Uncopied): number {
   return copies.length
 }
 
-/** Visits pages, in ascending order, in groups: the first one, and a byte for each page from there to the last, 1 for those of the list. */
-function forEachGroup(vpns: readonly number[], visit: (vpn: number, wanted: Uint8Array) => void): void {
-  for (let at = 0; at < vpns.length; ) {
-    let end = at + 1
-    while (end < vpns.length && vpns[end] - vpns[end - 1] <= HOLE_PAGES_MAX) end++
-    const wanted = new Uint8Array(vpns[end - 1] + 1 - vpns[at])
-    for (let i = at; i < end; i++) wanted[vpns[i] - vpns[at]] = 1
-    visit(vpns[at], wanted)
-    at = end
-  }
+function runsOf(vpns: readonly number[]): PageRuns {
+  return runsOfPages(vpns.map(vpnToAddr))
 }

@@ -31,8 +31,8 @@ import { BUFFER_COPY_DST, BUFFER_COPY_SRC, MAP_READ } from './webgpu-flags.ts'
 /** Buffers of 2 MiB on the way back: the GPU copies into one, one is read, one waits. */
 const STAGING_COUNT = 3
 
-/** Bytes that wait in `writeBuffer` before they are submitted. */
-const SUBMIT_BYTES = 2 * 1024 ** 2
+/** More bytes than these do not wait in `writeBuffer` for who submits next: the device copies while the rest of a launch is prepared. */
+const SUBMIT_BYTES = 256 * 1024
 
 /** Bytes that `writeBuffer` may hold on to before somebody waits for the queue. */
 const WRITE_BUFFER_BYTES_MAX = 64 * 1024 ** 2
@@ -186,13 +186,14 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
 
   /** System pages `[from, to)` of a list in one piece of ordinary memory, as it is or put together. */
   private inOnePiece(pfns: ArrayLike<Pfn>, from: number, to: number): Uint8Array<ArrayBuffer> {
-    const all = this.bounce.subarray(0, (to - from) * PAGE_SIZE)
-    let whole: Uint8Array<ArrayBuffer> | null = null
-    forEachPiece(this.mmu, pfns, from, to, (piece, first) => {
-      if (piece.length === all.length && isOrdinaryMemory(piece)) whole = piece
-      else all.set(piece, (first - from) * PAGE_SIZE)
-    })
-    return whole ?? all
+    let nbeside = 1
+    while (from + nbeside < to && pfns[from + nbeside] === pfns[from] + nbeside) nbeside++
+    if (from + nbeside === to) {
+      const whole = this.mmu.bytesOfRun(pfns[from], nbeside)
+      if (whole.length === nbeside * PAGE_SIZE && isOrdinaryMemory(whole)) return whole
+    }
+    forEachPiece(this.mmu, pfns, from, to, (piece, first) => this.bounce.set(piece, (first - from) * PAGE_SIZE))
+    return this.bounce.subarray(0, (to - from) * PAGE_SIZE)
   }
 
   private async downloadAll(list: CopyList): Promise<void> {

@@ -4,7 +4,7 @@
 
 import { type Addr, PAGE_SIZE, pageAlignDown, pageAlignUp } from '../../base/addr.ts'
 import { EINVAL } from '../../base/errno.ts'
-import { forEachRunIn } from '../../base/page-set.ts'
+import { forEachRunIn, type PageRuns } from '../../base/page-runs.ts'
 import { HMM_PTE_WRITE } from './hmm-pte.ts'
 
 /** No event; never delivered. */
@@ -56,8 +56,8 @@ export class HmmEvent {
   backoff = false
   /** MMU_NOTIFY_* that it was made from, -1 for events that the mirror layer or a device began. */
   notify = -1
-  /** A byte for each page of the range, 0 for those that it is not about (MmuNotifierRange.pages); null if it is about all. */
-  pages: Uint8Array | null = null
+  /** The runs of pages that it is about (MmuNotifierRange.runs); null if it is about all. */
+  runs: PageRuns | null = null
 
   constructor(start: Addr = 0, end: Addr = 0, etype: number = HMM_NONE) {
     this.start = start
@@ -72,9 +72,9 @@ export class HmmEvent {
 
   /** Visits the runs of pages that the event is about. */
   forEachRun(visit: (start: Addr, end: Addr) => void): void {
-    const { start, end, pages } = this
-    if (pages === null) visit(start, end)
-    else forEachRunIn(pages, (first, last) => visit(start + first * PAGE_SIZE, Math.min(end, start + last * PAGE_SIZE)))
+    const { start, end, runs } = this
+    if (runs === null) visit(start, end)
+    else forEachRunIn(runs, start, end, visit)
   }
 
   /** What remains of each valid entry of the range after the driver's update: `new = old & pteMask` (MR-14). */
@@ -121,7 +121,12 @@ export function hmmEtypeIsFault(etype: number): boolean {
 }
 
 /** `WRITE_PROTECT 0x1000-0x3000`, or `MIGRATE 0x1000-0x5000 (3 pages)` with holes. */
-export function formatHmmEvent({ etype, start, end, pages }: HmmEvent): string {
-  const what = `${HMM_ETYPES[etype]} 0x${start.toString(16)}-0x${end.toString(16)}`
-  return pages === null ? what : `${what} (${pages.reduce((sum, page) => sum + page, 0)} pages)`
+export function formatHmmEvent(event: HmmEvent): string {
+  const what = `${HMM_ETYPES[event.etype]} 0x${event.start.toString(16)}-0x${event.end.toString(16)}`
+  if (event.runs === null) return what
+  let npages = 0
+  event.forEachRun((start, end) => {
+    npages += (end - start) / PAGE_SIZE
+  })
+  return `${what} (${npages} pages)`
 }

@@ -12,7 +12,7 @@
 import { type Addr, PAGE_SIZE } from '../../base/addr.ts'
 import { assert } from '../../base/assert.ts'
 import { EACCES, EBUSY, EFAULT, EINVAL, ENODEV } from '../../base/errno.ts'
-import { forEachRunIn } from '../../base/page-set.ts'
+import { forEachRunIn, type PageRuns } from '../../base/page-runs.ts'
 import { handleMmFault } from '../../mm/fault.ts'
 import { mmuIntervalReadBegin, mmuIntervalReadRetry } from '../../mm/mmu-notifier.ts'
 import {
@@ -55,8 +55,7 @@ const spareParts: BigUint64Array[] = []
 
 /**
  * Serves a device fault. `event` is of type DEVICE_RFAULT or DEVICE_WFAULT; its range is rounded to pages and cut at the end
- * of the mapping that it starts in, so a caller goes on from `event.end`. With `wanted`, a byte for each page of the range, only pages whose byte
- * is 1 are looked at.
+ * of the mapping that it starts in, so a caller goes on from `event.end`. With `wanted` only these pages are looked at.
  *
  * Returns 0 when the mirror table has every page, for write if asked, and the driver has programmed it, or
  * - -ENODEV the mirror has ended
@@ -70,7 +69,7 @@ const spareParts: BigUint64Array[] = []
  *
  * After a failure the table may have pages that the device does not; that is harmless, they are taken away as usual.
  */
-export function hmmMirrorFault(mirror: HmmMirror, event: HmmEvent, wanted: Uint8Array | null = null): number {
+export function hmmMirrorFault(mirror: HmmMirror, event: HmmEvent, wanted: PageRuns | null = null): number {
   if (!mirror.registered) return -ENODEV
   const { hmm } = mirror
   const { mm } = hmm
@@ -126,7 +125,7 @@ function faultIsRefused(event: HmmEvent, vma: Vma | null): number {
 }
 
 /** The fault is listed until the driver has programmed it, so that events over its range reach it. */
-function runFault(fault: HmmFault, vma: Vma | null, wanted: Uint8Array | null): number {
+function runFault(fault: HmmFault, vma: Vma | null, wanted: PageRuns | null): number {
   const { mirror, event } = fault
   const { faults } = mirror.hmm
   const part = spareParts.pop() ?? new BigUint64Array(PART_PAGES)
@@ -150,7 +149,7 @@ function fillAndUpdate(fault: HmmFault, reader: PartReader): number {
   let fruitless = 0
   for (;;) {
     const isComplete = at === event.end
-    const partEnd = Math.min(at + PART_PAGES * PAGE_SIZE, event.end)
+    const partEnd = reader.partEnd(at, event.end)
     const result = isComplete ? hmmMirrorCallUpdate(mirror, event) : reader.fillPart(at, partEnd)
     if (result < 0) return result
     if (!mirror.registered) return -ENODEV
@@ -179,12 +178,11 @@ class PartReader {
   private readonly words: Uint32Array
   /** HMM_PFN_*_HI bits that every page must have. */
   private readonly needed: number
-  /** Pages that are looked at, counted from `first` on; null for all. */
-  private readonly wanted: Uint8Array | null
-  private readonly first: Addr
+  /** Pages that are looked at; null for all. */
+  private readonly wanted: PageRuns | null
   private readonly faultFlags: number
 
-  constructor(mirror: HmmMirror, vma: Vma | null, event: HmmEvent, part: BigUint64Array, wanted: Uint8Array | null) {
+  constructor(mirror: HmmMirror, vma: Vma | null, event: HmmEvent, part: BigUint64Array, wanted: PageRuns | null) {
     const { notifier } = mirror.hmm
     assert(notifier !== null, 'a registered mirror has a notifier')
     this.mirror = mirror
@@ -203,19 +201,24 @@ class PartReader {
     const write = event.etype === HMM_DEVICE_WFAULT
     this.needed = vma === null ? 0 : write ? HMM_PFN_VALID_HI | HMM_PFN_WRITE_HI : HMM_PFN_VALID_HI
     this.wanted = wanted
-    this.first = event.start
     this.faultFlags = write ? FAULT_FLAG_REMOTE | FAULT_FLAG_WRITE : FAULT_FLAG_REMOTE
+  }
+
+  /** Where the part ends that begins at `at`. Few pages are one part, however far apart they lie. */
+  partEnd(at: Addr, end: Addr): Addr {
+    return this.wanted === null ? Math.min(at + PART_PAGES * PAGE_SIZE, end) : end
   }
 
   /** Returns 0 when the part is entered, AGAIN when pages were faulted in, or a negative errno. */
   fillPart(start: Addr, end: Addr): number {
-    const { wanted, first } = this
+    const { wanted } = this
     if (wanted === null) return this.fillRun(start, end)
     let result = 0
-    forEachRunIn(wanted.subarray((start - first) / PAGE_SIZE, (end - first) / PAGE_SIZE), (from, to) => {
-      if (result < 0) return
-      const filled = this.fillRun(start + from * PAGE_SIZE, start + to * PAGE_SIZE)
-      if (filled !== 0) result = filled
+    forEachRunIn(wanted, start, end, (from, to) => {
+      for (let at = from; at < to && result >= 0; at += PART_PAGES * PAGE_SIZE) {
+        const filled = this.fillRun(at, Math.min(to, at + PART_PAGES * PAGE_SIZE))
+        if (filled !== 0) result = filled
+      }
     })
     return result
   }

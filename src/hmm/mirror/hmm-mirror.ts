@@ -157,7 +157,7 @@ function eventOf(hmm: Hmm, range: MmuNotifierRange): HmmEvent | null {
   const event = new HmmEvent()
   if (hmmEventInit(event, hmm.vmEnd, range.start, range.end, etype) !== 0) return null
   event.notify = range.event
-  event.pages = range.pages
+  event.runs = range.runs
   return event
 }
 

@@ -1,0 +1,41 @@
+import { describe, expect, it } from 'vitest'
+import { PAGE_SIZE } from './addr.ts'
+import { firstPageIn, forEachRunIn, type PageRuns, runsOfPages, runsOfSet } from './page-runs.ts'
+
+const START = 16 * PAGE_SIZE
+
+/** In pages from START on. */
+const inPages = (runs: PageRuns): number[] => runs.map((addr) => (addr - START) / PAGE_SIZE)
+
+describe('runsOfPages()', () => {
+  it('joins neighbours', () => {
+    expect(inPages(runsOfPages([0, 1, 4, 6].map((page) => START + page * PAGE_SIZE)))).toEqual([0, 2, 4, 5, 6, 7])
+    expect(runsOfPages([])).toEqual([])
+  })
+})
+
+describe('runsOfSet()', () => {
+  it('finds each run of members', () => {
+    expect(inPages(runsOfSet(Uint8Array.of(1, 1, 0, 0, 1, 0, 1), START))).toEqual([0, 2, 4, 5, 6, 7])
+    expect([runsOfSet(Uint8Array.of(), START), runsOfSet(Uint8Array.of(0, 0), START)]).toEqual([[], []])
+  })
+})
+
+describe('firstPageIn()', () => {
+  it('goes on with the next page of a run, or the end', () => {
+    const runs = runsOfSet(Uint8Array.of(0, 1, 1, 0, 1), START)
+    const end = START + 5 * PAGE_SIZE
+    const first = (page: number): number => firstPageIn(runs, START + page * PAGE_SIZE, end)
+    expect(inPages([0, 1, 2, 3, 5].map(first))).toEqual([1, 1, 2, 4, 5])
+    expect(firstPageIn(null, START, end)).toBe(START)
+  })
+})
+
+describe('forEachRunIn()', () => {
+  it('visits what lies in the range, cut at its ends', () => {
+    const runs = runsOfSet(Uint8Array.of(1, 1, 0, 1, 0, 1, 1), START)
+    const visited: number[] = []
+    forEachRunIn(runs, START + PAGE_SIZE, START + 6 * PAGE_SIZE, (start, end) => visited.push(...inPages([start, end])))
+    expect(visited).toEqual([1, 2, 3, 4, 5, 6])
+  })
+})
