@@ -116,6 +116,7 @@ describe('the report', () => {
       expect(Object.fromEntries(tiles)).toEqual({
         launches: `${total.launches}`,
         computing: `${total.launchCompute}`,
+        'bringing data': `${total.launchService}`,
         'copied to devices': `${sumByCause(total.bytesHostToDevice)}`,
         'copied to the CPU': `${sumByCause(total.bytesDeviceToHost)}`,
         'CPU page faults': `${total.cpuFaults}`,
