@@ -20,6 +20,7 @@ import {
   makeMigrateVma,
   migratePfnAt,
   migratePfnRun,
+  migratePfnRuns,
   migratePfnWords,
   migrateVmaFinalize,
   migrateVmaPages,
@@ -148,7 +149,7 @@ function settle(op: Operation, args: MigrateVma): number {
     const flags = src[2 * i]
     if ((dst[2 * i] & MIGRATE_PFN_VALID) === 0 || (flags & MIGRATE_PFN_MIGRATE) === 0) continue
     const isHole = (flags & MIGRATE_PFN_VALID) === 0
-    if (!isHole) n = migratePfnRun(dst, i, i + migratePfnRun(src, i, args.npages))
+    if (!isHole) n = migratePfnRuns(src, dst, i, args.npages)
     nmoved += n
     const isPinned = !isHole && (flags & MIGRATE_PFN_PIN) !== 0
     if (isPinned) npinned += n

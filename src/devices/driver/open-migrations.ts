@@ -58,8 +58,8 @@ export class OpenMigrations {
   }
 
   /** The migration in there has ended, and nobody looks at it any more. */
-  giveBackRoom(room: MigrationRoom): void {
-    if (room.src.length === HPAGE_PMD_NR && this.spare.length < SPARE_MAX) this.spare.push(room)
+  giveBackRoom({ src, dst, copies }: MigrationRoom): void {
+    if (src.length === HPAGE_PMD_NR && this.spare.length < SPARE_MAX) this.spare.push({ src, dst, copies })
   }
 
   add(migration: OpenMigration): void {

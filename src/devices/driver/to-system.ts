@@ -24,6 +24,7 @@ import {
   migrateDeviceRange,
   migratePfnAt,
   migratePfnRun,
+  migratePfnRuns,
   migratePfnWords,
   migrateVmaFinalize,
   migrateVmaPages,
@@ -151,9 +152,10 @@ export class ToSystem {
         continue
       }
       // Neighbours that were left in place behind it go home with it, in the same way.
-      const run = backing >= 0 && !isLost && !isAhead ? pool.alike(frame, migratePfnRun(src, i, npages)) : 1
+      const run = backing >= 0 && !isLost ? pool.alike(frame, migratePfnRun(src, i, npages)) : 1
       const owed = flags[page] & PG_DIRTY
       for (n = 0; n < run && (flags[page + n] & PG_DIRTY) === owed; n++) {
+        if (isAhead && (captured[frame + n] & CAPTURED_FOR_WRITING) !== 0) break
         if ((flags[home + n] & PG_LOCKED) !== 0) badFrame(home + n, "is the driver's, and locked by somebody else")
         flags[home + n] |= PG_LOCKED
       }
@@ -265,7 +267,7 @@ export class ToSystem {
       const hasMoved = hasHome && (src[2 * i] & MIGRATE_PFN_MIGRATE) !== 0
       const isListed = hasHome && nlisted < pfns.length && pfns[nlisted] === home
       if (hasMoved && page !== touched) {
-        n = pool.alike(page - base, migratePfnRun(dst, i, i + migratePfnRun(src, i, npages)))
+        n = pool.alike(page - base, migratePfnRuns(src, dst, i, npages))
         if (touched > page && touched < page + n) n = touched - page
         if (isListed) n = runLength(pfns, nlisted, Math.min(pfns.length, nlisted + n))
         else if (nlisted < pfns.length && pfns[nlisted] > home && pfns[nlisted] < home + n) n = pfns[nlisted] - home
