@@ -66,6 +66,12 @@ export async function describeHeap(heap: Heap): Promise<string> {
   return `${MODES[heap.mode]}, on ${describeDevice(hardware, note)}`
 }
 
+/** Whether the kernels run on the cores of the CPU, too: devices say so in words. */
+export async function isOnSoftware(heap: Heap): Promise<boolean> {
+  const [{ note }] = (await heap.stats()).devices
+  return note?.includes('software on the CPU') === true
+}
+
 /** What one should know about a device may begin with its name. */
 function describeDevice(hardware: string, note: string | null): string {
   if (note === null) return hardware

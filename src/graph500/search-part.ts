@@ -14,7 +14,7 @@ import { compareInTurns } from './comparisons.ts'
 import type { Csr } from './csr.ts'
 import { HeapGraph, type HeapGraphBytes, heapGraphBytes } from './heap-graph.ts'
 import { TRACE_NAME, withTrace, writeReport } from './job-files.ts'
-import { withJobHeap } from './job-heap.ts'
+import { isOnSoftware, withJobHeap } from './job-heap.ts'
 import { fact } from './layout.ts'
 import type { Graph } from './make-graph.ts'
 import { searchPlain } from './plain-search.ts'
@@ -36,6 +36,7 @@ interface Outcome {
   /** Speed as a part of that of others; null where there are none. */
   readonly ofResident: number | null
   readonly ofPlain: number
+  readonly isSoftware: boolean
 }
 
 /** Runs it. Rejects as runMainJob does. */
@@ -54,10 +55,11 @@ export async function runSearchPart(
   const report = new ReportBuilder({ ...traceHeader(mode), program: `Graph500: ${graph.name}` })
   const searchTraced = (tracePath: string | null) => search(job, graph, { keys, deviceBytes, view, report, tracePath })
   const outcome = await (job.out === null ? searchTraced(null) : withTrace(job.out, searchTraced))
-  const { searches, counters, fillSeconds, ofResident, ofPlain } = outcome
+  const { searches, counters, fillSeconds, ofResident, ofPlain, isSoftware } = outcome
   const statistics = summarizeSearches(searches)
   const nsearches = searches.length
-  printSummary(out, { statistics, nsearches, ofResident, ofPlain, counters, arrayBytes: bytes.all, deviceBytes })
+  const speeds = { statistics, nsearches, ofResident, ofPlain, isSoftware }
+  printSummary(out, { ...speeds, counters, arrayBytes: bytes.all, deviceBytes })
   if (job.out !== null) {
     fact(out, 'report', `${await writeReport(job.out, report)}: open it in a browser`)
     fact(out, 'trace', `${join(job.out, TRACE_NAME)}: open it in https://ui.perfetto.dev`)
@@ -105,7 +107,8 @@ async function search(job: MainJob, graph: Graph, plan: SearchPlan): Promise<Out
     const searches = await runSearches(graph, onHeap, keys, view)
     const counters = countersSince(before, (await heap.stats()).counters)
     view.compare()
-    return { searches, counters, fillSeconds, ...(await compare(job, graph, onHeap, keys)) }
+    const isSoftware = await isOnSoftware(heap)
+    return { searches, counters, fillSeconds, isSoftware, ...(await compare(job, graph, onHeap, keys)) }
   }
   return await withJobHeap(options, (heap) => searchOn(heap).finally(() => view.end()))
 }

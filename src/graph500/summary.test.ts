@@ -18,6 +18,7 @@ function print(
     nsearches: 4,
     ofResident: 0.5,
     ofPlain: 2,
+    isSoftware: false,
     counters: { ...makeCounters(), ...counters },
     arrayBytes: 45 * MIB,
     deviceBytes: 8 * MIB,
@@ -35,6 +36,13 @@ describe('printSummary()', () => {
     expect(text).toContain('50 % of the same kernels with everything on the device')
     expect(text).toContain('2.0 times the speed of plain JavaScript with everything in memory')
     expect(text).toContain('45 MiB of arrays through 8 MiB of device memory')
+  })
+
+  test('says why plain JavaScript may be faster than a software GPU', () => {
+    expect(print({ ofPlain: 0.142, isSoftware: true }).join(' ').replaceAll(/ +/g, ' ')).toContain(
+      '14 % of plain JavaScript with everything in memory; this GPU is software, and computes on the same cores ',
+    )
+    expect(print({ ofPlain: 0.0042 }).join('\n')).toContain('0.4 % of plain JavaScript with everything in memory\n')
   })
 
   test('leaves out what was not compared', () => {

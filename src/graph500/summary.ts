@@ -15,6 +15,8 @@ export interface JobSummary {
   readonly ofResident: number | null
   /** The same of plain JavaScript. */
   readonly ofPlain: number
+  /** The kernels run on the cores that plain JavaScript has to itself. */
+  readonly isSoftware: boolean
   /** Of the searches alone. Durations are microseconds. */
   readonly counters: Counters
   /** Bytes of all arrays. */
@@ -33,7 +35,8 @@ export function printSummary(out: Terminal, job: JobSummary): void {
   if (job.ofResident !== null) {
     fact(out, '', `${ratio(job.ofResident)} of the same kernels with everything on the device`)
   }
-  fact(out, '', `${ratio(job.ofPlain)} of plain JavaScript with everything in memory`)
+  const why = job.isSoftware ? '; this GPU is software, and computes on the same cores' : ''
+  fact(out, '', `${ratio(job.ofPlain)} of plain JavaScript with everything in memory${why}`)
   fact(out, 'memory', `${formatSize(job.arrayBytes)} of arrays through ${formatSize(job.deviceBytes)} of device memory`)
   const total = seconds.mean * nsearches
   fact(out, 'time', `${total.toFixed(2)} s in all, ${(1000 * seconds.median).toFixed(0)} ms for a search`)
