@@ -244,3 +244,31 @@ describe('compilePaged() decides', () => {
     expect(lines[6]).toContain('hm_keep1(hm_p,')
   })
 })
+
+describe('compilePaged() knows of loops', () => {
+  const rows = (body: string): PagedProgram =>
+    compiled(`for (var k = x[i]; k < x[i + 1u]; k++) { ${body} }`, { args: { ...args, z: 'u32', w: 'read u32' } })
+
+  it('that a store to an element which the code names needs no log', () => {
+    const text = rows('if (w[k] == 0u) { z[0] = 1u; }')
+    expect(text.logEntryWords).toBe(0)
+    expect(text.wgsl).toContain('hm_keep0(hm_w(hm_site(hm_at')
+    for (const body of ['z[0] = z[0] + w[k];', 'z[0] += w[k];', 'z[0] = w[k]; z[1] = 2u;', 'z[w[k]] = 1u;']) {
+      expect(rows(`${body} y[k] = w[k] + y[k + 1u];`).wgsl, body).not.toContain('hm_keep0')
+    }
+  })
+
+  it('that the end of rows is loaded once, unless the loop stores to it', () => {
+    const { wgsl } = rows('z[0] = w[k];')
+    expect(wgsl).toMatch(/let hm_end = .*for \(; k < hm_end; k\+\+\)/)
+    const own = compiled('for (var k = 0u; k < y[i]; k++) { y[0] += w[k]; }', { args: { ...args, w: 'read u32' } })
+    expect(own.wgsl).not.toContain('hm_end ')
+  })
+
+  it('what they access besides their rows', () => {
+    // x, y, c, z, w are 0 to 4.
+    expect(rows('z[0] = w[k];').rows).toEqual([0b01000])
+    expect(rows('let v = w[k]; z[0] = v + x[v];').rows).toEqual([0b01001])
+    expect(compiled('y[i] = x[i];').rows).toEqual([])
+  })
+})

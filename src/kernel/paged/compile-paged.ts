@@ -161,6 +161,7 @@ function compileForm(
     logEntryWords,
     hasJournal,
     stateWords: state === null ? 0 : stateWordsOf(state),
+    rows: rewriter.rows,
     boundArgs: [...plan.bound],
     bound: null,
     how: howOf(plan),

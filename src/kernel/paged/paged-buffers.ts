@@ -185,14 +185,20 @@ export class PagedBuffers {
     return group
   }
 
-  /** Words of a storage buffer, copied to the CPU. */
-  async read(buffer: GPUBuffer, firstWord: number, words: number): Promise<Uint32Array<ArrayBuffer>> {
+  /** Words of a storage buffer, copied to the CPU; waits as the provider does. */
+  async read(
+    provider: PageProvider,
+    buffer: GPUBuffer,
+    firstWord: number,
+    words: number,
+  ): Promise<Uint32Array<ArrayBuffer>> {
     const staging = this.device.createBuffer({ size: Math.max(4, 4 * words), usage: USAGE.mapRead | USAGE.copyDst })
     const encoder = this.device.createCommandEncoder()
     encoder.copyBufferToBuffer(buffer, 4 * firstWord, staging, 0, 4 * words)
     this.device.queue.submit([encoder.finish()])
     try {
-      await staging.mapAsync(USAGE.mapRead)
+      const mapped = staging.mapAsync(USAGE.mapRead)
+      await (provider.finish?.(mapped) ?? mapped)
       return new Uint32Array(staging.getMappedRange().slice(0))
     } finally {
       staging.destroy()

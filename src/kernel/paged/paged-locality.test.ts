@@ -119,6 +119,37 @@ describe('transactions that want more pages than fit', () => {
     expect((await runPaged(gpu.device, rows, before, { frames: 20 })).contents).toEqual(wanted)
   })
 
+  it('bring each page of many rows about once, however long these are and however much is stored', async () => {
+    const search: TestKernel = {
+      name: 'search',
+      code: main(`if (levels[i] != 2u) { return; }
+        for (var k = p[i]; k < p[i + 1u]; k++) {
+          let v = x[k];
+          if (levels[v] == 9u) { levels[v] = 3u; found[0] = 1u; }
+        }`),
+      args: { p: 'read u32', x: 'read u32', levels: 'u32', found: 'u32' },
+      extent: [COUNT],
+    }
+    // Rows of a third of a page, and every 32nd of five pages.
+    const ends = new Uint32Array(COUNT + 1)
+    for (let i = 0; i < COUNT; i++) ends[i + 1] = ends[i] + (i % 32 === 31 ? 5 * PAGE_WORDS : PAGE_WORDS / 3)
+    const before = {
+      p: ends,
+      x: Uint32Array.from(fill(ends[COUNT], 7), (word) => word % COUNT),
+      levels: Uint32Array.from({ length: COUNT }, (_, i) => (i % 3 === 0 ? 2 : 9)),
+      found: zeros(1),
+    }
+    const wanted = await runDirect(gpu.device, search, before)
+    expect(wanted['found'][0]).toBe(1)
+    const npages = Math.ceil(ends[COUNT] / PAGE_WORDS)
+    for (const frames of [24, 40, npages + 20]) {
+      const { contents: after, receipt } = await runPaged(gpu.device, search, before, { frames })
+      expect(after, `${frames} frames`).toEqual(wanted)
+      expect(receipt.faults, `${frames} frames`).toBeLessThanOrEqual(1.25 * npages)
+      expect(receipt.refaults, `${frames} frames`).toBeLessThanOrEqual(npages / 8)
+    }
+  })
+
   it('tell nothing that depends on what is not there', async () => {
     const dependent: TestKernel = {
       name: 'dependent',

@@ -9,8 +9,10 @@ import {
   OPTIMISTIC_OVERRIDE,
   PAGE_BITS_OVERRIDE,
   type PagedProgram,
+  PRESENT_OVERRIDE,
   REPLAY_OVERRIDE,
   ROOMY_OVERRIDE,
+  SCOUT_OVERRIDE,
 } from './paged-program.ts'
 import { type PoolBanks, withBanks } from './pool-banks.ts'
 import { withLengths } from './runtime.wgsl.ts'
@@ -25,6 +27,12 @@ export class PagedPipelineError extends Error {
     super(message)
     this.place = place
   }
+}
+
+/** Lengths of the pool and of the table. */
+interface PagedWords {
+  readonly pool: number
+  readonly table: number
 }
 
 interface OptimisticForm {
@@ -52,7 +60,7 @@ export class PagedPipeline {
   private readonly device: GPUDevice
   private readonly pageBits: number
   private readonly banks: PoolBanks
-  // By lengths of pool and table, and what they are for.
+  // By lengths of pool and table, and values of overrides.
   private readonly forms = new Map<string, Promise<GPUComputePipeline>>()
 
   constructor(
@@ -71,28 +79,35 @@ export class PagedPipeline {
   }
 
   /** The form for transactions that find all they need, for a pool and a table of so many words. Compiled when it is first asked for. */
-  async optimistic(poolWords: number, tableWords: number, of: OptimisticForm): Promise<GPUComputePipeline> {
-    const key = `${poolWords} ${tableWords} ${of.isLinear} ${of.isReplay} ${of.isRoomy}`
-    const known = this.forms.get(key) ?? this.compile(withLengths(this.wgsl, poolWords, tableWords), of)
-    this.forms.set(key, known)
-    return await known
+  async optimistic(words: PagedWords, { isLinear, isReplay, isRoomy }: OptimisticForm): Promise<GPUComputePipeline> {
+    return await this.form(words, {
+      [OPTIMISTIC_OVERRIDE]: 1,
+      [LINEAR_OVERRIDE]: isLinear ? 1 : 0,
+      [REPLAY_OVERRIDE]: isReplay ? 1 : 0,
+      [ROOMY_OVERRIDE]: isRoomy ? 1 : 0,
+    })
+  }
+
+  /** The thorough form without the loops along rows that need nothing besides but arguments of which all is there. */
+  async scouting(words: PagedWords, present: number): Promise<GPUComputePipeline> {
+    return await this.form(words, { [SCOUT_OVERRIDE]: 1, [PRESENT_OVERRIDE]: present })
   }
 
   private get wgsl(): string {
     return withBanks(this.program.wgsl, this.banks)
   }
 
-  private async compile(code: string, { isLinear, isReplay, isRoomy }: OptimisticForm): Promise<GPUComputePipeline> {
+  private async form({ pool, table }: PagedWords, overrides: Record<string, number>): Promise<GPUComputePipeline> {
+    const key = JSON.stringify([pool, table, overrides])
+    const known = this.forms.get(key) ?? this.compile(withLengths(this.wgsl, pool, table), overrides)
+    this.forms.set(key, known)
+    return await known
+  }
+
+  private async compile(code: string, overrides: Record<string, number>): Promise<GPUComputePipeline> {
     const { device, program, layout, pageBits } = this
     const module = device.createShaderModule({ label: program.name, code })
-    return await device.createComputePipelineAsync(
-      descriptor(program, device, layout, module, pageBits, {
-        [OPTIMISTIC_OVERRIDE]: 1,
-        [LINEAR_OVERRIDE]: isLinear ? 1 : 0,
-        [REPLAY_OVERRIDE]: isReplay ? 1 : 0,
-        [ROOMY_OVERRIDE]: isRoomy ? 1 : 0,
-      }),
-    )
+    return await device.createComputePipelineAsync(descriptor(program, device, layout, module, pageBits, overrides))
   }
 }
 

@@ -24,7 +24,7 @@ export const EVENT_BAD = 0x20000000
 export const EVENT_FULL = 0x10000000
 export const FULL_LOG = 1
 export const FULL_JOURNAL = 2
-/** Nothing is full: the row that it is about to go along is there, as somebody who scouts has found out. */
+/** Nothing is full: the row that it is about to go along is there, as the form that scouts has found out. */
 export const FULL_READY = 8
 /** Nothing is full: the steps of one dispatch are used up. */
 export const FULL_STEPS = 4
@@ -77,12 +77,9 @@ export const LAUNCH = {
   extent: 12,
   frames: 15,
   groups: 16,
-  present: 19,
 } as const
 export const MODE_FRESH = 0
 export const MODE_REPLAY = 1
-/** Fresh ones, of which those stop that find all of a row: only what is missing is to be found out. */
-export const MODE_SCOUT = 2
 
 /** The bit of what is no argument, or has no bit of its own. */
 export const UNKNOWN_ARGUMENT = 2 ** 31
@@ -179,6 +176,8 @@ export interface PagedProgram {
   readonly logEntryWords: 0 | 2 | 3
   /** Whether results of atomics are kept in a journal for replays. */
   readonly hasJournal: boolean
+  /** For each of its loops that go along rows, bits of the arguments that it accesses besides. */
+  readonly rows: readonly number[]
   /** Words of the state of an invocation that are kept between steps; 0 for other scopes. */
   readonly stateWords: number
   /** Arguments, by index, that lie in a buffer of their own for the launch (bound-atomics.ts) instead of the pool. */
@@ -201,5 +200,8 @@ export const OPTIMISTIC_OVERRIDE = 'hm_optimistic'
 export const REPLAY_OVERRIDE = 'hm_replays'
 /** The override of the optimistic form that has the log in memory, for transactions that store more than the other one has room for. */
 export const ROOMY_OVERRIDE = 'hm_roomy'
+/** The override of the form that only finds out which pages of rows are missing; the bits of arguments that are all there are another. */
+export const SCOUT_OVERRIDE = 'hm_scouts'
+export const PRESENT_OVERRIDE = 'hm_present'
 /** The override for launches of one dimension. */
 export const LINEAR_OVERRIDE = 'hm_linear'

@@ -27,22 +27,32 @@ export interface RoundParts {
   readonly block: Uint32Array<ArrayBuffer>
 }
 
-/** What `read` makes of the header and the list of faults, with the frames that were written. */
-export async function thoroughRound<T>(parts: RoundParts, read: (words: Uint32Array) => T): Promise<T> {
-  const { listWords, faultWords } = parts.buffers
-  return await round(parts, { form: parts.pipeline.thorough, isRoomy: true }, listWords, faultWords, read)
+/**
+ * What `read` makes of the header and the list of faults, with the frames that were written. `present` has bits of the arguments that are all
+ * there, for transactions that only look up their rows beside them (scouting); null for all others.
+ */
+export async function thoroughRound<T>(
+  parts: RoundParts,
+  present: number | null,
+  read: (words: Uint32Array) => T,
+): Promise<T> {
+  const { buffers, pipeline } = parts
+  const form = present === null ? pipeline.thorough : await pipeline.scouting(wordsOf(parts), present)
+  return await round(parts, { form, isRoomy: true }, buffers.listWords, buffers.faultWords, read)
 }
+
+const wordsOf = ({ provider: { pool, table } }: RoundParts) => ({ pool: pool.size / 4, table: table.size / 4 })
 
 /** The transactions that were stopped, by their places in the slice or in the queue. `isRoomy`: they store much. Rejects with a GpuFaultError if one had begun to store. */
 export async function optimisticRound(parts: RoundParts, isRoomy: boolean): Promise<number[]> {
-  const { pipeline, provider, block, buffers } = parts
+  const { pipeline, block, buffers } = parts
   const count = block[LAUNCH.count]
   const words = Math.ceil(count / 32)
   buffers.reserveMarks(count)
   const across = pipeline.program.scope === 'workgroup' ? LAUNCH.groups : LAUNCH.extent
   const isLinear = block[across + 1] * block[across + 2] === 1
   const isReplay = block[LAUNCH.mode] === MODE_REPLAY
-  const form = await pipeline.optimistic(provider.pool.size / 4, provider.table.size / 4, {
+  const form = await pipeline.optimistic(wordsOf(parts), {
     isLinear,
     isReplay,
     isRoomy,

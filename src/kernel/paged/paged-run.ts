@@ -38,7 +38,6 @@ import {
   logWords,
   MODE_FRESH,
   MODE_REPLAY,
-  MODE_SCOUT,
   type PagedProgram,
 } from './paged-program.ts'
 import { optimisticRound, type RoundParts, thoroughRound } from './paged-round.ts'
@@ -62,7 +61,7 @@ export interface PagedReceipt {
 
 /** Transactions that are run together: fresh ones, or some that were stopped before, from the queue. */
 interface Batch {
-  readonly mode: typeof MODE_FRESH | typeof MODE_REPLAY | typeof MODE_SCOUT
+  readonly mode: typeof MODE_FRESH | typeof MODE_REPLAY
   readonly base: number
   readonly count: number
   /** Which half of the queue they are in. */
@@ -138,6 +137,8 @@ export class PagedRun {
   private stopped = 0
   /** Those that are replayed store more than the optimistic form has registers for. */
   private replaysStoreMuch = false
+  /** Bits of the arguments that are all there, if fresh transactions only look up their rows beside them; else null. */
+  private present: number | null = null
   /** Pages of small arrays: they stay, unless a single transaction needs their room. */
   private small: readonly number[] = []
   /** Pages that the transactions of a part wait for, at most. */
@@ -190,7 +191,8 @@ export class PagedRun {
     const { read, write, args } = this.pages.small(most)
     this.small = [...read, ...write]
     if (provider.isWarm) return
-    this.block[LAUNCH.present] = args
+    const isScouted = this.program.scope === 'invocation' && this.program.rows.some((others) => (others & ~args) === 0)
+    this.present = isScouted ? args : null
     if (read.length + write.length > 0) await provider.service({ read, write, pinned: new Set([...read, ...write]) })
   }
 
@@ -202,9 +204,7 @@ export class PagedRun {
     this.hasThrashed = false
     const { faults } = this.counts
     const isHopeful = this.isHopeful && this.mayHope
-    // Who is run by the thorough form only finds out what is missing, as far as that is known beforehand.
-    const mode = isHopeful || this.program.scope !== 'invocation' ? MODE_FRESH : MODE_SCOUT
-    const fresh: Batch = { mode, base, count, half: 0 }
+    const fresh: Batch = { mode: MODE_FRESH, base, count, half: 0 }
     const left = isHopeful ? await this.hope(fresh) : fresh
     if (left !== null) await this.finish(left, true)
     if (!this.hasThrashed) this.size.grow()
@@ -286,12 +286,13 @@ export class PagedRun {
     for (let next = first; ; ) {
       const round = 'mode' in next ? await this.round(next) : next
       if ('mode' in next) {
-        if (next.mode !== MODE_REPLAY) this.stopped = round.replay
+        if (next.mode === MODE_FRESH) this.stopped = round.replay
         half = (1 - next.half) as 0 | 1
         this.counts.replays += round.replay
       }
       if (round.replay === 0) return
-      const missing = round.isCut ? partOf(await this.waiting(half, round.replay), this.partPages) : round
+      const entries = round.isCut ? await this.waiting(half, round.replay) : round.entries
+      const missing = round.isCut && entries !== undefined ? partOf(entries, this.partPages) : round
       const { read, write } = this.pages.of(missing)
       // Somebody got through: whoever is left may need other pages.
       if (round.hasProgress) pinned.clear()
@@ -304,7 +305,7 @@ export class PagedRun {
       const isThrashing = this.isThrashing([...read, ...write], round.hasProgress, evicted)
       if ((isTooMuch || isThrashing) && round.replay > 1) {
         if (isThrashing && isWhole) this.shrink(round.replay)
-        await this.finishInParts(round.entries ?? (await this.waiting(half, round.replay)))
+        await this.finishInParts(entries ?? (await this.waiting(half, round.replay)))
         return
       }
       const request = this.withNext({ read, write, pinned }, round.ahead)
@@ -331,7 +332,9 @@ export class PagedRun {
     const { device, buffers, program, slots, logEntries } = this
     const firstPages = partPagesOf(this.provider)
     const pagesMax = Math.max(firstPages, this.provider.capacity - this.small.length)
-    const journal = program.hasJournal ? await buffers.read(buffers.scratch, 0, this.journalSize()) : null
+    const journal = program.hasJournal
+      ? await buffers.read(this.provider, buffers.scratch, 0, this.journalSize())
+      : null
     for (const part of partsOf(entries, () => this.partPages)) {
       if (journal !== null) this.loadJournal(journal, slots, part.entries)
       device.queue.writeBuffer(buffers.queue, 0, part.entries)
@@ -348,7 +351,7 @@ export class PagedRun {
   /** The transactions in a half of the queue. */
   private async waiting(half: 0 | 1, count: number): Promise<Uint32Array<ArrayBuffer>> {
     const { queue, queueHalf } = this.buffers
-    return await this.buffers.read(queue, half * queueHalf, ENTRY_WORDS * count)
+    return await this.buffers.read(this.provider, queue, half * queueHalf, ENTRY_WORDS * count)
   }
 
   /** Makes the journal that of some transactions alone, and gives them places in it from 0 on. */
@@ -409,7 +412,8 @@ export class PagedRun {
   // ---- One round ----
 
   private async round(batch: Batch): Promise<Round> {
-    return await thoroughRound(this.prepare(batch), (words) => this.readRound(words, batch.count))
+    const present = batch.mode === MODE_FRESH ? this.present : null
+    return await thoroughRound(this.prepare(batch), present, (words) => this.readRound(words, batch.count))
   }
 
   /** Sets what is special to a round. */

@@ -28,15 +28,23 @@ import {
   type Type,
   typeText,
   valueType,
+  walk,
 } from '../../wgsl/index.ts'
 import { ATOMIC_OPS } from './atomic-memory.ts'
-import { asCall } from './execution.ts'
+import { asCall, isWrite } from './execution.ts'
 import { Foresight } from './foresight.ts'
-import { callersOf, type HeapAccess, isHeap, type Roots } from './heap-access.ts'
+import { callersOf, type HeapAccess, isHeap, mayOverlap, type Roots } from './heap-access.ts'
 import { HeldStores } from './held-stores.ts'
 import { ImmediateAtomics } from './immediate-atomics.ts'
 import type { PagedPlan } from './paged-plan.ts'
-import { argumentBit, OPTIMISTIC_OVERRIDE, type PagedSite, UNKNOWN_ARGUMENT } from './paged-program.ts'
+import {
+  argumentBit,
+  OPTIMISTIC_OVERRIDE,
+  type PagedSite,
+  PRESENT_OVERRIDE,
+  SCOUT_OVERRIDE,
+  UNKNOWN_ARGUMENT,
+} from './paged-program.ts'
 import { rowsOf } from './rows.ts'
 import { SpanBodies, type SpanSite } from './span-bodies.ts'
 import { isLeaf, strideWords, TypedAccess } from './typed-access.ts'
@@ -46,6 +54,8 @@ export class Rewriter {
   readonly held: HeldStores
   private readonly once: ImmediateAtomics
   readonly sites: PagedSite[] = []
+  /** See PagedProgram. */
+  readonly rows: number[] = []
   private readonly access: HeapAccess
   private readonly analysis: Analysis
   private readonly source: Source
@@ -177,7 +187,8 @@ export class Rewriter {
     if (rows === null || this.plan.bound.size > 0) return this.plainFor(node, true)
     // The counter is declared in front of the loop, and its rows are looked up between the two.
     const f = fragmentFor(this.source, node)
-    const end = this.emit(rows.end)
+    const isOnce = this.isLoadedOnce(rows.end, node.body)
+    const end = isOnce ? generated`hm_end` : this.emit(rows.end)
     const looks = rows.elements.map((element) => {
       const site = this.site(element, 'load', this.access.rootsOf(element))
       const { needs, bit } = this.foresight.of(element)
@@ -186,9 +197,13 @@ export class Rewriter {
       const stride = strideWords((pointedAt(this.analysis.typeOf(element.base)) as Type & { kind: 'array' }).element)
       return f` hm_row(${address}, u32(${end} - ${this.emit(rows.counter)}), ${stride}u, hm_launch.args[${arg}].xy);`
     })
-    const condition = this.emit(node.condition as Expression)
-    const [init, loop] = [this.emit(node.init as Node), this.plainFor(node, false)]
-    return f`{ ${init}; if (!${OPTIMISTIC_OVERRIDE}) { if (${condition}) {${join(looks, '')} hm_scouted(${this.othersIn(node.body, rows.elements)}u); } } ${loop} }`
+    const condition = generated`${this.emit(rows.counter)} < ${end}`
+    const init = generated`${this.emit(node.init as Node)};${isOnce ? f` let hm_end = ${this.emit(rows.end)};` : ''}`
+    const loop = this.plainFor(node, false, condition)
+    const others = this.othersIn(node.body, rows.elements)
+    this.rows.push(others)
+    const scouts = `${SCOUT_OVERRIDE} && (${others}u & ~${PRESENT_OVERRIDE}) == 0u`
+    return f`{ ${init} if (!${OPTIMISTIC_OVERRIDE}) { if (${condition}) {${join(looks, '')} if (${scouts}) { hm_ready(); } } } if (!(${scouts})) { ${loop} } }`
   }
 
   /** Bits of the arguments that a loop accesses besides some elements. */
@@ -199,12 +214,32 @@ export class Rewriter {
     return others.flatMap(({ roots }) => [...roots]).reduce((bits, root) => bits | argumentBit(root), calls) >>> 0
   }
 
-  private plainFor(node: Statement & { kind: 'for' }, withInit: boolean): Fragment {
+  /**
+   * Whether the end of rows is loaded from memory that stays the same as long as the loop goes on, so that once is enough. What others store
+   * there meanwhile is theirs to see at any time.
+   */
+  private isLoadedOnce(end: Expression, body: Block): boolean {
+    const isIn = (node: Node, whole: Node): boolean => whole.start <= node.start && node.end <= whole.end
+    const { events } = this.plan.execution
+    const loads = events.filter(({ node }) => isIn(node, end))
+    const writes = events.filter((event) => isWrite(event) && isIn(event.node, body))
+    let hasVariables = false
+    walk(end, (node) => {
+      const type = 'kind' in node && node.kind === 'ident' ? this.analysis.typeOf(node) : null
+      hasVariables ||= type?.kind === 'reference' && type.space !== 'storage' && type.space !== 'uniform'
+      return !hasVariables
+    })
+    if (loads.length === 0 || hasVariables || this.callsWithin(body).length > 0) return false
+    return !writes.some((write) => loads.some(({ roots }) => mayOverlap(roots, write.roots)))
+  }
+
+  private plainFor(node: Statement & { kind: 'for' }, withInit: boolean, condition: Fragment | null = null): Fragment {
     const body = this.hasBarrier(node) ? this.emit(node.body) : this.guard(node, node.body)
     const parts = [node.init, node.condition, node.update, node.body].filter((part) => part !== null)
     return emitSpan(this.source, node, parts, (part) => {
       if (part === node.body) return body
       if (part === node.init && !withInit) return generated``
+      if (part === node.condition && condition !== null) return condition
       if (part !== node.init && part !== node.update) return this.replace(part)
       const statement = part as Statement
       if (statement.kind === 'assign' || statement.kind === 'step') return this.assignment(statement, 'header')

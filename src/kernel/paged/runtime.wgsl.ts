@@ -30,14 +30,15 @@ import {
   FULL_STEPS,
   LINEAR_OVERRIDE,
   MODE_REPLAY,
-  MODE_SCOUT,
   OPTIMISTIC_OVERRIDE,
   PAGE_BITS_OVERRIDE,
+  PRESENT_OVERRIDE,
   PTE_VALID,
   PTE_WRITE,
   REACH_MAX,
   REPLAY_OVERRIDE,
   ROOMY_OVERRIDE,
+  SCOUT_OVERRIDE,
 } from './paged-program.ts'
 import { ENTRY_WORDS, ROW_PAGES_MAX } from './waiting.ts'
 
@@ -100,6 +101,9 @@ override ${PAGE_BITS_OVERRIDE}: u32 = 10u;
 override ${OPTIMISTIC_OVERRIDE}: bool = false;
 override ${REPLAY_OVERRIDE}: bool = false;
 override ${ROOMY_OVERRIDE}: bool = false;
+// Rows are looked up and not gone along, where everything else that the loop needs is in arguments of which all is there.
+override ${SCOUT_OVERRIDE}: bool = false;
+override ${PRESENT_OVERRIDE}: u32 = 0u;
 // The launch has one dimension.
 override ${LINEAR_OVERRIDE}: bool = false;
 struct HmLaunch {
@@ -193,12 +197,7 @@ fn hm_row(a: u32, count: u32, stride: u32, range: vec2<u32>) {
     hm_row_pages = ((missing - first) << 16u) | (page - 1u - missing);
   }
 }
-// \`others\`: bits of the arguments that the loop accesses besides its rows.
-fn hm_scouted(others: u32) {
-  if (hm_launch.mode != ${MODE_SCOUT}u || hm_event != 0u || (others & ~hm_launch.groups.w) != 0u) { return; }
-  hm_event = ${u(EVENT_FULL | FULL_READY)};
-  hm_fruitless = ${FRUITLESS_TURNS_MAX}u;
-}${translate('hm_r', PTE_VALID, EVENT_MISS)}${translate('hm_w', PTE_VALID | PTE_WRITE, EVENT_MISS | EVENT_WRITE)}`
+fn hm_ready() { hm_event = select(hm_event, ${u(EVENT_FULL | FULL_READY)}, hm_event == 0u); }${translate('hm_r', PTE_VALID, EVENT_MISS)}${translate('hm_w', PTE_VALID | PTE_WRITE, EVENT_MISS | EVENT_WRITE)}`
 }
 
 function translate(name: string, wanted: number, event: number): string {
