@@ -986,10 +986,13 @@ const EXEMPT: Record<string, readonly string[]> = {
       'hmmPfnWritable',
       'migratePfn',
       'migratePfnAt',
+      'migratePfnRun',
+      'migratePfnRuns',
       'migratePfnToPfn',
       'migratePfnWords',
       'validPfnAt',
       'setMigratePfn',
+      'setMigratePfns',
     ],
   ],
   'errors themselves, and checks': [

@@ -139,8 +139,7 @@ export class PagedRun {
   private replaysStoreMuch = false
   /** Bits of the arguments that are all there, if fresh transactions only look up their rows beside them; else null. */
   private present: number | null = null
-  /** Pages of small arrays: they stay, unless a single transaction needs their room. */
-  private small: readonly number[] = []
+  private smallArrays: ReturnType<LaunchPages['small']> | null = null
   /** Pages that the transactions of a part wait for, at most. */
   private partPages: number
   /** The transactions of this slice have taken pages from each other. */
@@ -187,13 +186,18 @@ export class PagedRun {
   /** Brings arrays that are small beside the device: their pages are not worth rounds in which they are found out. */
   private async bringSmall(): Promise<void> {
     const { provider } = this
-    const most = Math.min(Math.floor(provider.capacity / SMALL_PART), SMALL_PAGES_MAX)
-    const { read, write, args } = this.pages.small(most)
-    this.small = [...read, ...write]
     if (provider.isWarm) return
+    const { read, write, args } = this.small()
     const isScouted = this.program.scope === 'invocation' && this.program.rows.some((others) => (others & ~args) === 0)
     this.present = isScouted ? args : null
     if (read.length + write.length > 0) await provider.service({ read, write, pinned: new Set([...read, ...write]) })
+  }
+
+  /** Arrays that are small beside the device: their pages stay, unless a single transaction needs their room. */
+  private small(): ReturnType<LaunchPages['small']> {
+    const most = Math.min(Math.floor(this.provider.capacity / SMALL_PART), SMALL_PAGES_MAX)
+    this.smallArrays ??= this.pages.small(most)
+    return this.smallArrays
   }
 
   private async slice(base: number, count: number): Promise<void> {
@@ -331,7 +335,8 @@ export class PagedRun {
     this.counts.splits++
     const { device, buffers, program, slots, logEntries } = this
     const firstPages = partPagesOf(this.provider)
-    const pagesMax = Math.max(firstPages, this.provider.capacity - this.small.length)
+    const { read, write } = this.small()
+    const pagesMax = Math.max(firstPages, this.provider.capacity - read.length - write.length)
     const journal = program.hasJournal
       ? await buffers.read(this.provider, buffers.scratch, 0, this.journalSize())
       : null
@@ -397,7 +402,8 @@ export class PagedRun {
 
   /** Some pages, and those of small arrays. */
   private withSmall(pages: ReadonlySet<number>): ReadonlySet<number> {
-    return new Set([...pages, ...this.small])
+    const { read, write } = this.small()
+    return new Set([...pages, ...read, ...write])
   }
 
   /** More than a quarter of what is missed was here a moment ago: too many transactions share too little memory. */
