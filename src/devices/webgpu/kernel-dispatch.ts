@@ -5,6 +5,7 @@ import type { Dispatch } from '../../kernel/dispatches.ts'
 import { type KernelLaunch, type ProgramForm, UNIFORM_ALIGN } from '../../kernel/program.ts'
 import { STRAY_BYTES } from '../../kernel/program-code.ts'
 import { type LaunchSlice, launchBlock, launchBlockBytes } from '../../kernel/slices.ts'
+import { BindGroups, type BlockOffsets } from './bind-groups.ts'
 import type { GpuContext } from './gpu-context.ts'
 import type { GpuBinding } from './gpu-launch.ts'
 import type { KernelPipeline } from './kernel-pipelines.ts'
@@ -78,7 +79,9 @@ export class KernelDispatcher {
       let groupSet: GPUBindGroup | null = null
       for (const { command, pipeline, box, at } of dispatches) {
         const { layout } = pipeline
-        const group = this.groups.get(command, layout, at, () => this.bind(command, layout, blocks, at))
+        const { uniforms } = command.launch.program
+        const bound = { layout, places: command.places, uniforms, at }
+        const group = this.groups.get(bound, () => this.bind(command, layout, blocks, at))
         if (pipeline.pipeline !== pipelineSet) pass.setPipeline(pipeline.pipeline)
         if (group !== groupSet) pass.setBindGroup(0, group)
         pipelineSet = pipeline.pipeline
@@ -167,52 +170,10 @@ export class KernelDispatcher {
 
 const BLOCKS_BYTES_MIN = 64 * 1024
 
-interface BlockOffsets {
-  readonly block: number
-  readonly uniforms: number
-}
-
 function isPrefix(bytes: Uint8Array, of: Uint8Array): boolean {
   if (bytes.length > of.length) return false
   for (let i = 0; i < bytes.length; i++) if (bytes[i] !== of[i]) return false
   return true
-}
-
-/** More are forgotten. */
-const BIND_GROUPS_MAX = 256
-
-/** Bind groups: dispatches that bind the same share one, those of later submissions too. */
-class BindGroups {
-  private readonly groups = new Map<string, GPUBindGroup>()
-  private readonly numbers = new Map<GPUBuffer | GPUBindGroupLayout, number>()
-
-  get(
-    { launch: { program }, places }: SliceCommand,
-    layout: GPUBindGroupLayout,
-    at: BlockOffsets,
-    make: () => GPUBindGroup,
-  ): GPUBindGroup {
-    let key = `${this.numberOf(layout)} ${at.block} ${at.uniforms}`
-    for (const { buffer, offset, size } of places) key += ` ${this.numberOf(buffer)}/${offset}/${size}`
-    for (const { size } of program.uniforms) key += ` ${size}`
-    const known = this.groups.get(key)
-    if (known !== undefined) return known
-    if (this.groups.size === BIND_GROUPS_MAX) this.groups.clear()
-    const group = make()
-    this.groups.set(key, group)
-    return group
-  }
-
-  clear(): void {
-    this.groups.clear()
-    this.numbers.clear()
-  }
-
-  private numberOf(each: GPUBuffer | GPUBindGroupLayout): number {
-    const number = this.numbers.get(each) ?? this.numbers.size
-    this.numbers.set(each, number)
-    return number
-  }
 }
 
 /** Blocks, each where a uniform binding can begin. What is the same lies there once. */
