@@ -7,6 +7,8 @@ import { join } from 'node:path'
 import * as esbuild from 'esbuild'
 import { rollup } from 'rollup'
 import { dts } from 'rollup-plugin-dts'
+import { assignedFields } from './assigned-fields.mjs'
+import { exportsInPlace } from './exports-in-place.mjs'
 import { trimDeclarations } from './trim-declarations.mjs'
 import { withoutInternals } from './without-internals.mjs'
 
@@ -57,6 +59,7 @@ async function bundleDeclarations(lib, input, root) {
       shorter,
       libraries,
       trimDeclarations(),
+      exportsInPlace(),
     ],
     external: [/^[^./]/],
     onwarn: () => {}, // types that are used and not exported: nobody has to name them
@@ -66,6 +69,7 @@ async function bundleDeclarations(lib, input, root) {
     format: 'es',
     entryFileNames: '[name].d.ts',
     chunkFileNames: 'types-[hash].d.ts',
+    minifyInternalExports: false, // a short name for each costs more than it saves
   })
   await declarations.close()
   return new Set(output.flatMap((file) => (file.isEntry ? file.exports : [])))
@@ -77,6 +81,7 @@ async function bundlePrograms(lib, input, names) {
   const programs = await rollup({
     input,
     external: [/^[^./]/],
+    plugins: [wgsl, assignedFields()],
     // Helpers of the compiler look at `this`.
     onLog: (level, log, handler) => log.code !== 'THIS_IS_UNDEFINED' && handler(level, log),
   })
@@ -137,12 +142,27 @@ class Parts {
   }
 }
 
+/** Files of WGSL without its comments and indentation. Places of errors are those of what a device is given, so nobody misses them. */
+const wgsl = {
+  name: 'wgsl',
+  transform: (code, id) => (id.endsWith('.wgsl.js') ? code.replace(/^\s+|\s*\/\/.*$/gm, '') : null),
+}
+
 const minified = (names) => ({
   name: 'minified',
   async renderChunk(code) {
-    const options = { minify: true, lineLimit: 1000, format: 'esm', target: 'es2023' } // an uncaught error shows its line
-    const minified = await esbuild.transform(withClassNames(code, names), options)
-    return { code: minified.code, map: null }
+    const { outputFiles } = await esbuild.build({
+      stdin: { contents: withClassNames(code, names) },
+      bundle: true, // of this file alone, so that constants are known where they are used
+      external: ['*'],
+      write: false,
+      minify: true,
+      lineLimit: 1000, // an uncaught error shows its line
+      format: 'esm',
+      platform: 'neutral',
+      target: 'es2023',
+    })
+    return { code: outputFiles[0].text, map: null }
   },
 })
 

@@ -37,7 +37,8 @@ export const EOPNOTSUPP = 95
 export const ESTALE = 116
 export const EHWPOISON = 133
 
-const ERRORS = {
+/** Made by a function, whose type has the names and not all of the table. */
+const ERRORS = errorTable({
   EPERM: { errno: EPERM, text: 'operation not permitted' },
   ENOENT: { errno: ENOENT, text: 'no such entry' },
   ESRCH: { errno: ESRCH, text: 'no such process' },
@@ -65,9 +66,13 @@ const ERRORS = {
   EOPNOTSUPP: { errno: EOPNOTSUPP, text: 'operation not supported' },
   ESTALE: { errno: ESTALE, text: 'file is not what it was' },
   EHWPOISON: { errno: EHWPOISON, text: 'memory page has a hardware error' },
-} as const
+})
 
 export type ErrnoName = keyof typeof ERRORS
+
+function errorTable<Name extends string>(errors: Record<Name, { readonly errno: number; readonly text: string }>) {
+  return errors
+}
 
 const NAMES: ReadonlyMap<number, ErrnoName> = new Map(
   (Object.keys(ERRORS) as ErrnoName[]).map((name) => [ERRORS[name].errno, name]),
