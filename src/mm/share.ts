@@ -19,7 +19,7 @@ import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
 } from './mmu-notifier.ts'
-import { PTE_DIRTY, PTE_DUPLICATED, PTE_PRESENT, PTE_PROTNONE, PTE_SPECIAL, PTE_WRITE } from './pte.ts'
+import { PTE_DIRTY, PTE_DUPLICATED, PTE_PRESENT, PTE_PROTNONE, PTE_SPECIAL, PTE_WRITE, pteRun } from './pte.ts'
 import type { System } from './system.ts'
 import { nextDirty, tlbCollectDirty, tlbProtect } from './tlb.ts'
 import { VM_HUGETLB } from './vm-flags.ts'
@@ -92,23 +92,34 @@ function markEntries(
   stale: Addr[],
 ): number {
   let marked = 0
-  for (let k = 0; k < npages; k++) {
+  for (let k = 0, n = 1; k < npages; k += n) {
     const w = 2 * (first + k)
     const pfn = words[w]
     const flags = words[w + 1]
-    if (!canBeShared(sys, flags, pfn)) continue
-    if ((flags & PTE_DIRTY) !== 0) sys.pages.setDirty(pfn)
-    if ((flags & WRITTEN) === WRITTEN) stale.push(addr + k * PAGE_SIZE)
-    words[w + 1] = (flags & ~(PTE_WRITE | PTE_DIRTY)) | PTE_DUPLICATED
-    marked++
+    n = 1
+    if ((flags & (PTE_PRESENT | PTE_SPECIAL | PTE_PROTNONE)) !== PTE_PRESENT) continue
+    n = pteRun(words, first + k, npages - k)
+    for (let from = 0; from < n; from++) {
+      const count = nshareable(sys, pfn + from, n - from)
+      if (count === 0) continue
+      const end = from + count
+      if ((flags & PTE_DIRTY) !== 0) for (let i = from; i < end; i++) sys.pages.setDirty(pfn + i)
+      if ((flags & WRITTEN) === WRITTEN) for (let i = from; i < end; i++) stale.push(addr + (k + i) * PAGE_SIZE)
+      const shared = (flags & ~(PTE_WRITE | PTE_DIRTY)) | PTE_DUPLICATED
+      for (let i = from; i < end; i++) words[w + 2 * i + 1] = shared
+      marked += count
+      from = end
+    }
   }
   return marked
 }
 
-/** A write to the page has to go through this entry, or through one that fork made read-only. */
-function canBeShared({ pages }: System, flags: number, pfn: number): boolean {
-  if ((flags & (PTE_PRESENT | PTE_SPECIAL | PTE_PROTNONE)) !== PTE_PRESENT) return false
-  return pages.isAnon(pfn) && pages.pagemap[pfn] === 0 && !pages.maybeDmaPinned(pfn)
+/** How many frames from `pfn` on, at most `max`, are of pages all writes to which go through their entries, or through ones that fork made read-only. */
+function nshareable({ pages }: System, pfn: number, max: number): number {
+  const { pagemap } = pages
+  let n = 0
+  while (n < max && pages.isAnon(pfn + n) && pagemap[pfn + n] === 0 && !pages.maybeDmaPinned(pfn + n)) n++
+  return n
 }
 
 /**

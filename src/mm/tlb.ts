@@ -93,7 +93,7 @@ let many = few
 function mergeDirty(mm: Mm, start: Addr, npages: number, dirty: Uint8Array, isTold = false): void {
   let table: PteTable | null = null
   let tableEnd = 0
-  for (let i = nextDirty(dirty, 0); i >= 0 && i < npages; i = nextDirty(dirty, i + 1)) {
+  for (let i = nextDirty(dirty, 0); i >= 0 && i < npages; i = nextDirty(dirty, i)) {
     const addr = start + i * PAGE_SIZE
     if (addr >= tableEnd) {
       table = mm.pageTable.findPte(addr)
@@ -101,13 +101,19 @@ function mergeDirty(mm: Mm, start: Addr, npages: number, dirty: Uint8Array, isTo
     }
     if (table === null) {
       if (mm.pageTable.hasHuge) mergeHugeDirty(mm, addr)
+      i++
       continue
     }
-    const word = 2 * pteIndex(addr) + 1
-    const flags = table.words[word]
-    if ((flags & PTE_PRESENT) === 0) continue
-    table.words[word] = flags | PTE_DIRTY
-    if ((flags & PTE_DUPLICATED) !== 0 && !isTold) table.hasUntold = true
+    const { words } = table
+    const stop = Math.min(npages, i + (tableEnd - addr) / PAGE_SIZE)
+    let seen = 0
+    for (let w = 2 * pteIndex(addr) + 1; i < stop && dirty[i] === 1; i++, w += 2) {
+      const flags = words[w]
+      if ((flags & PTE_PRESENT) === 0) continue
+      words[w] = flags | PTE_DIRTY
+      seen |= flags
+    }
+    if ((seen & PTE_DUPLICATED) !== 0 && !isTold) table.hasUntold = true
   }
 }
 

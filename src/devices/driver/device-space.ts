@@ -9,7 +9,7 @@
 // Operations look translations up when they begin and keep the frames (FramePool.capture), as commands in the queue of a
 // device keep addresses. So an event has only two things to do: tell what was written, and end duplicates.
 
-import { type Addr, addrToVpn, HPAGE_PMD_NR, PAGE_SIZE, vpnToAddr } from '../../base/addr.ts'
+import { type Addr, addrToVpn, HPAGE_PMD_NR, PAGE_SIZE, type Pfn, vpnToAddr } from '../../base/addr.ts'
 import { assert } from '../../base/assert.ts'
 import { hmmRangeFault } from '../../hmm/hmm.ts'
 import { hmmPfnWords } from '../../hmm/hmm-pfn.ts'
@@ -237,21 +237,22 @@ export class DeviceSpace {
     return hmmPfnWords(hmmPfns)
   }
 
-  /**
-   * Fills in `pfns`, one per page from `start` on, the system page that is in the mirror table without a duplicate, -1 where there
-   * is none.
-   */
-  findUncopied(start: Addr, pfns: Int32Array): void {
-    pfns.fill(-1)
-    const end = start + pfns.length * PAGE_SIZE
+  /** Visits the runs of neighbouring system pages of `[start, end)` that are in the mirror table without duplicates, ascending. */
+  forEachUncopied(start: Addr, end: Addr, visit: (vpn: number, pfn: Pfn, npages: number) => void): void {
     const iter = new HmmPtIter(this.mirror.pt)
     for (let i = iter.walk(start, end); i >= 0; i = iter.walk(iter.next, end)) {
-      const { words, npages } = iter
-      const at = (iter.addr - start) / PAGE_SIZE
-      const copies = this.duplicates.framesAround(addrToVpn(iter.addr))
-      for (let k = 0; k < npages; k++) {
-        const isCopied = copies !== null && copies[i + k] >= 0
-        if (!isCopied && (words[2 * (i + k)] & HMM_PTE_VALID_PFN) !== 0) pfns[at + k] = hmmPteFrame(words, i + k)
+      const { words } = iter
+      const first = addrToVpn(iter.addr)
+      const stop = i + iter.npages
+      // A directory covers the same 2 MiB as a block of the other table, so both have one index.
+      const copies = this.duplicates.framesAround(first)
+      for (let k = i, n = 1; k < stop; k += n) {
+        n = 1
+        if ((words[2 * k] & HMM_PTE_VALID_PFN) === 0 || (copies !== null && copies[k] >= 0)) continue
+        const max = hmmPteRun(words, k, stop - k)
+        if (copies === null) n = max
+        else while (n < max && copies[k + n] < 0) n++
+        visit(first + k - i, hmmPteFrame(words, k), n)
       }
     }
     iter.fini()
@@ -304,9 +305,8 @@ export class DeviceSpace {
         const { words } = iter
         const stop = i + iter.npages
         for (let k = i, n = 1; k < stop; k += n) {
-          n = 1
+          n = (words[2 * k] & HMM_PTE_VALID) === 0 ? 1 : hmmPteRun(words, k, stop - k)
           if ((words[2 * k] & HMM_PTE_VALID_DEV) === 0) continue
-          n = hmmPteRun(words, k, stop - k)
           const frame = hmmPteFrame(words, k) - base
           for (let at = 0; at < n; at++) {
             if (dirty[frame + at] === 0) continue

@@ -1,6 +1,14 @@
 // One address space on a device: what a program, or the heap on its behalf, asks of it.
 
-import { type Addr, addrToVpn, HPAGE_PMD_NR, pageAlignDown, pageAlignUp, vpnToAddr } from '../../base/addr.ts'
+import {
+  type Addr,
+  addrToVpn,
+  HPAGE_PMD_NR,
+  PAGE_SIZE,
+  pageAlignDown,
+  pageAlignUp,
+  vpnToAddr,
+} from '../../base/addr.ts'
 import { EINVAL, ENODEV, ENOMEM, MmError } from '../../base/errno.ts'
 import { HMM_PFN_VALID_HI } from '../../hmm/hmm-pfn.ts'
 import { hmmMirrorUnregister } from '../../hmm/mirror/index.ts'
@@ -16,7 +24,7 @@ import type { DeviceParts } from './device-parts.ts'
 import type { DeviceSpace } from './device-space.ts'
 import { flush } from './durable.ts'
 import { CAPTURED_FOR_WRITING } from './frame-pool.ts'
-import type { ProgramMemory } from './hardware.ts'
+import { type ProgramMemory, UPLOAD_PAGES_MAX } from './hardware.ts'
 import { type LaunchSite, pagesOf, runLaunch } from './launch.ts'
 import { checkRanges, checkSlices, collectStores } from './launch-checks.ts'
 import type { DeviceLimits, LaunchRequest, LaunchSlice, Program } from './launch-request.ts'
@@ -190,7 +198,9 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
       const op = new Operation({ parts, space: this.space, purpose, ...options })
       let nskipped = 0
       try {
-        for (const part of blocksOf(range)) {
+        // Where there may not be room for all, what comes is as much as there is room for, block by block.
+        const fits = (range.end - range.start) / PAGE_SIZE < parts.pool.nfree
+        for (const part of fits ? partsOf(range, UPLOAD_PAGES_MAX) : blocksOf(range)) {
           const use = op.use(part, access)
           if (nskipped === 0) await toDevice.bringIn(op, use).catch(unlessFull)
           nskipped += nmissing(use)
@@ -332,11 +342,16 @@ function pagesAround(ranges: readonly AddrRange[]): AddrRange[] {
 }
 
 /** A range cut where 2 MiB of addresses end. */
-function blocksOf({ start, end }: AddrRange): AddrRange[] {
+function blocksOf(range: AddrRange): AddrRange[] {
+  return partsOf(range, HPAGE_PMD_NR)
+}
+
+/** A range cut at multiples of so many pages. */
+function partsOf({ start, end }: AddrRange, npages: number): AddrRange[] {
   const parts: AddrRange[] = []
   for (let from = start; from < end; ) {
     const vpn = addrToVpn(from)
-    const to = Math.min(end, vpnToAddr(vpn - (vpn % HPAGE_PMD_NR) + HPAGE_PMD_NR))
+    const to = Math.min(end, vpnToAddr(vpn - (vpn % npages) + npages))
     parts.push({ start: from, end: to })
     from = to
   }

@@ -274,14 +274,14 @@ export class FramePool {
 
   // ---- frames ----
 
-  /** Takes reserved frames of one block for pages, each with one reference, locked, contents undefined. Returns the page of the first. */
+  /** Takes neighbouring reserved frames for pages, each with one reference, locked, contents undefined. Returns the page of the first. */
   takePages(first: number, npages: number): Pfn {
     this.take(first, npages, FRAME_PAGE)
     zoneDevicePagesInit(this.sys, this.pfnOf(first), npages)
     return this.pfnOf(first)
   }
 
-  /** Takes reserved frames of one block for copies of system pages. */
+  /** Takes neighbouring reserved frames for copies of system pages. */
   takeDuplicates(first: number, npages: number): void {
     this.take(first, npages, FRAME_DUPLICATE)
   }
@@ -431,7 +431,11 @@ export class FramePool {
     }
     fill(states, state, first, end)
     fill(this.dirty, 0, first, end)
-    this.blockAt(first).live += npages
+    for (let frame = first; frame < end; ) {
+      const next = this.endIn(frame, end)
+      this.blockAt(frame).live += next - frame
+      frame = next
+    }
   }
 
   /** The last references of pages in neighbouring frames are gone, and what stood behind them is not needed any more. */

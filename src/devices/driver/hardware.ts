@@ -12,8 +12,8 @@
 import type { CopyList } from './copy-list.ts'
 import type { LaunchRanges } from './launch-ranges.ts'
 
-/** Pages of one upload, at most: a block of 2 MiB. */
-export const UPLOAD_PAGES_MAX = 512
+/** Pages of one upload, at most: four blocks of 2 MiB. What one costs besides the copies is paid for all of them once. */
+export const UPLOAD_PAGES_MAX = 2048
 
 /** What a program is given of device memory. */
 export interface ProgramMemory {
@@ -37,7 +37,7 @@ export interface DeviceHardware<Memory extends ProgramMemory = ProgramMemory> {
    */
   ready(): Promise<void> | null
   /**
-   * Copies to the device, after `ready`; system memory is read before it returns. Returns null if that is all, or a promise of the
+   * Copies to the device, after `ready`; the list and system memory are read before it returns. Returns null if that is all, or a promise of the
    * moment at which the source is not needed any more, which rejects if the device fails meanwhile.
    */
   upload(list: CopyList): Promise<void> | null

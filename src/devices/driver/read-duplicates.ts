@@ -3,6 +3,9 @@
 //
 //   fault for reading ─> shareForRead: write-protected, marked ─> copy ─> capture
 //                        a store from here on raises CLEAR, which ends the duplicate
+//
+// Blocks that lie side by side in both memories are one span, and what can be done for a run of pages is not done for each: most
+// pages have neighbours that are alike.
 
 import { type Pfn, vpnToAddr } from '../../base/addr.ts'
 import { assert } from '../../base/assert.ts'
@@ -11,41 +14,56 @@ import { shareForRead } from '../../mm/share.ts'
 import type { Block } from './block.ts'
 import { CopyList } from './copy-list.ts'
 import { faultIn, othersTurn } from './device-fault.ts'
+import { UPLOAD_PAGES_MAX } from './hardware.ts'
 import type { Operation } from './operation.ts'
 import type { RangeUse } from './range-use.ts'
 
-/** Copies what can be read of a block and is not on the device. Returns whether it waited for somebody instead. */
-export async function duplicateBlock(op: Operation, use: RangeUse, block: Block): Promise<boolean> {
+/** Reserved frames from `first` on for as many pages from `vpn` on: a block, or several side by side. At most UPLOAD_PAGES_MAX. */
+export type Span = Pick<Block, 'vpn' | 'first' | 'npages'>
+
+/** Neighbours in both memories. */
+interface CopyRun extends Span {
+  readonly pfn: Pfn
+}
+
+/** What hardware is given to copy: it has read the list when it returns, and nothing waits in between. */
+const copies = new CopyList(UPLOAD_PAGES_MAX)
+
+/** Joins blocks in ascending order to as few spans as they lie in. */
+export function spansOf(blocks: readonly Block[]): Span[] {
+  const spans: { vpn: number; first: number; npages: number }[] = []
+  for (const { vpn, first, npages } of blocks) {
+    const last = spans.at(-1)
+    const isBeside = last !== undefined && last.vpn + last.npages === vpn && last.first + last.npages === first
+    if (isBeside && last.npages + npages <= UPLOAD_PAGES_MAX) last.npages += npages
+    else spans.push({ vpn, first, npages })
+  }
+  return spans
+}
+
+/** Copies what can be read of a span and is not on the device. Returns whether it waited for somebody instead. */
+export async function duplicateSpan(op: Operation, use: RangeUse, { vpn, first, npages }: Span): Promise<boolean> {
   const { sys, pool, hardware, traffic, clock } = op.parts
   const { space } = op
   const { mm } = space
-  const [start, end] = [vpnToAddr(block.vpn), vpnToAddr(block.vpn + block.npages)]
+  const [start, end] = [vpnToAddr(vpn), vpnToAddr(vpn + npages)]
   await hardware.ready()
   if (faultIn(op, start, end, false) === -EBUSY) return await othersTurn(op)
   // Nothing waits from the fault to the look, so what the fault found is true, and each page is copied and captured.
-  const pfns = new Int32Array(block.npages)
-  space.findUncopied(start, pfns)
-  for (let i = 0; i < pfns.length; i++) if (!pool.isReserved(block.first + i)) pfns[i] = -1
-  assert(mm.mmapLock.tryRead(true), 'a fault that succeeded just now found no writer')
-  let nduplicated = 0
-  let nshared = 0
-  forEachPresent(pfns, (from, to) => {
-    nduplicated += to - from
-    nshared += shareForRead(mm, vpnToAddr(block.vpn + from), vpnToAddr(block.vpn + to))
-  })
-  mm.mmapLock.unlockRead()
-  const copies = new CopyList(block.npages)
+  const runs = uncopiedRuns(op, start, end, first - vpn)
+  const nduplicated = runs.reduce((sum, run) => sum + run.npages, 0)
+  const nshared = share(op, runs)
+  copies.clear()
   const zeroes: number[] = []
-  forEachPresent(pfns, (from, to) => {
-    pool.takeDuplicates(block.first + from, to - from)
-    space.duplicates.add(block.vpn + from, block.first + from, to - from)
-    for (let i = from; i < to; i++) {
-      if (pfns[i] === sys.zeroPfn) zeroes.push(block.first + i)
-      else copies.add(pfns[i], block.first + i)
-      // What is shared is anonymous memory that nobody has pinned.
-      if (nshared < nduplicated && mayChangeUnnoticed(op, pfns[i])) op.transient.push(block.vpn + i)
-    }
-  })
+  for (const run of runs) {
+    pool.takeDuplicates(run.first, run.npages)
+    space.duplicates.add(run.vpn, run.first, run.npages)
+    if (run.pfn === sys.zeroPfn) zeroes.push(run.first)
+    else copies.addRun(run.pfn, run.first, run.npages)
+    // What is shared is anonymous memory that nobody has pinned.
+    if (nshared === nduplicated) continue
+    for (let i = 0; i < run.npages; i++) if (mayChangeUnnoticed(op, run.pfn + i)) op.transient.push(run.vpn + i)
+  }
   hardware.clear(zeroes)
   // Launches wait for all uploads before they begin.
   const begunAt = clock.now()
@@ -58,14 +76,37 @@ export async function duplicateBlock(op: Operation, use: RangeUse, block: Block)
   return false
 }
 
-/** Visits the runs `[from, to)` of entries that name a page. */
-function forEachPresent(pfns: Int32Array, visit: (from: number, to: number) => void): void {
-  for (let from = 0; from < pfns.length; ) {
-    let to = from
-    while (to < pfns.length && pfns[to] >= 0) to++
-    if (to > from) visit(from, to)
-    from = to + 1
+/** Pages that are present and not on the device, as far as their frames are reserved. The frame of page `vpn` is `vpn + offset`. */
+function uncopiedRuns({ parts, space }: Operation, start: number, end: number, offset: number): CopyRun[] {
+  const { pool, sys } = parts
+  const runs: CopyRun[] = []
+  space.forEachUncopied(start, end, (vpn, pfn, npages) => {
+    for (let k = 0, n = 1; k < npages; k += n) {
+      n = 1
+      const first = vpn + k + offset
+      if (!pool.isReserved(first)) continue
+      // The page that is all zeroes is not copied, and may be the neighbour of another.
+      const toZeroes = sys.zeroPfn - (pfn + k)
+      const max = toZeroes > 0 && toZeroes < npages - k ? toZeroes : npages - k
+      n = toZeroes === 0 ? 1 : pool.nreserved(first, max)
+      runs.push({ vpn: vpn + k, first, npages: n, pfn: pfn + k })
+    }
+  })
+  return runs
+}
+
+/** Write-protects pages. Returns how many of them tell of every store. */
+function share({ space: { mm } }: Operation, runs: readonly CopyRun[]): number {
+  assert(mm.mmapLock.tryRead(true), 'a fault that succeeded just now found no writer')
+  let nshared = 0
+  for (let i = 0; i < runs.length; ) {
+    const { vpn } = runs[i]
+    let end = vpn
+    for (; i < runs.length && runs[i].vpn === end; i++) end += runs[i].npages
+    nshared += shareForRead(mm, vpnToAddr(vpn), vpnToAddr(end))
   }
+  mm.mmapLock.unlockRead()
+  return nshared
 }
 
 /**

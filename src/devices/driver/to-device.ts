@@ -27,7 +27,7 @@ import { moveToDevice } from './move-to-device.ts'
 import type { OpenMigrations } from './open-migrations.ts'
 import type { Operation } from './operation.ts'
 import { endOf, type RangeUse } from './range-use.ts'
-import { duplicateBlock } from './read-duplicates.ts'
+import { duplicateSpan, spansOf } from './read-duplicates.ts'
 import type { Room } from './room.ts'
 import { duplicateScattered, fillScattered } from './scattered-pages.ts'
 
@@ -133,6 +133,10 @@ export class ToDevice {
   /** `gathers`: some of the pages may lie elsewhere on the device. */
   private async fillAll(op: Operation, use: RangeUse, blocks: readonly Block[], gathers: boolean): Promise<void> {
     try {
+      const spans = use.access === 'read' && !gathers ? spansOf(blocks) : []
+      for (const span of spans) {
+        if (place(op, 'read', span.npages) === 'duplicate') await duplicateSpan(op, use, span)
+      }
       for (const block of blocks) await this.fill(op, use, block, gathers)
     } finally {
       for (const block of blocks) op.parts.pool.close(block)
@@ -143,8 +147,9 @@ export class ToDevice {
   private async fill(op: Operation, use: RangeUse, block: Block, gathers: boolean): Promise<void> {
     const { traffic, name } = op.parts
     const { mm } = op.space
-    let placement = place(op, use.access, block.npages)
     let missing = missingIn(use, block)
+    if (missing === null) return
+    let placement = place(op, use.access, block.npages)
     for (let fruitless = 0; missing !== null; ) {
       op.check()
       const waited = await this.fillOnce(op, use, block, placement, gathers)
@@ -179,7 +184,7 @@ export class ToDevice {
     const waited = isWrite ? await faultDuplicates(op, start, end) : false
     if (gathers && !isWrite) gatherDuplicates(op, block)
     if (gathers || placement !== 'duplicate') await this.moveBlock(op, use, block, placement, gathers)
-    return placement === 'duplicate' ? await duplicateBlock(op, use, block) : waited
+    return placement === 'duplicate' ? await duplicateSpan(op, use, block) : waited
   }
 
   /** Moves the pages of a block into it, those that are on the device as well as, unless they are to be copied, the others. */
@@ -300,14 +305,16 @@ function place(op: Operation, access: Access, npages: number): Placement {
 /** From the first to the last page of a block that a use has no frame for, and how many there are; null for none. */
 function missingIn({ start, frames }: RangeUse, block: Block): (AddrRange & { readonly npages: number }) | null {
   const at = block.vpn - start / PAGE_SIZE
-  let first = -1
-  let last = -1
+  const found = frames.subarray(at, at + block.npages)
+  const hole = found.indexOf(-1)
+  if (hole < 0) return null
+  const first = at + hole
+  let last = first
   let npages = 0
-  for (let i = at; i < at + block.npages; i++) {
-    if (frames[i] >= 0) continue
-    if (first < 0) first = i
-    last = i
+  for (let i = hole; i < found.length; i++) {
+    if (found[i] >= 0) continue
+    last = at + i
     npages++
   }
-  return npages === 0 ? null : { start: start + first * PAGE_SIZE, end: start + (last + 1) * PAGE_SIZE, npages }
+  return { start: start + first * PAGE_SIZE, end: start + (last + 1) * PAGE_SIZE, npages }
 }

@@ -191,9 +191,11 @@ describe('a launch', () => {
 })
 
 describe('an upload', () => {
-  it('is submitted block by block, so that the device copies while the next one is read', async () => {
+  it('to memory that a kernel has written is submitted 2 MiB at a time: the device copies while the next are read', async () => {
     const m = await start({ heapPages: 2048, devicePages: 2048 })
     const x = filled(m, 0, 1536)
+    const y = filled(m, 1600, 1)
+    await m.saxpy(1, y, y, FLOATS)
     const submit = vi.spyOn(gpu.queue, 'submit')
     try {
       await m.handle.prefetch({ start: x, end: x + page(1536) }, 'read')
@@ -201,6 +203,24 @@ describe('an upload', () => {
     } finally {
       submit.mockRestore()
     }
+    m.check()
+  })
+
+  it('to memory that no command has written is not submitted, and is there for the first kernel', async () => {
+    const m = await start({ heapPages: 2048, devicePages: 2048 })
+    const [x, y] = [filled(m, 0, 1536), filled(m, 1600, 1)]
+    const submit = vi.spyOn(gpu.queue, 'submit')
+    try {
+      await m.handle.prefetch({ start: x, end: x + page(1536) }, 'read')
+      expect(submit).not.toHaveBeenCalled()
+    } finally {
+      submit.mockRestore()
+    }
+    const last = x + page(1535)
+    const expected = m.floats(y, FLOATS).map((value, i) => value + 2 * m.floats(last, FLOATS)[i])
+    await m.saxpy(2, last, y, FLOATS)
+    await m.sync(y, y + page(1))
+    expect(m.floats(y, FLOATS)).toEqual(expected)
     m.check()
   })
 })

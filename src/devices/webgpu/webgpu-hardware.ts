@@ -8,7 +8,6 @@
 // and again. Views on shared memory never reach it: Dawn in Node dies of them.
 
 import { PAGE_SIZE, type Pfn } from '../../base/addr.ts'
-import { assert } from '../../base/assert.ts'
 import type { Mmu } from '../../mmu/mmu.ts'
 import {
   type CopyList,
@@ -17,7 +16,6 @@ import {
   forEachPiece,
   forEachRun,
   type LaunchRanges,
-  UPLOAD_PAGES_MAX,
 } from '../driver/index.ts'
 import { allSettled } from '../edge.ts'
 import { GpuBanks } from './gpu-banks.ts'
@@ -28,11 +26,20 @@ import { StagingRing } from './staging.ts'
 import { settled } from './waits.ts'
 import { BUFFER_COPY_DST, BUFFER_COPY_SRC, MAP_READ } from './webgpu-flags.ts'
 
+/** Pages that are copied at a time: the device copies 2 MiB while the next ones are read. */
+const PIECE_PAGES = 512
+
 /** Buffers of 2 MiB on the way back: the GPU copies into one, one is read, one waits. */
 const STAGING_COUNT = 3
 
 /** More bytes than these do not wait in `writeBuffer` for who submits next: the device copies while the rest of a launch is prepared. */
 const SUBMIT_BYTES = 256 * 1024
+
+/**
+ * The same for memory that no command has written yet. Where device and CPU share memory Dawn lets `writeBuffer` write it directly, so there
+ * is nothing to copy meanwhile; elsewhere so much memory in between does no harm.
+ */
+const SUBMIT_FRESH_BYTES = 16 * 1024 ** 2
 
 /** Bytes that `writeBuffer` may hold on to before somebody waits for the queue. */
 const WRITE_BUFFER_BYTES_MAX = 64 * 1024 ** 2
@@ -56,12 +63,14 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
   private readonly mmu: Mmu
   private readonly staging: StagingRing
   /** Where pages are put together that lie scattered, or in shared memory. */
-  private readonly bounce = new Uint8Array(UPLOAD_PAGES_MAX * PAGE_SIZE)
+  private readonly bounce = new Uint8Array(PIECE_PAGES * PAGE_SIZE)
   private readonly ownsDevice: boolean
   /** For moves: a buffer cannot be copied to itself. Made on first use. */
   private scratch: GPUBuffer | null = null
   /** Bytes given to `writeBuffer` since the queue was last waited for. */
   private written = 0
+  /** No command has written any of it: nothing but uploads so far. */
+  private isFresh = true
   private failure: Error | null = null
   private isDestroyed = false
 
@@ -69,7 +78,7 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
   static async create(mmu: Mmu, device: GPUDevice, options: WebGpuHardwareOptions): Promise<WebGpuHardware> {
     let hardware: WebGpuHardware | null = null
     const context = new GpuContext(device, (reason) => hardware?.lost(reason))
-    const staging = await StagingRing.create(context, UPLOAD_PAGES_MAX, STAGING_COUNT)
+    const staging = await StagingRing.create(context, PIECE_PAGES, STAGING_COUNT)
     const banks = await GpuBanks.create(context, options.nbytes, options.bankBytesMax)
     hardware = new WebGpuHardware(mmu, context, banks, staging, options.ownsDevice)
     if (context.lostBecause !== null) throw new GpuError(`the device is lost: ${context.lostBecause}`)
@@ -96,15 +105,17 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
 
   upload(list: CopyList): Promise<void> | null {
     if (this.failure !== null) return rejected(this.failure)
-    assert(list.length <= UPLOAD_PAGES_MAX, 'an upload is a block at most')
     const { pfns, frames } = list
     const { queue } = this.context.device
-    this.forEachRun(frames, 0, frames.length, (buffer, offset, nbytes, at) => {
-      queue.writeBuffer(buffer, offset, this.inOnePiece(pfns, at, at + nbytes / PAGE_SIZE))
-    })
-    this.written += frames.length * PAGE_SIZE
-    this.context.unsubmitted += frames.length * PAGE_SIZE
-    if (this.context.unsubmitted >= SUBMIT_BYTES) this.context.flush()
+    for (let from = 0; from < frames.length; from += PIECE_PAGES) {
+      const to = Math.min(frames.length, from + PIECE_PAGES)
+      this.forEachRun(frames, from, to, (buffer, offset, nbytes, at) => {
+        queue.writeBuffer(buffer, offset, this.inOnePiece(pfns, from + at, from + at + nbytes / PAGE_SIZE))
+      })
+      this.written += (to - from) * PAGE_SIZE
+      this.context.unsubmitted += (to - from) * PAGE_SIZE
+      if (this.context.unsubmitted >= (this.isFresh ? SUBMIT_FRESH_BYTES : SUBMIT_BYTES)) this.context.flush()
+    }
     return null
   }
 
@@ -121,6 +132,7 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
 
   clear(frames: readonly number[]): void {
     if (frames.length === 0) return
+    this.isFresh = false
     this.context.submit((encoder) => {
       this.forEachRun(frames, 0, frames.length, (buffer, offset, nbytes) => encoder.clearBuffer(buffer, offset, nbytes))
     })
@@ -130,9 +142,10 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
     if (from.length === 0) return
     this.scratch ??= this.makeScratch()
     const { scratch } = this
+    this.isFresh = false
     this.context.submit((encoder) => {
-      for (let start = 0; start < from.length; start += UPLOAD_PAGES_MAX) {
-        const end = Math.min(from.length, start + UPLOAD_PAGES_MAX)
+      for (let start = 0; start < from.length; start += PIECE_PAGES) {
+        const end = Math.min(from.length, start + PIECE_PAGES)
         this.forEachRun(from, start, end, (buffer, offset, nbytes, at) => {
           encoder.copyBufferToBuffer(buffer, offset, scratch, at * PAGE_SIZE, nbytes)
         })
@@ -152,6 +165,7 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
   }
 
   memoryOf(ranges: LaunchRanges): GpuLaunch {
+    this.isFresh = false
     return new GpuLaunch(this.context, this.banks, ranges)
   }
 
@@ -229,7 +243,7 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
   private makeScratch(): GPUBuffer {
     return this.context.device.createBuffer({
       label: 'hetmem scratch',
-      size: UPLOAD_PAGES_MAX * PAGE_SIZE,
+      size: PIECE_PAGES * PAGE_SIZE,
       usage: BUFFER_COPY_SRC | BUFFER_COPY_DST,
     })
   }

@@ -118,9 +118,17 @@ class Fill {
         if (write !== 0) words[w + 1] |= HMM_PTE_HAD_WRITE_HI
         continue
       }
-      if ((low & HMM_PTE_VALID) === 0) gained++
-      else this.replaceStale(words, w / 2, addr + (w / 2 - index) * PAGE_SIZE)
+      if ((low & HMM_PTE_VALID) !== 0) this.replaceStale(words, w / 2, addr + (w / 2 - index) * PAGE_SIZE)
+      else gained++
       hmmPteStore(words, w / 2, pfn, kind | write)
+      // Neighbours in the same state, where nothing was entered yet, need no look at what they are.
+      for (let next = pfn + 1; w + 2 < stop; next++, gained++) {
+        if (pfnWords[p + 2] !== next || pfnWords[p + 3] !== high || pagemap[next] !== memory) break
+        if ((words[w + 2] & HMM_PTE_VALID) !== 0) break
+        w += 2
+        p += 2
+        hmmPteStore(words, w / 2, next, kind | write)
+      }
     }
     return gained
   }
