@@ -19,6 +19,7 @@ import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
 } from './mmu-notifier.ts'
+import { GUP_PIN_COUNTING_BIAS, PG_ANON, PG_HEAD, PG_TAIL } from './page.ts'
 import { PTE_DIRTY, PTE_DUPLICATED, PTE_PRESENT, PTE_PROTNONE, PTE_SPECIAL, PTE_WRITE, pteRun } from './pte.ts'
 import type { System } from './system.ts'
 import { nextDirty, tlbCollectDirty, tlbProtect } from './tlb.ts'
@@ -114,12 +115,16 @@ function markEntries(
   return marked
 }
 
-/** How many frames from `pfn` on, at most `max`, are of pages all writes to which go through their entries, or through ones that fork made read-only. */
-function nshareable({ pages }: System, pfn: number, max: number): number {
-  const { pagemap } = pages
-  let n = 0
-  while (n < max && pages.isAnon(pfn + n) && pagemap[pfn + n] === 0 && !pages.maybeDmaPinned(pfn + n)) n++
-  return n
+/** How many frames from `first` on, at most `max`, are of pages all writes to which go through their entries, or through ones that fork made read-only. */
+function nshareable({ pages }: System, first: number, max: number): number {
+  const { flags, refcount, pagemap } = pages
+  const end = first + max
+  let pfn = first
+  for (; pfn < end && pagemap[pfn] === 0; pfn++) {
+    const isSmallAnon = (flags[pfn] & (PG_ANON | PG_HEAD | PG_TAIL)) === PG_ANON
+    if (isSmallAnon ? refcount[pfn] >= GUP_PIN_COUNTING_BIAS : !pages.isAnon(pfn) || pages.maybeDmaPinned(pfn)) break
+  }
+  return pfn - first
 }
 
 /**

@@ -8,9 +8,12 @@ const NONE = -1
 /** Frames lie in several pieces. */
 const MIXED = Number.NaN
 
+/** Empty blocks that a table keeps: half a MiB, for 512 MiB of pages. */
+const SPARE_MAX = 256
+
 /** Entries of 2 MiB of addresses. */
 class TableBlock {
-  readonly key: number
+  key: number
   readonly frames = new Int32Array(BLOCK_PAGES).fill(NONE)
   /** What all frames have in common if they lie in one piece: frame less page number. Else MIXED; null if nobody has looked. */
   origin: number | null = null
@@ -37,6 +40,7 @@ export class FrameTable {
   private readonly blocks = new Map<number, TableBlock>()
   /** The block that was looked up last: pages are looked at in order. */
   private recent: TableBlock | null = null
+  private readonly spare: TableBlock[] = []
   /** Entries in the table. */
   size = 0
 
@@ -105,6 +109,7 @@ export class FrameTable {
       if (block.count > 0) continue
       this.blocks.delete(block.key)
       if (this.recent === block) this.recent = null
+      if (this.spare.length < SPARE_MAX) this.spare.push(block)
     }
   }
 
@@ -117,7 +122,8 @@ export class FrameTable {
   private makeBlock(key: number): TableBlock {
     const found = this.blockOf(key)
     if (found !== null) return found
-    const block = new TableBlock(key)
+    const block = this.spare.pop() ?? new TableBlock(key)
+    block.key = key
     this.blocks.set(key, block)
     return block
   }

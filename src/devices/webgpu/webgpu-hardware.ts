@@ -16,6 +16,7 @@ import {
   forEachPiece,
   forEachRun,
   type LaunchRanges,
+  runLength,
 } from '../driver/index.ts'
 import { allSettled } from '../edge.ts'
 import { GpuBanks } from './gpu-banks.ts'
@@ -105,16 +106,12 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
 
   upload(list: CopyList): Promise<void> | null {
     if (this.failure !== null) return rejected(this.failure)
-    const { pfns, frames } = list
-    const { queue } = this.context.device
-    for (let from = 0; from < frames.length; from += PIECE_PAGES) {
-      const to = Math.min(frames.length, from + PIECE_PAGES)
-      this.forEachRun(frames, from, to, (buffer, offset, nbytes, at) => {
-        queue.writeBuffer(buffer, offset, this.inOnePiece(pfns, from + at, from + at + nbytes / PAGE_SIZE))
-      })
+    for (let from = 0; from < list.length; ) {
+      const to = this.uploadPart(list, from)
       this.written += (to - from) * PAGE_SIZE
       this.context.unsubmitted += (to - from) * PAGE_SIZE
       if (this.context.unsubmitted >= (this.isFresh ? SUBMIT_FRESH_BYTES : SUBMIT_BYTES)) this.context.flush()
+      from = to
     }
     return null
   }
@@ -198,15 +195,34 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
     if (!this.isDestroyed) this.onLost(reason)
   }
 
-  /** System pages `[from, to)` of a list in one piece of ordinary memory, as it is or put together. */
-  private inOnePiece(pfns: ArrayLike<Pfn>, from: number, to: number): Uint8Array<ArrayBuffer> {
-    let nbeside = 1
-    while (from + nbeside < to && pfns[from + nbeside] === pfns[from] + nbeside) nbeside++
-    if (from + nbeside === to) {
-      const whole = this.mmu.bytesOfRun(pfns[from], nbeside)
-      if (whole.length === nbeside * PAGE_SIZE && isOrdinaryMemory(whole)) return whole
+  /** Writes pages of a list to the device, from `from` on. Returns where those begin that are left. */
+  private uploadPart({ pfns, frames }: CopyList, from: number): number {
+    const { bounce } = this
+    const { queue } = this.context.device
+    let to = Math.min(frames.length, from + PIECE_PAGES)
+    const npages = runLength(pfns, from, this.isFresh ? frames.length : to)
+    const bytes = this.mmu.bytesOfRun(pfns[from], npages)
+    if (isOrdinaryMemory(bytes)) {
+      to = Math.max(to, from + bytes.length / PAGE_SIZE)
+      this.forEachRun(frames, from, to, (buffer, offset, nbytes, at) => {
+        queue.writeBuffer(buffer, offset, this.inOnePiece(pfns, from + at, from + at + nbytes / PAGE_SIZE))
+      })
+    } else {
+      // Put together once, whatever runs the frames lie in.
+      forEachPiece(this.mmu, pfns, from, to, (piece, at) => bounce.set(piece, (at - from) * PAGE_SIZE))
+      this.forEachRun(frames, from, to, (buffer, offset, nbytes, at) => {
+        queue.writeBuffer(buffer, offset, bounce, at * PAGE_SIZE, nbytes)
+      })
     }
-    forEachPiece(this.mmu, pfns, from, to, (piece, first) => this.bounce.set(piece, (first - from) * PAGE_SIZE))
+    return to
+  }
+
+  /** System pages `[from, to)` of a list in one piece of ordinary memory: as they are or put together. */
+  private inOnePiece(pfns: ArrayLike<Pfn>, from: number, to: number): Uint8Array<ArrayBuffer> {
+    const npages = runLength(pfns, from, to)
+    const whole = this.mmu.bytesOfRun(pfns[from], npages)
+    if (whole.length === (to - from) * PAGE_SIZE && isOrdinaryMemory(whole)) return whole
+    forEachPiece(this.mmu, pfns, from, to, (piece, at) => this.bounce.set(piece, (at - from) * PAGE_SIZE))
     return this.bounce.subarray(0, (to - from) * PAGE_SIZE)
   }
 

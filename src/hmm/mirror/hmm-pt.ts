@@ -18,8 +18,8 @@ export const HMM_PT_MAX_LEVEL = 6
 /** Entries of a directory. */
 export const HMM_PT_DIRECTORY_ENTRIES = 1 << HMM_PT_LEVEL_SHIFT
 
-/** Free directories that a table keeps, per kind. 64 last-level ones are 256 KiB. */
-const SPARE_MAX = 64
+/** Free directories that a table keeps, per kind. 256 last-level ones are 1 MiB, and map 512 MiB. */
+const SPARE_MAX = 256
 
 const NO_WORDS = new Uint32Array(0)
 const NO_CHILDREN: (HmmPtDirectory | null)[] = []
