@@ -3,8 +3,19 @@
 // it is done in one loop over the entries of a table. fault.ts has all the others.
 
 import { type Addr, PAGE_SIZE, pmdAddrEnd, pteIndex } from '../base/addr.ts'
+import { alikeFrames } from './frame-runs.ts'
 import { PG_ANON, PG_ANON_EXCLUSIVE, PG_HEAD, PG_TAIL } from './page.ts'
-import { PTE_DUPLICATED, PTE_MKDIRTY, PTE_PRESENT, PTE_PROTNONE, PTE_SPECIAL, PTE_WRITE, PTE_YOUNG } from './pte.ts'
+import {
+  PTE_DUPLICATED,
+  PTE_MKDIRTY,
+  PTE_PRESENT,
+  PTE_PROTNONE,
+  PTE_SPECIAL,
+  PTE_WRITE,
+  PTE_YOUNG,
+  pteRun,
+  setPteFlags,
+} from './pte.ts'
 import { tlbInstallRun } from './tlb.ts'
 import { FAULT_FLAG_UNSHARE, FAULT_FLAG_WRITE } from './vm-fault.ts'
 import { VM_HUGETLB, VM_WRITE } from './vm-flags.ts'
@@ -33,16 +44,19 @@ export function handlePresentFaults(vma: Vma, start: Addr, end: Addr, flags: num
   const first = pteIndex(start)
   const npages = (pmdAddrEnd(start, end) - start) / PAGE_SIZE
   let n = 0
-  for (let w = 2 * first; n < npages; n++, w += 2) {
-    let entry = words[w + 1]
+  for (let run = 1; n < npages; n += run) {
+    const pfn = words[2 * (first + n)]
+    let entry = words[2 * (first + n) + 1]
     if ((entry & (PTE_PRESENT | PTE_PROTNONE)) !== PTE_PRESENT) break
+    run = pteRun(words, first + n, npages - n)
     if (write && (entry & PTE_WRITE) === 0) {
       // A marked page ends its duplicates first, and one that others may have is copied or taken over.
       if ((entry & (PTE_SPECIAL | PTE_DUPLICATED)) !== 0 || !isMappedForWriting) break
-      if ((pageFlags[words[w]] & (EXCLUSIVE | PG_HEAD | PG_TAIL)) !== EXCLUSIVE) break
+      if ((pageFlags[pfn] & (EXCLUSIVE | PG_HEAD | PG_TAIL)) !== EXCLUSIVE) break
+      run = alikeFrames(pageFlags, pfn, run)
       entry |= PTE_WRITE
     }
-    words[w + 1] = entry | set
+    setPteFlags(words, first + n, run, entry | set)
   }
   if (n > 0) tlbInstallRun(mm, start, table, first, n)
   return start + n * PAGE_SIZE

@@ -45,9 +45,10 @@ export class Lru {
   /** Enters neighbouring pages, as `add` does one by one: the last one is the warmest then. */
   addRun(first: Pfn, npages: number): void {
     const { flags, lruPrev, lruNext } = this.pages
-    const end = first + npages
+    const from = first | 0
+    const end = (from + npages) | 0
     let next = this.first
-    for (let pfn = first; pfn < end; pfn++) {
+    for (let pfn = from; pfn < end; pfn++) {
       if ((flags[pfn] & PG_LRU) !== 0) badFrame(pfn, 'is on the LRU already')
       flags[pfn] |= PG_LRU
       lruNext[pfn] = next

@@ -4,6 +4,7 @@
 
 import type { Pfn } from '../base/addr.ts'
 import { EBUSY, EINVAL, ENOMEM, EOPNOTSUPP } from '../base/errno.ts'
+import { setFrames } from './frame-runs.ts'
 import { badFrame, PG_ALLOCATED, PG_ANON, PG_ANON_EXCLUSIVE, PG_LOCKED, PG_UPTODATE } from './page.ts'
 import type { System } from './system.ts'
 import type { VmFault } from './vm-fault.ts'
@@ -66,7 +67,7 @@ export class DevPagemap {
 }
 
 /** Frame numbers have 31 bits, and the number of a pagemap 16. */
-const NFRAMES_MAX = 2 ** 31
+const NFRAMES_MAX = 2 ** 31 - 1
 const PAGEMAPS_MAX = 2 ** 16 - 1
 
 /**
@@ -147,14 +148,12 @@ export function freeZoneDevicePages(sys: System, first: Pfn, npages: number): vo
   const { flags, mapping } = pages
   const pagemap = pagemapOf(sys, first)
   if (pagemap === null) badFrame(first, 'is no device frame')
-  const end = first + npages
-  for (let pfn = first; pfn < end; pfn++) {
-    flags[pfn] &= ~(PG_ANON | PG_ANON_EXCLUSIVE | PG_UPTODATE | PG_LOCKED)
-    mapping[pfn] = 0
-  }
+  const end = (first + npages) | 0
+  for (let pfn = first | 0; pfn < end; pfn++) flags[pfn] &= ~(PG_ANON | PG_ANON_EXCLUSIVE | PG_UPTODATE | PG_LOCKED)
+  setFrames(mapping, 0, first, npages)
   pagemap.ops.pagesFree?.(first, npages)
   if (pagemap.ops.pagesFree === undefined) for (let pfn = first; pfn < end; pfn++) pagemap.ops.pageFree?.(pfn)
-  flags.fill(0, first, end)
+  setFrames(flags, 0, first, npages)
   pagemap.live -= npages
 }
 

@@ -6,6 +6,7 @@
 // neighbours in the same state too. All pages in here are small.
 
 import { type Addr, PAGE_SIZE, type Pfn, pgdAddrEnd, pmdAddrEnd, pmdIndex, pteIndex, pudAddrEnd } from '../base/addr.ts'
+import { alikeFrames, framesOfMemory, setFrames } from './frame-runs.ts'
 import { splitHugePmd } from './huge-pmd.ts'
 import { splitHugePage } from './huge-split.ts'
 import { isDeviceCoherentPage, isDevicePrivatePage, pagemapOf } from './memremap.ts'
@@ -18,7 +19,7 @@ import {
   migratePfnAt,
   migratePfnRun,
   migratePfnWords,
-  setMigratePfn,
+  setMigratePfns,
 } from './migrate-pfn.ts'
 import {
   MIGRATE_VMA_SELECT_DEVICE_COHERENT,
@@ -59,19 +60,24 @@ import {
   PTE_YOUNG,
   pteKind,
   pteRun,
+  setPteFlags,
 } from './pte.ts'
 import { removeMigrationPtes, tryToMigrate } from './rmap-walk.ts'
 import type { System } from './system.ts'
 import { tlbInstall, tlbUnmap } from './tlb.ts'
 import type { Vma } from './vma.ts'
 
-/** Collects the range, and makes migration entries of those of its pages, under one MIGRATE event. */
-export function collect(args: MigrateVma, vma: Vma): void {
+/**
+ * Collects the range, and makes migration entries of those of its pages, under one MIGRATE event. Returns how many pages `unmapCollected`
+ * has something to do for.
+ */
+export function collect(args: MigrateVma, vma: Vma): number {
   const { mm } = vma
   const { pageTable } = mm
   const range = new MmuNotifierRange(MMU_NOTIFY_MIGRATE, vma, mm, args.start, args.end, args.pgmapOwner)
   mmuNotifierInvalidateRangeStart(range)
   unmapSelected(args, vma)
+  let nbusy = 0
   for (let addr = args.start; addr < args.end; ) {
     let next: Addr
     if (pageTable.findPud(addr) === null) {
@@ -84,13 +90,14 @@ export function collect(args: MigrateVma, vma: Vma): void {
         collectHole(args, vma, addr, next)
       } else {
         next = pmdAddrEnd(addr, args.end)
-        collectPmd(args, vma, pmd, addr, next)
+        nbusy += collectPmd(args, vma, pmd, addr, next)
       }
     }
     addr = next
   }
   mmuNotifierInvalidateRangeEnd(range)
   args.end = args.start + args.npages * PAGE_SIZE
+  return nbusy
 }
 
 /** Takes the pages that are selected from the CPU and collects their dirty bits. The CPU goes on using the others. */
@@ -165,14 +172,15 @@ function setEntryZero(words: Uint32Array, i: number): void {
   words[2 * i + 1] = 0
 }
 
-function collectPmd(args: MigrateVma, vma: Vma, pmd: PmdTable, start: Addr, end: Addr): void {
+/** Returns as `collectTable` does. */
+function collectPmd(args: MigrateVma, vma: Vma, pmd: PmdTable, start: Addr, end: Addr): number {
   const { sys } = vma.mm
   const slot = pmdIndex(start)
   const huge = pmd.hugeFlags(slot)
   if (huge !== 0) {
     if ((huge & (PTE_PRESENT | PTE_HUGE)) !== (PTE_PRESENT | PTE_HUGE)) {
       collectSkip(args, start, end)
-      return
+      return 0
     }
     const head = pmd.hugePfn(slot)
     if (head === sys.hugeZeroPfn) {
@@ -182,27 +190,29 @@ function collectPmd(args: MigrateVma, vma: Vma, pmd: PmdTable, start: Addr, end:
       if (!sys.pages.trylock(head)) {
         putPage(sys, head)
         collectSkip(args, start, end)
-        return
+        return 0
       }
       const err = splitHugePage(sys, head)
       unlockPage(sys, head)
       putPage(sys, head)
       if (err !== 0) {
         collectSkip(args, start, end)
-        return
+        return 0
       }
     }
   }
   const table = pmd.tables[slot]
-  if (table === null) collectHole(args, vma, start, end)
-  else collectTable(args, vma, table, start, end)
+  if (table !== null) return collectTable(args, vma, table, start, end)
+  collectHole(args, vma, start, end)
+  return 0
 }
 
 /**
  * Collects the entries of a table. A page that is small has `Pages` hold all of its state: it is locked, its mapping is counted off, and
- * the reference that the migration takes is the one that the mapping had.
+ * the reference that the migration takes is the one that the mapping had. That is all there is to do for private memory that nobody else
+ * maps or holds. Returns how many pages are not like that.
  */
-function collectTable(args: MigrateVma, vma: Vma, table: PteTable, start: Addr, end: Addr): void {
+function collectTable(args: MigrateVma, vma: Vma, table: PteTable, start: Addr, end: Addr): number {
   const { sys } = vma.mm
   const { flags: pageFlags, refcount, mapcount, mapping, pagemap } = sys.pages
   const { words } = table
@@ -218,6 +228,7 @@ function collectTable(args: MigrateVma, vma: Vma, table: PteTable, start: Addr, 
   /** Device memory that was found to be the owner's. */
   let own = 0
   let cpages = 0
+  let nbusy = 0
   let w = 2 * pteIndex(start)
   dst.fill(0, 2 * first, 2 * (first + npages))
   for (let i = first, n = 1; i < first + npages; i += n, w += 2 * n) {
@@ -281,24 +292,32 @@ function collectTable(args: MigrateVma, vma: Vma, table: PteTable, start: Addr, 
     // PIN means nothing for a device page.
     const pins = device === 0 ? MIGRATE_PFN_PIN : 0
     // What was decided for this page is decided for the neighbours behind it that are in the same state.
-    const run = pteRun(words, w / 2, first + npages - i)
-    const references = refcount[pfn]
+    const pin = src[2 * i] & pins
     const mappings = mapcount[pfn]
-    const owner = mapping[pfn]
-    for (n = 0; n < run; n++) {
-      const page = pfn + n
-      if (pageFlags[page] !== found || refcount[page] !== references || mapcount[page] !== mappings) break
-      if (mapping[page] !== owner || pagemap[page] !== device) break
-      words[w + 2 * n + 1] = entry
-      pageFlags[page] = state
-      mapcount[page] = mappings - 1
-      const pin = src[2 * (i + n)] & pins
-      setMigratePfn(src, i + n, page, MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE | write | pin)
-    }
+    const isAlone = (found & (PG_ANON | PG_SWAPCACHE)) === PG_ANON && mappings === 1 && refcount[pfn] === 1
+    n = framesOfMemory(sys, pfn, pteRun(words, w >>> 1, first + npages - i))
+    n = alikeFrames(pageFlags, pfn, n)
+    n = alikeFrames(refcount, pfn, n)
+    n = alikeFrames(mapcount, pfn, n)
+    n = alikeFrames(mapping, pfn, n)
+    if (pins !== 0) n = alikePins(src, i, n)
+    setPteFlags(words, w >>> 1, n, entry)
+    setFrames(pageFlags, state, pfn, n)
+    setFrames(mapcount, mappings - 1, pfn, n)
+    setMigratePfns(src, i, n, pfn, MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE | write | pin)
     cpages += n
+    if (device === 0 || !isAlone) nbusy += n
   }
   args.npages += npages
   args.cpages += cpages
+  return nbusy
+}
+
+/** How many entries from `i` on, at most `max`, are alike in what the driver has asked for. At least one. */
+function alikePins(src: Uint32Array, i: number, max: number): number {
+  let n = 1
+  while (n < max && ((src[2 * (i + n)] ^ src[2 * i]) & MIGRATE_PFN_PIN) === 0) n++
+  return n
 }
 
 /**
@@ -325,8 +344,9 @@ export function unmapCollected(sys: System, src: BigUint64Array, npages: number,
     const isAlone =
       (state & (PG_ANON | PG_SWAPCACHE | PG_HEAD | PG_TAIL)) === PG_ANON && mapcount[pfn] === 0 && refcount[pfn] === 1
     if (isAlone) {
-      const run = migratePfnRun(words, i, npages)
-      while (n < run && pageFlags[pfn + n] === state && mapcount[pfn + n] === 0 && refcount[pfn + n] === 1) n++
+      n = alikeFrames(pageFlags, pfn, migratePfnRun(words, i, npages))
+      n = alikeFrames(refcount, pfn, n)
+      n = alikeFrames(mapcount, pfn, n)
     }
     if (!isDevice) {
       if ((state & PG_LRU) === 0) {

@@ -13,6 +13,7 @@ import { type Addr, PAGE_SIZE, type Pfn, pmdIndex, pteIndex } from '../base/addr
 import { assert } from '../base/assert.ts'
 import { EAGAIN, EBUSY, EINVAL } from '../base/errno.ts'
 import { anonVmaPrepare } from './anon-vma.ts'
+import { alikeFrames, copyFrames, framesOfMemory, setFrames } from './frame-runs.ts'
 import { isDeviceCoherentPage, isDevicePrivatePage, isZoneDevicePage, pagemapOf } from './memremap.ts'
 import { collect, unmapCollected } from './migrate-collect.ts'
 import { declineEntry, migrateDeviceFinalize, unpins } from './migrate-finish.ts'
@@ -77,10 +78,8 @@ export function migrateVmaSetup(args: MigrateVma): number {
 
   args.cpages = 0
   args.npages = 0
-  collect(args, vma)
-  if (args.cpages > 0) {
-    args.cpages = unmapCollected(vma.mm.sys, args.src, args.npages, args.faultPage)
-  }
+  const nbusy = collect(args, vma)
+  if (nbusy > 0) args.cpages = unmapCollected(vma.mm.sys, args.src, args.npages, args.faultPage)
   return 0
 }
 
@@ -248,18 +247,18 @@ function movePlain(sys: System, src: Uint32Array, dst: Uint32Array, from: number
     if (device !== 0 && !isDevicePrivatePage(sys, target)) break
     const isPinned = (srcFlags & MIGRATE_PFN_PIN) !== 0
     const isUnpinned = device === 0 && (dstFlags & MIGRATE_PFN_UNPIN) !== 0
-    const run = migratePfnRuns(src, dst, i, to)
-    let n = 0
-    for (; n < run; n++) {
-      const state = flags[page + n]
-      if ((state & (PG_ANON | PG_SWAPCACHE | PG_HEAD | PG_TAIL)) !== PG_ANON || pagemap[target + n] !== device) break
-      if (!isPinned && refcount[page + n] !== 1) break
-      if (isUnpinned && refcount[target + n] <= GUP_PIN_COUNTING_BIAS) break
-      index[target + n] = index[page + n]
-      mapping[target + n] = mapping[page + n]
-      flags[target + n] |= state & MOVED_FLAGS
-    }
-    if (n === 0) break
+    const state = flags[page]
+    if ((state & (PG_ANON | PG_SWAPCACHE | PG_HEAD | PG_TAIL)) !== PG_ANON) break
+    if (!isPinned && refcount[page] !== 1) break
+    if (isUnpinned && refcount[target] <= GUP_PIN_COUNTING_BIAS) break
+    let n = framesOfMemory(sys, target, migratePfnRuns(src, dst, i, to))
+    n = alikeFrames(flags, page, n)
+    n = alikeFrames(flags, target, n)
+    n = alikeFrames(refcount, page, n)
+    n = alikeFrames(refcount, target, n)
+    copyFrames(index, page, target, n)
+    copyFrames(mapping, page, target, n)
+    setFrames(flags, flags[target] | (state & MOVED_FLAGS), target, n)
     i += n
   }
   return i

@@ -5,6 +5,7 @@
 // pages that one mapping has, neighbours in the same state together. It does the stores of `finishMigrated`; what is not plain goes there.
 
 import { HPAGE_PMD_NR, type Pfn, pteIndex } from '../base/addr.ts'
+import { alikeFrames, framesOfMemory, setFrames } from './frame-runs.ts'
 import { freeZoneDevicePages, isDevicePrivatePage, isZoneDevicePage } from './memremap.ts'
 import {
   MIGRATE_PFN_MIGRATE,
@@ -29,7 +30,7 @@ import {
   PG_TAIL,
 } from './page.ts'
 import { putPage, unlockPage } from './page-alloc.ts'
-import { PTE_EXCLUSIVE, PTE_KIND_MIGRATION, PTE_WRITE, pteKind, pteRun } from './pte.ts'
+import { PTE_EXCLUSIVE, PTE_KIND_MIGRATION, PTE_WRITE, pteKind, pteRun, setPtes } from './pte.ts'
 import { migratedFlags, RmapCursor, removeMigrationPtes } from './rmap-walk.ts'
 import type { System } from './system.ts'
 import { type Vma, vmaAddress } from './vma.ts'
@@ -112,9 +113,9 @@ function finishPlain(
       firstPgoff = Math.max(basePgoff, vma.pgoff)
       endPgoff = Math.min(basePgoff + HPAGE_PMD_NR, vma.lastPgoff + 1)
     }
-    const w = 2 * (pgoff - basePgoff)
-    const old = words[w + 1]
-    if (words[w] !== page || pteKind(old) !== PTE_KIND_MIGRATION) break
+    const entry = (pgoff - basePgoff) | 0
+    const old = words[2 * entry + 1]
+    if (words[2 * entry] !== page || pteKind(old) !== PTE_KIND_MIGRATION) break
     const isFreed = (src[2 * i] & MIGRATE_PFN_PIN) === 0
     if (isFreed && refcount[page] !== 1) break
     const references = refcount[target]
@@ -128,22 +129,20 @@ function finishPlain(
     const memory = pagemap[page]
 
     // What was decided for this page is decided for those behind it that are in the same state, and whose entries lie behind its own.
-    let run = pteRun(words, w / 2, migratePfnRuns(src, dst, i, Math.min(to, i + endPgoff - pgoff)))
+    let run = pteRun(words, entry, migratePfnRuns(src, dst, i, Math.min(to, i + endPgoff - pgoff)))
     if (hasWaiters) run = Math.min(firstAwaited(sys, page, run), firstAwaited(sys, target, run))
-    let n = 0
-    for (; n < run; n++) {
-      const from = page + n
-      const into = target + n
-      if (pageFlags[from] !== pageState || (isFreed && refcount[from] !== 1) || pagemap[from] !== memory) break
-      if (pageFlags[into] !== state || refcount[into] !== references || mappings[into] !== mapping) break
-      if (pagemap[into] !== device) break
-      words[w + 2 * n] = into
-      words[w + 2 * n + 1] = flags
-      refcount[into] = left
-      mapcount[into]++
-      pageFlags[into] = newState
-      pageFlags[from] = pageState & ~PG_LOCKED
-    }
+    let n = framesOfMemory(sys, page, framesOfMemory(sys, target, run))
+    n = alikeFrames(pageFlags, page, n)
+    n = alikeFrames(refcount, page, n)
+    n = alikeFrames(pageFlags, target, n)
+    n = alikeFrames(refcount, target, n)
+    n = alikeFrames(mapcount, target, n)
+    n = alikeFrames(mappings, target, n)
+    setPtes(words, entry, n, target, flags)
+    setFrames(refcount, left, target, n)
+    setFrames(mapcount, mapcount[target] + 1, target, n)
+    setFrames(pageFlags, newState, target, n)
+    setFrames(pageFlags, pageState & ~PG_LOCKED, page, n)
     if (!isDevice && (state & PG_LRU) === 0) lru.addRun(target, n)
     i += n
     if (!isFreed) continue
@@ -151,7 +150,7 @@ function finishPlain(
       for (let k = 0; k < n; k++) putPage(sys, page + k)
       continue
     }
-    refcount.fill(0, page, page + n)
+    setFrames(refcount, 0, page, n)
     if (page !== freed + nfreed || memory !== pagemap[freed]) {
       if (nfreed > 0) freeZoneDevicePages(sys, freed, nfreed)
       freed = page

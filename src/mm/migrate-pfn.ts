@@ -55,39 +55,43 @@ export function setMigratePfn(words: Uint32Array, i: number, pfn: Pfn, flags: nu
 
 /** Sets `n` entries from `i` on to neighbouring frames. */
 export function setMigratePfns(words: Uint32Array, i: number, n: number, pfn: Pfn, flags: number): void {
-  for (let k = 0; k < n; k++) {
-    words[2 * (i + k)] = ((pfn + k) << MIGRATE_PFN_SHIFT) | flags
-    words[2 * (i + k) + 1] = (pfn + k) >>> (32 - MIGRATE_PFN_SHIFT)
+  const first = (2 * i) | 0
+  const end = (first + 2 * n) | 0
+  for (let w = first, at = pfn | 0; w < end; w += 2, at++) {
+    words[w] = (at << MIGRATE_PFN_SHIFT) | flags
+    words[w + 1] = at >>> (32 - MIGRATE_PFN_SHIFT)
   }
 }
 
 /** How many entries from `i` on, before `to`, name neighbouring frames with the same flags. Entry `i` is one of them, whatever it names. */
 export function migratePfnRun(words: Uint32Array, i: number, to: number): number {
-  let low = words[2 * i] | 0
-  const high = words[2 * i + 1] | 0
-  const end = 2 * Math.min(to, i + pfnsBelowHigh(low))
-  let w = 2 * i + 2
+  const first = (2 * i) | 0
+  let low = words[first] | 0
+  const high = words[first + 1] | 0
+  const end = (2 * Math.min(to, i + pfnsBelowHigh(low))) | 0
+  let w = first + 2
   for (; w < end; w += 2) {
     low = (low + MIGRATE_PFN_ONE) | 0
     if (((words[w] ^ low) | (words[w + 1] ^ high)) !== 0) break
   }
-  return w / 2 - i
+  return (w - first) >>> 1
 }
 
 /** The same for two arrays at once: how many entries are a run in both. */
 export function migratePfnRuns(src: Uint32Array, dst: Uint32Array, i: number, to: number): number {
-  let srcLow = src[2 * i] | 0
-  let dstLow = dst[2 * i] | 0
-  const srcHigh = src[2 * i + 1] | 0
-  const dstHigh = dst[2 * i + 1] | 0
-  const end = 2 * Math.min(to, i + Math.min(pfnsBelowHigh(srcLow), pfnsBelowHigh(dstLow)))
-  let w = 2 * i + 2
+  const first = (2 * i) | 0
+  let srcLow = src[first] | 0
+  let dstLow = dst[first] | 0
+  const srcHigh = src[first + 1] | 0
+  const dstHigh = dst[first + 1] | 0
+  const end = (2 * Math.min(to, i + Math.min(pfnsBelowHigh(srcLow), pfnsBelowHigh(dstLow)))) | 0
+  let w = first + 2
   for (; w < end; w += 2) {
     srcLow = (srcLow + MIGRATE_PFN_ONE) | 0
     dstLow = (dstLow + MIGRATE_PFN_ONE) | 0
     if (((src[w] ^ srcLow) | (src[w + 1] ^ srcHigh) | (dst[w] ^ dstLow) | (dst[w + 1] ^ dstHigh)) !== 0) break
   }
-  return w / 2 - i
+  return (w - first) >>> 1
 }
 
 /** Frames from that of an entry on whose entries have the same high word. */

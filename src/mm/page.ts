@@ -63,7 +63,7 @@ export class Pages {
   refcount: Int32Array
   /** Page-table entries (present and device-private) that map exactly this frame; a PMD mapping counts in the compound. */
   mapcount: Int32Array
-  flags: Uint32Array
+  flags: Int32Array
   /** Identity of the anon_vma or address space (key in `System.mappings`), 0 for none. Signed: a Map finds those faster. */
   mapping: Int32Array
   /** Position in the mapping, in pages: virtual page number for anonymous pages, page of the file otherwise. */
@@ -213,7 +213,7 @@ function allocateFields(capacity: number) {
     index: new Float64Array(buffer, at(0), capacity),
     refcount: new Int32Array(buffer, at(8), capacity),
     mapcount: new Int32Array(buffer, at(12), capacity),
-    flags: new Uint32Array(buffer, at(16), capacity),
+    flags: new Int32Array(buffer, at(16), capacity),
     mapping: new Int32Array(buffer, at(20), capacity),
     swap: new Uint32Array(buffer, at(24), capacity),
     lruNext: new Int32Array(buffer, at(28), capacity),

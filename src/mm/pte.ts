@@ -81,13 +81,33 @@ export function pteNamesFrame(flags: PteFlags): boolean {
 
 /** How many entries from entry `i` on, at most `max`, name neighbouring frames with the same flags. At least one. */
 export function pteRun(words: Uint32Array, i: number, max: number): number {
-  const pfn = words[2 * i] | 0
-  const flags = words[2 * i + 1] | 0
-  let n = 1
-  for (let w = 2 * i + 2; n < max; n++, w += 2) {
-    if (((words[w] ^ (pfn + n)) | (words[w + 1] ^ flags)) !== 0) break
+  const first = (2 * i) | 0
+  const end = (first + 2 * max) | 0
+  const flags = words[first + 1] | 0
+  let pfn = words[first] | 0
+  let w = first + 2
+  for (; w < end; w += 2) {
+    pfn = (pfn + 1) | 0
+    if (((words[w] ^ pfn) | (words[w + 1] ^ flags)) !== 0) break
   }
-  return n
+  return (w - first) >>> 1
+}
+
+/** Gives `n` entries from entry `i` on the same flags. */
+export function setPteFlags(words: Uint32Array, i: number, n: number, flags: PteFlags): void {
+  const first = (2 * i) | 0
+  const end = (first + 2 * n) | 0
+  for (let w = first + 1; w < end; w += 2) words[w] = flags
+}
+
+/** Makes `n` entries from entry `i` on name neighbouring frames, with the same flags. */
+export function setPtes(words: Uint32Array, i: number, n: number, pfn: number, flags: PteFlags): void {
+  const first = (2 * i) | 0
+  const end = (first + 2 * n) | 0
+  for (let w = first, at = pfn | 0; w < end; w += 2, at++) {
+    words[w] = at
+    words[w + 1] = flags
+  }
 }
 
 /** The same packed as one 64-bit integer, for dumps and tests. */

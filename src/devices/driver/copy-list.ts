@@ -37,9 +37,9 @@ export class CopyList {
     const { length } = this
     while (this.pfnRoom.length < length + npages) this.grow()
     const { pfnRoom, frameRoom } = this
-    for (let k = 0; k < npages; k++) {
-      pfnRoom[length + k] = pfn + k
-      frameRoom[length + k] = frame + k
+    for (let k = length, end = (length + npages) | 0, home = pfn | 0, at = frame | 0; k < end; k++) {
+      pfnRoom[k] = home++
+      frameRoom[k] = at++
     }
     this.length += npages
   }
@@ -60,9 +60,11 @@ export class CopyList {
 
 /** How many numbers of a list from `at` on, before `to`, follow each other. At least one. */
 export function runLength(numbers: ArrayLike<number>, at: number, to: number): number {
-  let end = at + 1
-  while (end < to && numbers[end] === numbers[end - 1] + 1) end++
-  return end - at
+  const first = at | 0
+  const last = to | 0
+  let end = first + 1
+  while (end < last && numbers[end] === numbers[end - 1] + 1) end++
+  return end - first
 }
 
 /** Visits runs of neighbours in `[from, to)` of a list of page or frame numbers: the first, how many, and index of the first. */

@@ -9,10 +9,19 @@
 // Operations look translations up when they begin and keep the frames (FramePool.capture), as commands in the queue of a
 // device keep addresses. So an event has only two things to do: tell what was written, and end duplicates.
 
-import { type Addr, addrToVpn, HPAGE_PMD_NR, PAGE_SIZE, type Pfn, vpnToAddr } from '../../base/addr.ts'
+import {
+  type Addr,
+  addrToVpn,
+  HPAGE_PMD_NR,
+  PAGE_SIZE,
+  type Pfn,
+  pmdAddrEnd,
+  pteIndex,
+  vpnToAddr,
+} from '../../base/addr.ts'
 import { assert } from '../../base/assert.ts'
 import { hmmRangeFault } from '../../hmm/hmm.ts'
-import { hmmPfnWords } from '../../hmm/hmm-pfn.ts'
+import { HMM_PFN_VALID_HI, hmmPfnWords } from '../../hmm/hmm-pfn.ts'
 import {
   HMM_COPY_FROM_DEVICE,
   HMM_COPY_TO_DEVICE,
@@ -29,10 +38,13 @@ import {
   hmmPteFrame,
   hmmPteRun,
 } from '../../hmm/mirror/index.ts'
+import { alikeBytes } from '../../mm/frame-runs.ts'
 import type { Mm } from '../../mm/mm.ts'
 import { MMU_NOTIFY_RELEASE, MMU_NOTIFY_UNMAP, mmuIntervalReadBegin } from '../../mm/mmu-notifier.ts'
+import { PTE_KIND_DEVICE_PRIVATE, pteKind } from '../../mm/pte.ts'
 import type { Access, Cause } from '../../trace/events.ts'
 import type { DeviceParts } from './device-parts.ts'
+import { CAPTURED_FOR_WRITING } from './frame-pool.ts'
 import { FrameTable } from './frame-table.ts'
 import { ReadBacks } from './read-backs.ts'
 import { TouchHistory } from './touch-history.ts'
@@ -237,6 +249,34 @@ export class DeviceSpace {
     return hmmPfnWords(hmmPfns)
   }
 
+  /** The device has pages of `[start, end)`. The caller holds mmapLock. */
+  hasOwn(start: Addr, end: Addr): boolean {
+    const { pool } = this.parts
+    const { pageTable } = this.mm
+    for (let addr = start; addr < end; addr = pmdAddrEnd(addr, end)) {
+      const table = pageTable.findPte(addr)
+      if (table === null) continue
+      const { words } = table
+      const stop = 2 * (pteIndex(addr) + (pmdAddrEnd(addr, end) - addr) / PAGE_SIZE)
+      for (let w = 2 * pteIndex(addr); w < stop; w += 2) {
+        if (pteKind(words[w + 1]) === PTE_KIND_DEVICE_PRIVATE && pool.has(words[w])) return true
+      }
+    }
+    return false
+  }
+
+  /** An operation may write pages of the device in `[start, end)`. The caller holds mmapLock. */
+  isWritten(start: Addr, end: Addr): boolean {
+    if (!this.mirror.registered) return false
+    const { pool } = this.parts
+    const words = this.snapshot(start, end)
+    let bits = 0
+    for (let w = 0; w < words.length; w += 2) {
+      if ((words[w + 1] & HMM_PFN_VALID_HI) !== 0 && pool.has(words[w])) bits |= pool.captured[pool.frameOf(words[w])]
+    }
+    return (bits & CAPTURED_FOR_WRITING) !== 0
+  }
+
   /** Visits the runs of neighbouring system pages of `[start, end)` that are in the mirror table without duplicates, ascending. */
   forEachUncopied(start: Addr, end: Addr, visit: (vpn: number, pfn: Pfn, npages: number) => void): void {
     const iter = new HmmPtIter(this.mirror.pt)
@@ -308,10 +348,12 @@ export class DeviceSpace {
           n = (words[2 * k] & HMM_PTE_VALID) === 0 ? 1 : hmmPteRun(words, k, stop - k)
           if ((words[2 * k] & HMM_PTE_VALID_DEV) === 0) continue
           const frame = hmmPteFrame(words, k) - base
-          for (let at = 0; at < n; at++) {
+          for (let at = 0, same = 1; at < n; at += same) {
+            same = alikeBytes(dirty, frame + at, n - at)
             if (dirty[frame + at] === 0) continue
-            words[2 * (k + at)] |= HMM_PTE_DIRTY
-            dirty[frame + at] = 0
+            const end = (2 * (k + at + same)) | 0
+            for (let w = (2 * (k + at)) | 0; w < end; w += 2) words[w] |= HMM_PTE_DIRTY
+            dirty.fill(0, frame + at, frame + at + same)
           }
         }
       }

@@ -10,7 +10,6 @@ import {
   vpnToAddr,
 } from '../../base/addr.ts'
 import { EINVAL, ENODEV, ENOMEM, MmError } from '../../base/errno.ts'
-import { HMM_PFN_VALID_HI } from '../../hmm/hmm-pfn.ts'
 import { hmmMirrorUnregister } from '../../hmm/mirror/index.ts'
 import type { Mm } from '../../mm/mm.ts'
 import type { Vma } from '../../mm/vma.ts'
@@ -23,7 +22,6 @@ import { DemandPages } from './demand-pages.ts'
 import type { DeviceParts } from './device-parts.ts'
 import type { DeviceSpace } from './device-space.ts'
 import { flush } from './durable.ts'
-import { CAPTURED_FOR_WRITING } from './frame-pool.ts'
 import { type ProgramMemory, UPLOAD_PAGES_MAX } from './hardware.ts'
 import { type LaunchSite, pagesOf, runLaunch } from './launch.ts'
 import { checkRanges, checkSlices, collectStores } from './launch-checks.ts'
@@ -34,8 +32,11 @@ import type { LaunchReceipt, PrefetchReceipt } from './receipt.ts'
 import type { Room } from './room.ts'
 import { makePurpose, type Purpose } from './traffic.ts'
 
-/** Blocks on their way back at a time: one is copied by the device, one by the CPU, and one more waits for either. */
-const BLOCKS_IN_FLIGHT = 3
+/** Pages that come back at a time: so many that their books are kept in one go, and not between copies that push them out of the caches. */
+const BACK_PAGES = 2048
+
+/** Parts that are on their way back: one is copied, and the device has the next to begin with when that has ended. */
+const PARTS_IN_FLIGHT = 2
 
 /** The device behind a handle. */
 export interface HandleHost<Memory extends ProgramMemory> extends LaunchSite {
@@ -43,12 +44,6 @@ export interface HandleHost<Memory extends ProgramMemory> extends LaunchSite {
   readonly room: Room
   /** Does work when everything that was handed in before has ended. */
   enqueue<T>(work: () => Promise<T>): Promise<T>
-}
-
-/** Pages of a range that the device has, and whether an operation may write any of them. */
-interface OwnPages {
-  npages: number
-  isWritten: boolean
 }
 
 export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHandle {
@@ -226,8 +221,8 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
     const purpose = makePurpose('user', this.host.parts.traffic.site)
     this.space.readBacks.asked(range.start, range.end)
     await this.withMm(async () => {
-      await forEachConcurrent(blocksOf(range), BLOCKS_IN_FLIGHT, ({ start, end }) =>
-        this.bringBackBlock(pageAlignDown(start), pageAlignUp(end), purpose),
+      await forEachConcurrent(partsOf(range, BACK_PAGES), PARTS_IN_FLIGHT, ({ start, end }) =>
+        this.bringBackPart(pageAlignDown(start), pageAlignUp(end), purpose),
       )
     })
     const { failure, name } = this.host.parts
@@ -291,15 +286,13 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
     throw new MmError(-ENODEV, name, { detail: 'the address space is not mirrored any more' })
   }
 
-  /** Moves the pages of one 2 MiB back that are on the device, once no operation may write any of them. */
-  private async bringBackBlock(start: Addr, end: Addr, purpose: Purpose): Promise<void> {
+  /** Moves the pages of one part of a range back that are on the device, once no operation may write any of them. */
+  private async bringBackPart(start: Addr, end: Addr, purpose: Purpose): Promise<void> {
     const { mm } = this
     const { pool } = this.host.parts
-    let found: OwnPages | null
     for (;;) {
       await mmapReadLock(mm)
-      found = this.lookAtOwn(start, end)
-      if (found === null || !found.isWritten) break
+      if (pool.ncaptured === 0 || !this.space.isWritten(start, end)) break
       mm.mmapLock.unlockRead()
       await pool.released.promise()
     }
@@ -308,31 +301,13 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
         const from = Math.max(start, vma.start)
         const to = Math.min(end, vma.end)
         // An event that takes nothing along would end duplicates for nothing.
-        const own = from === start && to === end ? found : this.lookAtOwn(from, to)
-        if (own?.npages === 0) continue
+        if (!this.space.hasOwn(from, to)) continue
         const { done } = this.host.toSystem.bringBack(vma, from, to, -1, purpose)
         if (done !== null) await done
       }
     } finally {
       mm.mmapLock.unlockRead()
     }
-  }
-
-  /** The device's pages in `[start, end)`; null without a mirror to look through. mmapLock is held. */
-  private lookAtOwn(start: Addr, end: Addr): OwnPages | null {
-    const { captured, pagemap } = this.host.parts.pool
-    if (!this.space.mirror.registered) return null
-    const found = { npages: 0, isWritten: false }
-    const words = this.space.snapshot(start, end)
-    let bits = 0
-    for (let w = 0; w < words.length; w += 2) {
-      const frame = words[w] - pagemap.pfn
-      if ((words[w + 1] & HMM_PFN_VALID_HI) === 0 || frame < 0 || frame >= pagemap.npages) continue
-      found.npages++
-      bits |= captured[frame]
-    }
-    found.isWritten = (bits & CAPTURED_FOR_WRITING) !== 0
-    return found
   }
 }
 

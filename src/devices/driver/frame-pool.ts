@@ -18,6 +18,7 @@
 import { HPAGE_PMD_NR, type Pfn } from '../../base/addr.ts'
 import { AssertionError, assert } from '../../base/assert.ts'
 import { WaitQueue } from '../../base/wait-queue.ts'
+import { alikeBytes, alikeFrames } from '../../mm/frame-runs.ts'
 import {
   type DevPagemap,
   type DevPagemapOps,
@@ -32,7 +33,7 @@ import { PG_DIRTY } from '../../mm/page.ts'
 import type { System } from '../../mm/system.ts'
 import { FreeRuns } from '../free-runs.ts'
 import { Block } from './block.ts'
-import { forEachRun } from './copy-list.ts'
+import { forEachRun, runLength } from './copy-list.ts'
 
 export const FRAME_FREE = 0
 export const FRAME_RESERVED = 1
@@ -83,6 +84,8 @@ export class FramePool {
   readonly released = new WaitQueue()
   /** System frames that stand behind pages. */
   npinned = 0
+  /** Frames that operations keep. */
+  ncaptured = 0
   /** Operations so far: the time by which blocks grow old. */
   uses = 0
   private readonly blockOf: Int32Array
@@ -123,6 +126,12 @@ export class FramePool {
   /** Frames of the longest free run. */
   get longestFree(): number {
     return this.free.longest
+  }
+
+  /** The frame of the machine is one of these. */
+  has(pfn: Pfn): boolean {
+    const { pagemap } = this
+    return pfn >= pagemap.pfn && pfn < pagemap.pfn + pagemap.npages
   }
 
   frameOf(pfn: Pfn): number {
@@ -306,9 +315,10 @@ export class FramePool {
     const backings = this.backing
     const step = backing >= 0 ? 1 : 0
     let npinned = step * npages
-    for (let k = 0; k < npages; k++) {
-      if (backings[first + k] >= 0) npinned--
-      backings[first + k] = backing + step * k
+    const end = (first + npages) | 0
+    for (let frame = first | 0, behind = backing | 0; frame < end; frame++, behind += step) {
+      if (backings[frame] >= 0) npinned--
+      backings[frame] = behind
     }
     this.npinned += npinned
   }
@@ -316,12 +326,10 @@ export class FramePool {
   /** How many frames from `first` on, at most `max`, are dirty alike, and have neighbouring system frames behind them or the same mark. At least one. */
   alike(first: number, max: number): number {
     const { dirty, backing } = this
-    const isDirty = dirty[first]
     const behind = backing[first]
     const step = behind >= 0 ? 1 : 0
-    let n = 1
-    while (n < max && dirty[first + n] === isDirty && backing[first + n] === behind + step * n) n++
-    return n
+    if (step === 0) return alikeBytes(dirty, first, alikeFrames(backing, first, max))
+    return alikeBytes(dirty, first, runLength(backing, first, first + max))
   }
 
   /** System frames that stand behind pages. */
@@ -355,6 +363,7 @@ export class FramePool {
       const next = block.ncaptured === 0 ? to : this.endOfFree(frame, to)
       captured.fill(bits, frame, next)
       block.ncaptured += next - frame
+      this.ncaptured += next - frame
       if (next > frame) block.lastUse = this.uses
       frame = next
       if (next === to) continue
@@ -374,6 +383,7 @@ export class FramePool {
       const to = this.endIn(frame, end)
       captured.fill(0, frame, to)
       block.ncaptured -= to - frame
+      this.ncaptured -= to - frame
       assert(block.ncaptured >= 0, 'what is released was captured')
       for (; block.nretired > 0 && frame < to; frame++) {
         if (state[frame] !== FRAME_RETIRED) continue
@@ -441,8 +451,10 @@ export class FramePool {
   /** The last references of pages in neighbouring frames are gone, and what stood behind them is not needed any more. */
   private pagesFree(pfn: Pfn, npages: number): void {
     const first = this.frameOf(pfn)
-    for (let frame = first; frame < first + npages; frame++) {
+    const end = first + npages
+    for (let frame = first, n = 1; frame < end; frame += n) {
       const backing = this.backing[frame]
+      n = backing === NO_COPY ? alikeFrames(this.backing, frame, end - frame) : 1
       if (backing === NO_COPY) continue
       this.setBacking(frame, NO_COPY)
       if (backing >= 0) unpinMigratedPage(this.sys, backing)
@@ -457,7 +469,7 @@ export class FramePool {
     for (let frame = first; frame < end; ) {
       const block = this.blockAt(frame)
       let next = frame
-      while (next < end && blockOf[next] === block.id && captured[next] === 0) next++
+      if (captured[frame] === 0) next += alikeBytes(captured, frame, alikeFrames(blockOf, frame, end - frame))
       if (next > frame) {
         if (block.open) this.state.fill(FRAME_RESERVED, frame, next)
         else this.giveBack(frame, next - frame)

@@ -27,7 +27,7 @@ export interface MigrationRoom {
   readonly copies: CopyList
 }
 
-/** Rooms that are kept: a few blocks of 2 MiB are on their way at a time. */
+/** Rooms that are kept: a few parts of an array, or blocks, are on their way at a time. */
 const SPARE_MAX = 4
 
 export class OpenMigrations {
@@ -35,7 +35,7 @@ export class OpenMigrations {
   readonly ended = new WaitQueue()
   private readonly sys: System
   private readonly all = new Set<OpenMigration>()
-  /** Rooms for 2 MiB that nobody uses: new ones for each block would keep the garbage collector busy. */
+  /** Rooms for 2 MiB and more that nobody uses: new ones for each block would keep the garbage collector busy. */
   private readonly spare: MigrationRoom[] = []
 
   constructor(sys: System) {
@@ -48,9 +48,10 @@ export class OpenMigrations {
 
   /** Room for a migration of so many pages, all of it empty. */
   takeRoom(npages: number): MigrationRoom {
-    const room = npages === HPAGE_PMD_NR ? this.spare.pop() : undefined
-    if (room === undefined)
+    const at = this.spare.findIndex(({ src }) => src.length === npages)
+    if (at < 0)
       return { src: new BigUint64Array(npages), dst: new BigUint64Array(npages), copies: new CopyList(npages) }
+    const [room] = this.spare.splice(at, 1)
     room.src.fill(0n)
     room.dst.fill(0n)
     room.copies.clear()
@@ -59,7 +60,9 @@ export class OpenMigrations {
 
   /** The migration in there has ended, and nobody looks at it any more. */
   giveBackRoom({ src, dst, copies }: MigrationRoom): void {
-    if (src.length === HPAGE_PMD_NR && this.spare.length < SPARE_MAX) this.spare.push({ src, dst, copies })
+    if (src.length < HPAGE_PMD_NR) return
+    this.spare.push({ src, dst, copies })
+    if (this.spare.length > SPARE_MAX) this.spare.shift()
   }
 
   add(migration: OpenMigration): void {

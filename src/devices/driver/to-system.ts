@@ -10,6 +10,7 @@
 
 import { type Addr, PAGE_SIZE, type Pfn } from '../../base/addr.ts'
 import { EIO, ENOMEM } from '../../base/errno.ts'
+import { alikeBytes, alikeFrames, setFrames } from '../../mm/frame-runs.ts'
 import {
   MIGRATE_PFN_MIGRATE,
   MIGRATE_PFN_UNPIN,
@@ -152,13 +153,14 @@ export class ToSystem {
         continue
       }
       // Neighbours that were left in place behind it go home with it, in the same way.
-      const run = backing >= 0 && !isLost ? pool.alike(frame, migratePfnRun(src, i, npages)) : 1
-      const owed = flags[page] & PG_DIRTY
-      for (n = 0; n < run && (flags[page + n] & PG_DIRTY) === owed; n++) {
-        if (isAhead && (captured[frame + n] & CAPTURED_FOR_WRITING) !== 0) break
-        if ((flags[home + n] & PG_LOCKED) !== 0) badFrame(home + n, "is the driver's, and locked by somebody else")
-        flags[home + n] |= PG_LOCKED
+      if (backing >= 0 && !isLost) {
+        n = pool.alike(frame, migratePfnRun(src, i, npages))
+        n = alikeFrames(flags, page, n)
+        n = alikeFrames(flags, home, n)
+        if (isAhead) n = alikeBytes(captured, frame, n)
       }
+      if ((flags[home] & PG_LOCKED) !== 0) badFrame(home, "is the driver's, and locked by somebody else")
+      setFrames(flags, flags[home] | PG_LOCKED, home, n)
       if (isLost) this.fill(mm, home, page)
       else if (isDirty) copies.addRun(home, frame, n)
       else if (backing === ZEROES) sys.mmu.clearFrame(home)
@@ -251,7 +253,7 @@ export class ToSystem {
     const dst = migratePfnWords(back.dst)
     const { pfns } = copies
     const { dirty } = pool
-    const { pages } = sys
+    const { flags } = sys.pages
     const base = pool.pagemap.pfn
     // In the order of the pages.
     let nlisted = 0
@@ -275,7 +277,7 @@ export class ToSystem {
       if (isListed) nlisted += n
       if (hasMoved) {
         const frame = page - base
-        if (dirty[frame] !== 0) for (let k = 0; k < n; k++) pages.setDirty(home + k)
+        if (dirty[frame] !== 0) for (let k = home | 0, end = (home + n) | 0; k < end; k++) flags[k] |= PG_DIRTY
         // The pin ends with finalize, not when the frame of the device is freed.
         pool.setBackings(frame, n, NO_COPY)
       } else if (hasHome && isAhead) {

@@ -98,16 +98,17 @@ export function hmmPteStore(words: Uint32Array, index: number, frame: Pfn, flags
 
 /** How many entries from `index` on, at most `max`, name neighbouring frames with the same bits besides. At least one. */
 export function hmmPteRun(words: Uint32Array, index: number, max: number): number {
-  let low = words[2 * index] | 0
-  const high = words[2 * index + 1] | 0
+  const first = (2 * index) | 0
+  let low = words[first] | 0
+  const high = words[first + 1] | 0
   // Frames whose entries have the same high word.
-  const end = 2 * (index + Math.min(max, FRAME_HIGH_UNIT - (low >>> FRAME_LOW_SHIFT)))
-  let w = 2 * index + 2
+  const end = (first + 2 * Math.min(max, FRAME_HIGH_UNIT - (low >>> FRAME_LOW_SHIFT))) | 0
+  let w = first + 2
   for (; w < end; w += 2) {
     low = (low + (1 << FRAME_LOW_SHIFT)) | 0
     if (((words[w] ^ low) | (words[w + 1] ^ high)) !== 0) break
   }
-  return w / 2 - index
+  return (w - first) >>> 1
 }
 
 /** The entry as one integer, without what only the core looks at. */

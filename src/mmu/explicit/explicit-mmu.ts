@@ -197,10 +197,10 @@ export class ExplicitMmu implements Mmu {
   /** Up to the end of the segment, or to a page whose contents the guard has put elsewhere. */
   bytesOfRun(pfn: Pfn, npages: number): Uint8Array {
     const segment = this.#memory.get(pfn)
-    const end = Math.min(pfn + npages, segment.endPfn)
+    const end = Math.min(pfn + npages, segment.endPfn) | 0
     const { guard } = this
     const states = this.#state
-    let next = pfn
+    let next = pfn | 0
     for (; next < end; next++) {
       if (guard?.isTaken(next) === true) break
       if ((states[next] & TAKEN) === 0) this.#checkTaken(next)
@@ -230,13 +230,14 @@ export class ExplicitMmu implements Mmu {
     const { guard, handsOut } = this
     const states = this.#state
     const given = TOUCHED | (writable ? READ | WRITE | DIRTY : READ)
-    for (let i = pfn; i < pfn + npages; i++) {
-      const state = states[i]
-      if ((state & TAKEN) === 0) this.#checkTaken(i)
-      if (!handsOut) continue
-      // A page that the CPU had for writing stays dirty until that was collected.
-      states[i] = (state & (TAKEN | DIRTY)) | given
-      if (guard === null) continue
+    const first = pfn | 0
+    const end = (first + npages) | 0
+    for (let i = first; i < end; i++) if ((states[i] & TAKEN) === 0) this.#checkTaken(i)
+    if (!handsOut) return
+    // A page that the CPU had for writing stays dirty until that was collected.
+    for (let i = first; i < end; i++) states[i] = (states[i] & (TAKEN | DIRTY)) | given
+    if (guard === null) return
+    for (let i = first; i < end; i++) {
       guard.give(i)
       if (writable) guard.unseal(i)
       else guard.seal(i)
