@@ -1,7 +1,7 @@
 // All pages of a heap on the device, in an order of their own: what a paged kernel costs when nothing is missing.
 
 import type { PageAnswer, PageProvider } from '../../src/kernel/paged/page-provider.ts'
-import { PTE_VALID, PTE_WRITE } from '../../src/kernel/paged/paged-program.ts'
+import { tableEntry } from '../../src/kernel/paged/paged-program.ts'
 
 const USAGE = { copySrc: 4, copyDst: 8, storage: 128 } as const
 
@@ -29,7 +29,7 @@ export class ResidentPages implements PageProvider {
     this.frames = Array.from(entries, (_, page) => 1 + ((page * 7919) % this.pageCount))
     const pool = new Uint32Array(this.frameCount * pageWords)
     for (const [page, frame] of this.frames.entries()) {
-      entries[page] = frame * pageWords + PTE_VALID + PTE_WRITE
+      entries[page] = tableEntry(frame, this.pageBits, true)
       pool.set(contents.subarray(page * pageWords, (page + 1) * pageWords), frame * pageWords)
     }
     device.queue.writeBuffer(this.pool, 0, pool)

@@ -2,7 +2,7 @@
 // Pages that were only read are mapped read-only, so that writing them is a fault of its own.
 
 import type { PageAnswer, PageProvider, PageRequest } from '../../src/kernel/paged/page-provider.ts'
-import { PTE_VALID, PTE_WRITE } from '../../src/kernel/paged/paged-program.ts'
+import { tableEntry } from '../../src/kernel/paged/paged-program.ts'
 import type { PoolBanks } from '../../src/kernel/paged/pool-banks.ts'
 
 const USAGE = { mapRead: 1, copySrc: 4, copyDst: 8, storage: 128 } as const
@@ -120,8 +120,7 @@ export class PagedMemory implements PageProvider {
 
   private setEntry(page: number): void {
     const frame = this.frames.get(page)
-    const flags = this.writable.has(page) ? PTE_VALID | PTE_WRITE : PTE_VALID
-    const entry = frame === undefined ? 0 : frame * 2 ** this.pageBits + flags
+    const entry = frame === undefined ? 0 : tableEntry(frame, this.pageBits, this.writable.has(page))
     this.device.queue.writeBuffer(this.table, 4 * page, new Uint32Array([entry]))
   }
 

@@ -17,7 +17,7 @@ export interface AtomicMemory {
 export const POOL: AtomicMemory = {
   word: 'hm_pool[p]',
   place: (address) => `hm_w(${address})`,
-  changed: 'hm_dirty[p >> hm_page_bits] = 1u;',
+  changed: 'hm_dirty[hm_page(p)] = 1u;',
 }
 
 /** Addresses are places there, and all of it is copied back. */

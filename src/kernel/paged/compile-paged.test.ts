@@ -260,15 +260,25 @@ describe('compilePaged() knows of loops', () => {
 
   it('that the end of rows is loaded once, unless the loop stores to it', () => {
     const { wgsl } = rows('z[0] = w[k];')
-    expect(wgsl).toMatch(/let hm_end = .*for \(; k < hm_end; k\+\+\)/)
+    expect(wgsl).toMatch(/let hm_end = .*for \(var k = hm_first; k < 0xffffffffu; k\+\+\) \{ if \(\(k >= hm_end\) \|/)
     const own = compiled('for (var k = 0u; k < y[i]; k++) { y[0] += w[k]; }', { args: { ...args, w: 'read u32' } })
     expect(own.wgsl).not.toContain('hm_end ')
+  })
+
+  it('that few turns come to an end, whatever has gone wrong', () => {
+    const ends = (loop: string): string =>
+      /(?:if \(!hm_optimistic\) \{ )?if \([^{]*hm_ends\(/.exec(compiled(loop).wgsl)?.[0] ?? ''
+    expect(ends('for (var k = 0u; k < 64u; k++) { y[i] = x[y[i]]; }')).toBe('if (!hm_optimistic) { if (hm_ends(')
+    expect(ends('for (var k = 0u; k < 6400u; k++) { y[i] = x[y[i]]; }')).toBe('if (hm_ends(')
+    expect(ends('for (var k = i; k < 64u; k++) { y[i] = x[y[i]]; }')).toBe('if ((k >= (64u)) | hm_ends(')
+    expect(ends('while (x[i] == 0u) { y[i] = x[y[i]]; }')).toBe('if (hm_ends(')
   })
 
   it('what they access besides their rows', () => {
     // x, y, c, z, w are 0 to 4.
     expect(rows('z[0] = w[k];').rows).toEqual([0b01000])
     expect(rows('let v = w[k]; z[0] = v + x[v];').rows).toEqual([0b01001])
+    expect(rows('y[k] = w[k] + x[0];').rows).toEqual([0b00001])
     expect(compiled('y[i] = x[i];').rows).toEqual([])
   })
 })

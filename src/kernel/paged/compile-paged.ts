@@ -20,6 +20,7 @@ import {
   WgslError,
   walk,
 } from '../../wgsl/index.ts'
+import { ENTRY_VALUES, entryWgsl } from './entry.wgsl.ts'
 import { isWrite, TooLargeError } from './execution.ts'
 import { HeapAccess, POINTERS } from './heap-access.ts'
 import { type PagedPlan, planPaging } from './paged-plan.ts'
@@ -28,7 +29,7 @@ import { PAGED_BINDINGS } from './paged-program.ts'
 import { checkPaging } from './paging-rules.ts'
 import { pointerHelpers } from './pointer-helpers.ts'
 import { padLines, Rewriter } from './rewriter.ts'
-import { ENTRY_VALUES, entryWgsl, runtimeWgsl } from './runtime.wgsl.ts'
+import { runtimeWgsl } from './runtime.wgsl.ts'
 import { stateTypeOf, stateWgsl, stateWordsOf } from './step-record.ts'
 import { strideWords } from './typed-access.ts'
 

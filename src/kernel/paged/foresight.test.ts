@@ -37,7 +37,7 @@ describe('Foresight', () => {
   })
 
   it('holds loops to what decides about their ends', () => {
-    expect(needsOf('for (var k = 0u; k < 8u; k++) { y[k] = b[a[k] + 1u]; }')).toEqual(['', '', '0'])
+    expect(needsOf('for (var k = 0u; k < 8u; k++) { y[2u * k] = b[a[2u * k] + 1u]; }')).toEqual(['', '', '0'])
     expect(needsOf('for (var k = 0u; k < 8u; k++) { if (a[k] == 0u) { break; } y[k] = 1u; }')).toEqual(['0', '0'])
   })
 
@@ -63,6 +63,8 @@ describe('rowsOf()', () => {
     expect(rows('for (var k = a[i]; k < a[i + 1u]; k++) { s += b[k]; }')).toBe(1)
     expect(rows('for (var k = 0u; k < 99u; k++) { s += b[i * 99u + k] * c[k + 3u]; }')).toBe(2)
     expect(rows('for (var k = 0u; k < 99u; k++) { if (b[k] == 0u) { s++; } }')).toBe(1)
+    expect(rows('for (var k = 0u; k < 99u; k++) { y[k] = b[k]; y[k] += c[k]; }')).toBe(3)
+    expect(rows('var z: array<u32, 99>; for (var k = 0u; k < 99u; k++) { z[k] = b[k]; }')).toBe(1)
   })
 
   it('and none where a turn may do without, or the loop end early', () => {
@@ -71,6 +73,8 @@ describe('rowsOf()', () => {
     expect(rows('for (var k = 0u; k < 99u; k++) { s += b[k]; if (s > 9u) { break; } }')).toBe(0)
     expect(rows('for (var k = 0u; k < 99u; k++) { s += b[k]; k += c[k]; }')).toBe(0)
     expect(rows('for (var k = 0u; k < s + 9u; k++) { s += b[k]; }')).toBe(0)
+    expect(rows('for (var k: u32; k < 99u; k++) { s += b[k]; let p = &k; *p += 1u; }')).toBe(0)
+    expect(rows('var z = vec3u(9u); for (var k = 0u; k < z.y; k++) { s += b[k]; z.x = s; }')).toBe(0)
     expect(rows('for (var k = 0u; k < 99u; k++) { s += b[k * 2u]; }')).toBe(0)
   })
 })

@@ -74,8 +74,8 @@ export class HeldStores {
     const check = this.typed.check(type)
     const name = `hm_dry_${check === 'hm_w' ? this.typed.putLeaf(type) : check}`
     const body = isLeaf(type)
-      ? `let p = hm_w(a); if (hm_is_real) { ${this.typed.putLeaf(type)}(p, v); }`
-      : `if (hm_is_real) { ${this.typed.put(type)}(a, v); } else { _ = ${check}(a); }`
+      ? `let p = hm_w(a); if (hm_may_store()) { ${this.typed.putLeaf(type)}(p, v); }`
+      : `if (hm_may_store()) { ${this.typed.put(type)}(a, v); } else { _ = ${check}(a); }`
     this.functions.set(name, `fn ${name}(a: u32, v: ${typeText(type)}) { ${body} }`)
     return name
   }
@@ -85,7 +85,7 @@ export class HeldStores {
     const name = `hm_dry${op}_${element}`
     const happen = `_ = ${this.operation(type, op)}(p, ${toWords(type, 'v')[0]});`
     const place = `let p = ${this.memory.place('a')};`
-    this.functions.set(name, `fn ${name}(a: u32, v: ${element}) { ${place} if (hm_is_real) { ${happen} } }`)
+    this.functions.set(name, `fn ${name}(a: u32, v: ${element}) { ${place} if (hm_may_store()) { ${happen} } }`)
     return name
   }
 
@@ -155,7 +155,8 @@ export class HeldStores {
     const cases = [...this.opNumbers].map(([name, number]) => `case ${number}u: { _ = ${name}(p, v); }`)
     const op =
       cases.length === 0 ? 'hm_put(p, v);' : `switch hm_entry(e, 2u) { ${cases.join(' ')} default: { hm_put(p, v); } }`
-    return `  for (var e = 0u; e < hm_logged; e++) {
+    return `  for (var e = 0u; e < 0xffffffffu; e++) {
+    if (e >= hm_logged) { break; }
     let p = hm_entry(e, 0u);
     let v = hm_entry(e, 1u);
     ${op}
@@ -182,5 +183,7 @@ export class HeldStores {
   }
 }
 
-// The entry point sets it before it calls the user's for the second time.
-const DRY_RUN = 'var<private> hm_is_real: bool;'
+// The entry point sets it before it calls the user's for the second time. That goes the way of the first, which was stopped by nothing; whatever
+// compilers make of two copies of the same code, nothing is stored where it may not be.
+const DRY_RUN = `var<private> hm_is_real: bool;
+fn hm_may_store() -> bool { return hm_is_real && !hm_is_stopped(); }`

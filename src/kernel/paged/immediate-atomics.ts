@@ -49,7 +49,7 @@ export class ImmediateAtomics {
 
   /** What comes first: in a replay, the result; after a miss or without room for a note, nothing. */
   private head(replay: string, nothing: string, words: number): string {
-    const isReplay = 'hm_event == 0u && hm_is_replay()'
+    const isReplay = '!hm_is_stopped() && hm_is_replay()'
     const place = `let p = ${this.held.memory.place('a')};`
     return `if (${isReplay}) { ${replay} } ${place} if (!hm_has_room(${words}u)) { ${nothing} }`
   }

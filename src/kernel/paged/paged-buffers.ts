@@ -4,6 +4,7 @@
 import type { PageProvider } from './page-provider.ts'
 import { usesScratch } from './paged-pipeline.ts'
 import { FAULT_WORDS, PAGED_BINDINGS, type PagedProgram } from './paged-program.ts'
+import { MARK_WORDS } from './slice-size.ts'
 import { ENTRY_WORDS } from './waiting.ts'
 
 const USAGE = { mapRead: 1, copySrc: 4, copyDst: 8, uniform: 64, storage: 128 } as const
@@ -16,7 +17,7 @@ const UNIFORM_ALIGN = 256
 
 export class PagedBuffers {
   readonly device: GPUDevice
-  /** A word for each frame that was written, then one for each that was looked up. */
+  /** A word for each frame that was written, one for what was absent, and one for each frame that was looked up. */
   readonly dirty: GPUBuffer
   /** Words of the fault buffer that a thorough round uses. */
   faultWords = 0
@@ -41,9 +42,9 @@ export class PagedBuffers {
     this.faultCapacity = Math.max(1, Math.min(faultCapacity, provider.capacity))
     this.frameCount = provider.frameCount
     this.listWords = FAULT_WORDS + 2 * this.faultCapacity
-    this.faultBuffer = this.storage('hetmem faults', this.listWords)
+    this.faultBuffer = this.storage('hetmem faults', Math.max(this.listWords, MARK_WORDS))
     this.reserveFaults(provider.pageCount)
-    this.dirty = this.storage('hetmem dirty', 2 * provider.frameCount)
+    this.dirty = this.storage('hetmem dirty', this.dirtyWords)
     this.readbackBuffer = this.readbackOf(this.listWords)
     this.queueBuffer = this.storage('hetmem queue', 4)
     this.scratchBuffer = this.storage('hetmem scratch', 4)
@@ -53,6 +54,10 @@ export class PagedBuffers {
     const { dirty, faultBuffer, readbackBuffer, queueBuffer, scratchBuffer, atomicsBuffer, uniformBuffer } = this
     const buffers = [dirty, faultBuffer, readbackBuffer, queueBuffer, scratchBuffer, atomicsBuffer, uniformBuffer]
     return buffers.reduce((sum, buffer) => sum + (buffer?.size ?? 0), 0)
+  }
+
+  get dirtyWords(): number {
+    return 2 * this.frameCount + 1
   }
 
   get faults(): GPUBuffer {
@@ -86,20 +91,15 @@ export class PagedBuffers {
   /** Room for the bits of so many pages. */
   reserveFaults(pageCount: number): void {
     this.faultWords = this.listWords + Math.ceil(pageCount / 8)
-    this.growFaults(this.faultWords)
-  }
-
-  private growFaults(words: number): void {
-    if (4 * words <= this.faultBuffer.size) return
+    if (4 * this.faultWords <= this.faultBuffer.size) return
     this.faultBuffer.destroy()
-    this.faultBuffer = this.storage('hetmem faults', words)
+    this.faultBuffer = this.storage('hetmem faults', this.faultWords)
   }
 
-  /** Room for a bit of each of so many transactions, in the place of the faults. */
+  /** Room to read back a bit of each of so many transactions, which are in the place of the faults. */
   reserveMarks(transactions: number): void {
     const words = Math.ceil(transactions / 32) + 1
-    this.growFaults(words)
-    if (4 * (words + 2 * this.frameCount) > this.readbackBuffer.size) {
+    if (4 * (words + this.dirtyWords) > this.readbackBuffer.size) {
       this.readbackBuffer.destroy()
       this.readbackBuffer = this.readbackOf(words)
     }
@@ -213,7 +213,7 @@ export class PagedBuffers {
   }
 
   private readbackOf(words: number): GPUBuffer {
-    const size = 4 * (words + 2 * this.frameCount)
+    const size = 4 * (words + this.dirtyWords)
     return this.device.createBuffer({ label: 'hetmem readback', size, usage: USAGE.mapRead | USAGE.copyDst })
   }
 

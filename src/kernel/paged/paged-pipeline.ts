@@ -5,6 +5,7 @@ import { type OriginalPlace, Source, type SourceMap } from '../../wgsl/index.ts'
 import { CompileError } from '../compile-error.ts'
 import {
   PAGED_BINDINGS as B,
+  FAR_OVERRIDE,
   LINEAR_OVERRIDE,
   OPTIMISTIC_OVERRIDE,
   PAGE_BITS_OVERRIDE,
@@ -16,6 +17,7 @@ import {
 } from './paged-program.ts'
 import { type PoolBanks, withBanks } from './pool-banks.ts'
 import { withLengths } from './runtime.wgsl.ts'
+import { MARK_WORDS } from './slice-size.ts'
 
 /** The device does not take the code of a kernel. */
 export class PagedPipelineError extends Error {
@@ -29,10 +31,14 @@ export class PagedPipelineError extends Error {
   }
 }
 
-/** Lengths of the pool and of the table. */
+/** Pages that have numbers of which floating-point numbers are exact. */
+const NEAR_PAGES_MAX = 2 ** 23
+
+/** Lengths of buffers. */
 interface PagedWords {
   readonly pool: number
   readonly table: number
+  readonly dirty: number
 }
 
 interface OptimisticForm {
@@ -60,7 +66,7 @@ export class PagedPipeline {
   private readonly device: GPUDevice
   private readonly pageBits: number
   private readonly banks: PoolBanks
-  // By lengths of pool and table, and values of overrides.
+  // By lengths of buffers and values of overrides.
   private readonly forms = new Map<string, Promise<GPUComputePipeline>>()
 
   constructor(
@@ -80,31 +86,39 @@ export class PagedPipeline {
 
   /** The form for transactions that find all they need, for a pool and a table of so many words. Compiled when it is first asked for. */
   async optimistic(words: PagedWords, { isLinear, isReplay, isRoomy }: OptimisticForm): Promise<GPUComputePipeline> {
-    return await this.form(words, {
+    const overrides = {
       [OPTIMISTIC_OVERRIDE]: 1,
       [LINEAR_OVERRIDE]: isLinear ? 1 : 0,
       [REPLAY_OVERRIDE]: isReplay ? 1 : 0,
       [ROOMY_OVERRIDE]: isRoomy ? 1 : 0,
-    })
+    }
+    return await this.form(words, { hm_faults: MARK_WORDS }, overrides)
   }
 
   /** The thorough form without the loops along rows that need nothing besides but arguments of which all is there. */
   async scouting(words: PagedWords, present: number): Promise<GPUComputePipeline> {
-    return await this.form(words, { [SCOUT_OVERRIDE]: 1, [PRESENT_OVERRIDE]: present })
+    return await this.form(words, {}, { [SCOUT_OVERRIDE]: 1, [PRESENT_OVERRIDE]: present })
   }
 
   private get wgsl(): string {
     return withBanks(this.program.wgsl, this.banks)
   }
 
-  private async form({ pool, table }: PagedWords, overrides: Record<string, number>): Promise<GPUComputePipeline> {
-    const key = JSON.stringify([pool, table, overrides])
-    const known = this.forms.get(key) ?? this.compile(withLengths(this.wgsl, pool, table), overrides)
+  private async form(
+    { pool, table, dirty }: PagedWords,
+    more: Readonly<Record<string, number>>,
+    overrides: Readonly<Record<string, number>>,
+  ): Promise<GPUComputePipeline> {
+    const lengths = { hm_pool: pool, hm_table: table, hm_dirty: dirty, ...more }
+    const isFar = Math.max(table, dirty) > NEAR_PAGES_MAX || table * 2 ** this.pageBits > 2 ** 31
+    const constants = { ...overrides, [FAR_OVERRIDE]: isFar ? 1 : 0 }
+    const key = JSON.stringify([lengths, constants])
+    const known = this.forms.get(key) ?? this.compile(withLengths(this.wgsl, lengths), constants)
     this.forms.set(key, known)
     return await known
   }
 
-  private async compile(code: string, overrides: Record<string, number>): Promise<GPUComputePipeline> {
+  private async compile(code: string, overrides: Readonly<Record<string, number>>): Promise<GPUComputePipeline> {
     const { device, program, layout, pageBits } = this
     const module = device.createShaderModule({ label: program.name, code })
     return await device.createComputePipelineAsync(descriptor(program, device, layout, module, pageBits, overrides))

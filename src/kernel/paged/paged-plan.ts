@@ -13,7 +13,7 @@
 import { type Declaration, type FunctionInfo, type Node, sizeOf, type Type, walk } from '../../wgsl/index.ts'
 import { Execution, type HeapEvent, isWrite } from './execution.ts'
 import { type HeapAccess, mayOverlap } from './heap-access.ts'
-import { NEAR_ENTRIES } from './runtime.wgsl.ts'
+import { NEAR_ENTRIES } from './log.wgsl.ts'
 import { isLeaf } from './typed-access.ts'
 
 export interface PagedPlan {

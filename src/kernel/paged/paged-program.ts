@@ -1,18 +1,31 @@
 // What a device is given to run a kernel through a page table: plain data. Start here for the layout of everything that the
 // generated code and the host exchange; paged-dispatch.ts is the host's side of it, runtime.wgsl.ts the device's.
 //
-// Addresses are words of 4 bytes from the beginning of the heap; a page has 2^pageBits of them. An entry of the page table is
+// Addresses are words of 4 bytes from the beginning of the heap; a page has 2^pageBits of them. An entry of the page table is 0 where the
+// page is absent, and otherwise
 //
-//   31 .................. pageBits  ...........  1      0
-//   first word of the frame in the pool          WRITE  VALID
+//   31 .................. pageBits  ...............  0
+//   first word behind the frame in the pool          READ_ONLY
 //
-// An absent entry is 0: a load of an absent page reads something from frame 0 instead, without a branch, and the miss is remembered;
-// whatever is computed from then on counts for nothing.
+// The place of a word in the pool is the entry and the distance of the word from the end of its page, which is negative. So a place is below
+// 2^31, and that of a word of an absent page is not, which takes no comparison to find out. A load from there reads something, without a
+// branch, and the miss is remembered; whatever is computed from then on counts for nothing.
 
 import type { Position } from '../../wgsl/index.ts'
 
-export const PTE_VALID = 1
-export const PTE_WRITE = 2
+/** The page may not be written yet. */
+export const ENTRY_READ_ONLY = 1
+
+/** Words of a pool, at most; half of the numbers that there are is for what is absent. */
+export const POOL_WORDS_MAX = 2 ** 31
+
+/** The entry of a page that is in a frame. */
+export function tableEntry(frame: number, pageBits: number, isWritable: boolean): number {
+  return (frame + 1) * 2 ** pageBits + (isWritable ? 0 : ENTRY_READ_ONLY)
+}
+
+/** The bit that says in the optimistic form that something has stopped an invocation. */
+export const STOPPED = 0x80000000
 
 /** The word in which an invocation remembers what stopped it first: one of these, with a page or a site below. */
 export const EVENT_MISS = 0x40000000
@@ -51,8 +64,11 @@ export const FAULT_BAD_ID = 6
 export const FAULT_BAD_VALUE = 7
 /** Its high half, of a pointer of 64 bits. */
 export const FAULT_BAD_HIGH = 9
-/** Some transaction was stopped after it had begun to store; in the optimistic form, the word behind the marks. */
+/** Some transaction was stopped after it had begun to store; in the optimistic form, MARK_TORN. */
 export const FAULT_TORN = 12
+/** The same words in the optimistic form: that one, and the first of those that have a bit for each transaction. */
+export const MARK_TORN = 0
+export const MARK_FIRST = 1
 /** Entries of the second list. */
 export const FAULT_AHEAD = 10
 /** Stores of the transaction that has most of them, where a log was too short. */
@@ -192,6 +208,8 @@ export interface PagedProgram {
   readonly constants: Readonly<Record<string, number>>
 }
 
+/** The override for tables and pools of more pages than floating-point numbers are exact for, and for addresses with the highest bit. */
+export const FAR_OVERRIDE = 'hm_is_far'
 /** The override that has the words of a page, as a power of two. */
 export const PAGE_BITS_OVERRIDE = 'hm_page_bits'
 /** The override of the form in which nothing is expected to be missing. */

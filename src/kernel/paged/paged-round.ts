@@ -13,7 +13,7 @@ import type { PageProvider } from './page-provider.ts'
 import type { PagedBuffers, UniformBuffers } from './paged-buffers.ts'
 import { invocationsOf } from './paged-launch.ts'
 import type { PagedPipeline } from './paged-pipeline.ts'
-import { chainWords, INVOCATION_WORKGROUP, LAUNCH, MODE_REPLAY } from './paged-program.ts'
+import { chainWords, INVOCATION_WORKGROUP, LAUNCH, MARK_FIRST, MARK_TORN, MODE_REPLAY } from './paged-program.ts'
 
 const MAP_READ = 1
 
@@ -41,7 +41,9 @@ export async function thoroughRound<T>(
   return await round(parts, { form, isRoomy: true }, buffers.listWords, buffers.faultWords, read)
 }
 
-const wordsOf = ({ provider: { pool, table } }: RoundParts) => ({ pool: pool.size / 4, table: table.size / 4 })
+const wordsOf = ({ provider: { pool, table }, buffers }: RoundParts) => {
+  return { pool: pool.size / 4, table: table.size / 4, dirty: buffers.dirtyWords }
+}
 
 /** The transactions that were stopped, by their places in the slice or in the queue. `isRoomy`: they store much. Rejects with a GpuFaultError if one had begun to store. */
 export async function optimisticRound(parts: RoundParts, isRoomy: boolean): Promise<number[]> {
@@ -59,8 +61,8 @@ export async function optimisticRound(parts: RoundParts, isRoomy: boolean): Prom
   })
   return await round(parts, { form, isRoomy }, words + 1, words + 1, (marks) => {
     const stopped: number[] = []
-    if (marks[words] !== 0) throw tornFault(pipeline.program.name)
-    marks.subarray(0, words).forEach((word, i) => {
+    if (marks[MARK_TORN] !== 0) throw tornFault(pipeline.program.name)
+    marks.subarray(MARK_FIRST, MARK_FIRST + words).forEach((word, i) => {
       for (let rest = word; rest !== 0; rest &= rest - 1) stopped.push(32 * i + 31 - Math.clz32(rest & -rest))
     })
     return stopped
@@ -91,17 +93,17 @@ async function round<T>(
   const count = block[LAUNCH.count]
   pass.dispatchWorkgroups(program.scope === 'workgroup' ? count : Math.ceil(count / INVOCATION_WORKGROUP))
   pass.end()
-  const { readback, frameCount } = buffers
-  const size = 4 * (nread + 2 * frameCount)
+  const { readback, frameCount, dirtyWords } = buffers
+  const size = 4 * (nread + dirtyWords)
   encoder.copyBufferToBuffer(buffers.faults, 0, readback, 0, 4 * nread)
-  encoder.copyBufferToBuffer(buffers.dirty, 0, readback, 4 * nread, 8 * frameCount)
+  encoder.copyBufferToBuffer(buffers.dirty, 0, readback, 4 * nread, 4 * dirtyWords)
   device.queue.submit([encoder.finish()])
   const mapped = readback.mapAsync(MAP_READ, 0, size)
   await (provider.finish?.(mapped) ?? mapped)
   try {
     const words = new Uint32Array(readback.getMappedRange(0, size))
     provider.noteDirty(marked(words.subarray(nread, nread + frameCount)))
-    provider.noteUsed?.(marked(words.subarray(nread + frameCount)))
+    provider.noteUsed?.(marked(words.subarray(nread + frameCount + 1)))
     return read(words.subarray(0, nread))
   } finally {
     readback.unmap()

@@ -262,7 +262,7 @@ export class PagedRun {
 
   /** Whether so many are stopped that it pays, and all that is known to be missing, beside so many pages, has come. */
   private mayHopeAgain({ replay, isCut, ahead }: Round, npages: number): boolean {
-    if (replay < REPLAYS_MIN || isCut || this.program.scope !== 'invocation') return false
+    if (replay < REPLAYS_MIN || isCut || this.program.scope !== 'invocation' || !this.hasShortArrays) return false
     return npages + ahead.length <= this.provider.capacity
   }
 
@@ -274,7 +274,12 @@ export class PagedRun {
 
   /** Whether the optimistic form has room for what fresh transactions store. */
   private get mayHope(): boolean {
-    return !this.pipeline.storesTooMuch && this.program.scope !== 'step'
+    return !this.pipeline.storesTooMuch && this.program.scope !== 'step' && this.hasShortArrays
+  }
+
+  /** The optimistic form takes the highest bit of an index for a mistake. */
+  private get hasShortArrays(): boolean {
+    return this.launch.args.every(({ length }) => length <= 2 ** 31)
   }
 
   /**

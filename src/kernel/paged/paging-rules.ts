@@ -11,11 +11,11 @@ import {
   walk,
 } from '../../wgsl/index.ts'
 import { DataFlow } from './data-flow.ts'
+import { ENTRY_VALUES } from './entry.wgsl.ts'
 import type { HeapEvent } from './execution.ts'
 import { isWrite } from './execution.ts'
 import { callersOf, type HeapAccess, mayOverlap } from './heap-access.ts'
 import type { PagedPlan } from './paged-plan.ts'
-import { ENTRY_VALUES } from './runtime.wgsl.ts'
 import { hasHalfWords } from './typed-access.ts'
 
 // Builtin names that the generated code uses; a module that declares one of them anew would change its meaning.

@@ -9,11 +9,9 @@
 import {
   type Analysis,
   alignOf,
-  type Block,
   type Call,
   type Expression,
   emit,
-  emitSpan,
   type Fragment,
   type FunctionInfo,
   fragmentFor,
@@ -28,24 +26,16 @@ import {
   type Type,
   typeText,
   valueType,
-  walk,
 } from '../../wgsl/index.ts'
 import { ATOMIC_OPS } from './atomic-memory.ts'
-import { asCall, isWrite } from './execution.ts'
+import { asCall } from './execution.ts'
 import { Foresight } from './foresight.ts'
-import { callersOf, type HeapAccess, isHeap, mayOverlap, type Roots } from './heap-access.ts'
+import { callersOf, type HeapAccess, isHeap, type Roots } from './heap-access.ts'
 import { HeldStores } from './held-stores.ts'
 import { ImmediateAtomics } from './immediate-atomics.ts'
+import { type LoopSite, Loops } from './loops.ts'
 import type { PagedPlan } from './paged-plan.ts'
-import {
-  argumentBit,
-  OPTIMISTIC_OVERRIDE,
-  type PagedSite,
-  PRESENT_OVERRIDE,
-  SCOUT_OVERRIDE,
-  UNKNOWN_ARGUMENT,
-} from './paged-program.ts'
-import { rowsOf } from './rows.ts'
+import type { PagedSite } from './paged-program.ts'
 import { SpanBodies, type SpanSite } from './span-bodies.ts'
 import { isLeaf, strideWords, TypedAccess } from './typed-access.ts'
 
@@ -54,8 +44,6 @@ export class Rewriter {
   readonly held: HeldStores
   private readonly once: ImmediateAtomics
   readonly sites: PagedSite[] = []
-  /** See PagedProgram. */
-  readonly rows: number[] = []
   private readonly access: HeapAccess
   private readonly analysis: Analysis
   private readonly source: Source
@@ -65,10 +53,10 @@ export class Rewriter {
   // Functions that hold stores in registers have a copy for every call, with registers of its own.
   private readonly copied: ReadonlySet<FunctionInfo>
   private readonly copies = new Map<FunctionInfo, Fragment[]>()
-  private readonly withBarrier: ReadonlySet<FunctionInfo>
   private readonly helpers = new Map<string, string>()
   private readonly spans: SpanBodies
   private readonly foresight: Foresight
+  private readonly loops: Loops
 
   constructor(access: HeapAccess, plan: PagedPlan, argNames: readonly string[], spans: ReadonlySet<string>) {
     this.access = access
@@ -82,13 +70,13 @@ export class Rewriter {
     const { typed } = this
     const site: SpanSite['site'] = (...place) => this.site(...place)
     this.spans = new SpanBodies({ plan, typed, access, argNames, spans, site })
-    const { events, barriers } = plan.execution
+    const { events } = plan.execution
     const holding = events.filter(({ kind, node }) => kind !== 'load' && !plan.immediate.has(node)).map(({ fn }) => fn)
     this.copied = plan.hold === 'registers' ? callersOf(access.functions, holding) : new Set()
-    this.withBarrier = callersOf(
-      access.functions,
-      barriers.map(({ fn }) => fn),
-    )
+    const { foresight, inHeader, replace } = this
+    const emitted: LoopSite['emit'] = (node) => this.emit(node)
+    const row: LoopSite['row'] = (...place) => this.row(...place)
+    this.loops = new Loops({ access, plan, foresight, inHeader, replace, emit: emitted, row })
   }
 
   /** The functions of the kernel; the entry point comes out as an ordinary function of the same name. */
@@ -101,6 +89,11 @@ export class Rewriter {
       else texts.set(fn, this.copied.has(fn) ? join(this.copies.get(fn) ?? [], '\n') : this.function(fn, fn.name))
     }
     return texts
+  }
+
+  /** See PagedProgram. */
+  get rows(): readonly number[] {
+    return this.loops.rows
   }
 
   /** See Foresight. */
@@ -142,11 +135,11 @@ export class Rewriter {
     if (!('kind' in node)) return null
     switch (node.kind) {
       case 'for':
-        return this.forLoop(node)
+        return this.loops.forLoop(node)
       case 'while':
-        return this.loop(node, node.body, [node.condition])
+        return this.loops.loop(node, node.body, [node.condition])
       case 'loop':
-        return this.loop(node, node.body, [])
+        return this.loops.loop(node, node.body, [])
       case 'assign':
       case 'step':
         return this.assignment(node, 'block')
@@ -166,101 +159,24 @@ export class Rewriter {
 
   // ---- Statements ----
 
-  /** Loops end when something has gone wrong, or they might never; but not loops with barriers, where all have to stay together. */
-  private guard(node: Statement, body: Block): Fragment {
-    const brace = this.source.text.indexOf('{', body.attributes.at(-1)?.end ?? body.start)
-    const rest = emitSpan(this.source, { start: brace + 1, end: body.end }, body.statements, this.replace)
-    const head = emitSpan(this.source, { start: body.start, end: brace + 1 }, body.attributes, this.replace)
-    return generated`${head} if (hm_ends(${this.foresight.needsOf(node)}u)) { break; }${rest}`
+  /** An assignment or a call as a part of the header of a loop. */
+  private readonly inHeader = (statement: Statement): Fragment | null => {
+    if (statement.kind === 'assign' || statement.kind === 'step') return this.assignment(statement, 'header')
+    if (statement.kind === 'call statement') return this.callStatement(statement.call, '')
+    return this.replace(statement)
   }
 
-  private loop(node: Statement, body: Block, before: readonly Node[]): Fragment | null {
-    if (this.hasBarrier(node)) return null
-    const guarded = this.guard(node, body)
-    const replace = (part: Node): Fragment | null => (part === body ? guarded : this.replace(part))
-    const parts = node.kind === 'loop' && node.continuing !== null ? [body, node.continuing] : [...before, body]
-    return emitSpan(this.source, node, parts, replace)
-  }
-
-  private forLoop(node: Statement & { kind: 'for' }): Fragment {
-    const rows = this.hasBarrier(node) || this.plan.hasJournal ? null : rowsOf(node, this.access)
-    if (rows === null || this.plan.bound.size > 0) return this.plainFor(node, true)
-    // The counter is declared in front of the loop, and its rows are looked up between the two.
-    const f = fragmentFor(this.source, node)
-    const isOnce = this.isLoadedOnce(rows.end, node.body)
-    const end = isOnce ? generated`hm_end` : this.emit(rows.end)
-    const looks = rows.elements.map((element) => {
-      const site = this.site(element, 'load', this.access.rootsOf(element))
-      const { needs, bit } = this.foresight.of(element)
-      const address = f`hm_site(${this.place(element, site, true)}, ${(needs | this.foresight.needsOf(node)) >>> 0}u, ${bit}u)`
-      const arg = this.access.argumentOf(element.base) as number
-      const stride = strideWords((pointedAt(this.analysis.typeOf(element.base)) as Type & { kind: 'array' }).element)
-      return f` hm_row(${address}, u32(${end} - ${this.emit(rows.counter)}), ${stride}u, hm_launch.args[${arg}].xy);`
+  /** See LoopSite. */
+  private row(element: Expression & { kind: 'index' }, needs: number, count: Fragment): Fragment {
+    const isStored = this.plan.execution.events.some(({ kind, node }) => {
+      return kind === 'store' && 'target' in node && node.target === element
     })
-    const condition = generated`${this.emit(rows.counter)} < ${end}`
-    const init = generated`${this.emit(node.init as Node)};${isOnce ? f` let hm_end = ${this.emit(rows.end)};` : ''}`
-    const loop = this.plainFor(node, false, condition)
-    const others = this.othersIn(node.body, rows.elements)
-    this.rows.push(others)
-    const scouts = `${SCOUT_OVERRIDE} && (${others}u & ~${PRESENT_OVERRIDE}) == 0u`
-    return f`{ ${init} if (!${OPTIMISTIC_OVERRIDE}) { if (${condition}) {${join(looks, '')} if (${scouts}) { hm_ready(); } } } if (!(${scouts})) { ${loop} } }`
-  }
-
-  /** Bits of the arguments that a loop accesses besides some elements. */
-  private othersIn(body: Node, elements: readonly Node[]): number {
-    const isWithin = ({ start, end }: Node): boolean => body.start <= start && end <= body.end
-    const others = this.plan.execution.events.filter(({ node }) => isWithin(node) && !elements.includes(node))
-    const calls = this.callsWithin(body).length > 0 ? UNKNOWN_ARGUMENT : 0
-    return others.flatMap(({ roots }) => [...roots]).reduce((bits, root) => bits | argumentBit(root), calls) >>> 0
-  }
-
-  /**
-   * Whether the end of rows is loaded from memory that stays the same as long as the loop goes on, so that once is enough. What others store
-   * there meanwhile is theirs to see at any time.
-   */
-  private isLoadedOnce(end: Expression, body: Block): boolean {
-    const isIn = (node: Node, whole: Node): boolean => whole.start <= node.start && node.end <= whole.end
-    const { events } = this.plan.execution
-    const loads = events.filter(({ node }) => isIn(node, end))
-    const writes = events.filter((event) => isWrite(event) && isIn(event.node, body))
-    let hasVariables = false
-    walk(end, (node) => {
-      const type = 'kind' in node && node.kind === 'ident' ? this.analysis.typeOf(node) : null
-      hasVariables ||= type?.kind === 'reference' && type.space !== 'storage' && type.space !== 'uniform'
-      return !hasVariables
-    })
-    if (loads.length === 0 || hasVariables || this.callsWithin(body).length > 0) return false
-    return !writes.some((write) => loads.some(({ roots }) => mayOverlap(roots, write.roots)))
-  }
-
-  private plainFor(node: Statement & { kind: 'for' }, withInit: boolean, condition: Fragment | null = null): Fragment {
-    const body = this.hasBarrier(node) ? this.emit(node.body) : this.guard(node, node.body)
-    const parts = [node.init, node.condition, node.update, node.body].filter((part) => part !== null)
-    return emitSpan(this.source, node, parts, (part) => {
-      if (part === node.body) return body
-      if (part === node.init && !withInit) return generated``
-      if (part === node.condition && condition !== null) return condition
-      if (part !== node.init && part !== node.update) return this.replace(part)
-      const statement = part as Statement
-      if (statement.kind === 'assign' || statement.kind === 'step') return this.assignment(statement, 'header')
-      if (statement.kind === 'call statement') return this.callStatement(statement.call, '')
-      return this.replace(part)
-    })
-  }
-
-  private hasBarrier(node: Statement): boolean {
-    const { start, end } = node
-    return (
-      this.plan.execution.barriers.some(({ fn, node: call }) => {
-        return fn.node.start <= start && end <= fn.node.end && start <= call.start && call.end <= end
-      }) || this.callsWithin(node).some((callee) => this.withBarrier.has(callee))
-    )
-  }
-
-  private callsWithin({ start, end }: Node): FunctionInfo[] {
-    return [...this.access.functions].flatMap(({ calls }) =>
-      calls.filter(({ call }) => start <= call.start && call.end <= end).map(({ callee }) => callee),
-    )
+    const site = this.site(element, isStored ? 'store' : 'load', this.access.rootsOf(element))
+    const known = this.foresight.of(element)
+    const address = generated`hm_site(${this.place(element, site, true)}, ${(known.needs | needs) >>> 0}u, ${known.bit}u)`
+    const arg = this.access.argumentOf(element.base) as number
+    const stride = strideWords((pointedAt(this.analysis.typeOf(element.base)) as Type & { kind: 'array' }).element)
+    return generated` hm_row(${address}, ${count}, ${stride}u, hm_launch.args[${arg}].xy);`
   }
 
   private assignment(s: Statement & { kind: 'assign' | 'step' }, where: 'block' | 'header'): Fragment | null {

@@ -9,29 +9,44 @@ import type { HeapAccess } from './heap-access.ts'
 type For = Extract<Statement, { kind: 'for' }>
 type Index = Extract<Expression, { kind: 'index' }>
 
-export interface Rows {
-  readonly counter: Expression
+/** A loop whose counter goes up by one from turn to turn, and is changed by nothing else: `for (var i = first; i < end; i++)`. */
+export interface CountedLoop {
+  readonly node: For
+  readonly counter: Expression & { kind: 'ident' }
+  /** As it was declared. */
+  readonly type: Expression | null
+  readonly first: Expression
   /** The counter stays below it. */
   readonly end: Expression
+}
+
+export interface Rows {
   /** An element of each row: the counter alone, or added to what stays the same. */
   readonly elements: readonly Index[]
 }
 
-/** The rows that a loop goes along, null if there are none. */
-export function rowsOf(loop: For, access: HeapAccess): Rows | null {
-  const { init, condition, update, body } = loop
+export function countedLoopOf(node: For, { analysis }: HeapAccess): CountedLoop | null {
+  const { init, condition, update, body } = node
   if (init?.kind !== 'declaration' || condition?.kind !== 'binary' || condition.op !== '<') return null
-  const name = init.declaration.name.text
-  const counter = condition.left
-  const isCounter = (e: Node | null): boolean => e !== null && 'kind' in e && e.kind === 'ident' && e.name === name
+  const { name, type, init: first } = init.declaration
+  const { left: counter, right: end } = condition
+  const isCounter = (e: Node | null): boolean => e !== null && 'kind' in e && e.kind === 'ident' && e.name === name.text
   const isCounted = update?.kind === 'step' && update.op === '++' && isCounter(update.target)
+  if (first === null || counter.kind !== 'ident' || !isCounter(counter) || !isCounted) return null
+  if (names(end).includes(name.text) || changedIn(body).has(name.text)) return null
+  return analysis.typeOf(counter).kind === 'reference' ? { node, counter, type, first, end } : null
+}
+
+/** The rows that a loop goes along, null if there are none. */
+export function rowsOf({ node: { body }, counter, end }: CountedLoop, access: HeapAccess): Rows | null {
+  const { name } = counter
   const changed = changedIn(body)
   const isSteady = (e: Expression): boolean => {
     return isPlain(e, access) && !names(e).some((each) => each === name || changed.has(each))
   }
-  if (!isCounter(counter) || !isCounted || changed.has(name) || !isSteady(condition.right) || isLeft(body)) return null
+  if (!isSteady(end) || isLeft(body)) return null
   const isRow = (e: Expression): boolean => {
-    if (isCounter(e)) return true
+    if (e.kind === 'ident') return e.name === name
     if (e.kind === 'paren') return isRow(e.inner)
     if (e.kind !== 'binary' || e.op !== '+') return false
     const [left, right] = [e.left, e.right].map((side) => names(side).includes(name))
@@ -42,7 +57,7 @@ export function rowsOf(loop: For, access: HeapAccess): Rows | null {
     const arg = e.kind === 'index' ? access.argumentOf(e.base) : undefined
     if (arg !== undefined && !elements.has(arg) && isRow((e as Index).index)) elements.set(arg, e as Index)
   })
-  return elements.size === 0 ? null : { counter, end: condition.right, elements: [...elements.values()] }
+  return elements.size === 0 ? null : { elements: [...elements.values()] }
 }
 
 /** Visits what is worked out in every turn before it branches for the first time. */
@@ -102,7 +117,10 @@ function names(e: Expression): string[] {
 function changedIn(node: Node): Set<string> {
   const changed = new Set<string>()
   const add = (e: Expression): void => {
-    for (const name of names(e)) changed.add(name)
+    // Of `z[k]` it is z that changes.
+    if (e.kind === 'index' || e.kind === 'member') add(e.base)
+    else if (e.kind === 'paren') add(e.inner)
+    else for (const name of names(e)) changed.add(name)
   }
   walk(node, (each) => {
     if (!('kind' in each)) return true

@@ -2,7 +2,11 @@
 // The working set is not known beforehand, so the size follows what happens: it doubles until transactions took pages from each
 // other for the first time, and from then on it goes back to what worked, and grows slowly.
 
+/** Transactions of a slice, at most. */
 const TRANSACTIONS_MAX = 2 ** 20
+
+/** Words with a bit for each of them, and one more. */
+export const MARK_WORDS = TRANSACTIONS_MAX / 32 + 1
 
 export class SliceSize {
   private size: number
