@@ -39,6 +39,7 @@ export const TASKS = {
       ],
     ],
   }),
+  core: (args) => vitest('core', ['--poolOptions.forks.isolate=false', '--poolOptions.forks.maxForks=1', ...args]),
   unit: (args) => vitest('unit', args),
   model: (args) => vitest('model', args),
   examples: (args) => vitest('examples', args),

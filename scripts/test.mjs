@@ -11,7 +11,7 @@ import { TASKS } from './tasks.mjs'
 /** What stands together runs at the same time. */
 const STAGES = [
   ['types', 'lint', 'layers', 'conformance'],
-  ['unit', 'model'],
+  ['core', 'unit', 'model'],
   ['examples', 'browser'],
 ]
 
@@ -53,7 +53,7 @@ export async function test() {
 
 /** @returns {Promise<Outcome>} */
 async function runStage(stage) {
-  if (['unit', 'model', 'examples', 'browser'].includes(stage)) return await runTests(stage)
+  if (['core', 'unit', 'model', 'examples', 'browser'].includes(stage)) return await runTests(stage)
   if (stage === 'conformance') return await replay()
   const { status, output } = await runTask(stage)
   return status === 0 ? { passed: 1, failed: 0, note: '', output } : { passed: 0, failed: 1, note: '', output }

@@ -14,7 +14,7 @@ function deviceWith(memory: number, limit = 1024 * MIB): { device: GPUDevice; si
   const device = {
     limits: { maxBufferSize: limit, maxStorageBufferBindingSize: limit },
     lost: new Promise(() => {}),
-    queue: {},
+    queue: Object.create({}), // the prototypes of queues are changed
     addEventListener: () => {},
     pushErrorScope: (filter: string) => scopes.push({ filter, error: null }),
     popErrorScope: async () => scopes.pop()?.error ?? null,
