@@ -40,6 +40,8 @@ export function migrateDeviceFinalize(sys: System, src: BigUint64Array, dst: Big
   const srcWords = migratePfnWords(src)
   const dstWords = migratePfnWords(dst)
   const cursor = new RmapCursor()
+  const first = npages > 0 ? migratePfnAt(dstWords, 0) : -1
+  if (first >= 0) cursor.find(sys, first)
   for (let i = 0; i < npages; i++) {
     if (cursor.vma !== null) i = finishPlain(sys, srcWords, dstWords, i, npages, cursor.mapping, cursor.vma)
     if (i === npages) break

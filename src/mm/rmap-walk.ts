@@ -259,6 +259,17 @@ export class RmapCursor {
   /** `Pages.mapping` of pages that only `vma` may map. */
   mapping = 0
   vma: Vma | null = null
+
+  /** Points at the mapping of a page, if there is only one that can have it. */
+  find(sys: System, pfn: Pfn): void {
+    const tree = rmapTree(sys, pfn)
+    if (tree === null || tree.size !== 1) return
+    const pgoff = sys.pages.index[pfn]
+    const node = tree.first(pgoff, pgoff)
+    if (node === undefined) return
+    this.mapping = sys.pages.mapping[pfn]
+    this.vma = node.value
+  }
 }
 
 /**

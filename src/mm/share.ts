@@ -212,9 +212,11 @@ export function endDuplicates(mm: Mm, start: Addr, end: Addr): number {
   const mark = PTE_PRESENT | PTE_DUPLICATED
   let count = 0
   forEachTable(mm, start, end, (words, entry, npages, page) => {
-    for (let k = 0; k < npages; k++) {
-      if ((words[2 * (entry + k) + 1] & mark) !== mark) continue
-      marked[page + k] = 1
+    const first = (2 * entry + 1) | 0
+    const stop = (first + 2 * npages) | 0
+    for (let w = first; w < stop; w += 2) {
+      if ((words[w] & mark) !== mark) continue
+      marked[page + ((w - first) >>> 1)] = 1
       count++
     }
   })

@@ -30,8 +30,12 @@ import { BUFFER_COPY_DST, BUFFER_COPY_SRC, MAP_READ } from './webgpu-flags.ts'
 /** Pages that are copied at a time: the device copies 2 MiB while the next ones are read. */
 const PIECE_PAGES = 512
 
-/** Buffers of 2 MiB on the way back: the GPU copies into one, one is read, one waits. */
+/**
+ * Buffers on the way back: the GPU copies into one, one is read, one waits. Each piece costs a submission and a round of the event loop, and
+ * a larger one than this has left the caches when it is read.
+ */
 const STAGING_COUNT = 3
+const STAGING_PAGES = 768
 
 /** More bytes than these do not wait in `writeBuffer` for who submits next: the device copies while the rest of a launch is prepared. */
 const SUBMIT_BYTES = 256 * 1024
@@ -79,7 +83,7 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
   static async create(mmu: Mmu, device: GPUDevice, options: WebGpuHardwareOptions): Promise<WebGpuHardware> {
     let hardware: WebGpuHardware | null = null
     const context = new GpuContext(device, (reason) => hardware?.lost(reason))
-    const staging = await StagingRing.create(context, PIECE_PAGES, STAGING_COUNT)
+    const staging = await StagingRing.create(context, STAGING_PAGES, STAGING_COUNT)
     const banks = await GpuBanks.create(context, options.nbytes, options.bankBytesMax)
     hardware = new WebGpuHardware(mmu, context, banks, staging, options.ownsDevice)
     if (context.lostBecause !== null) throw new GpuError(`the device is lost: ${context.lostBecause}`)

@@ -89,10 +89,13 @@ export class ExplicitBackend implements HeapBackend {
     const npages = (to - start) / PAGE_SIZE
     const table = mm.pageTable.findPte(start)
     if (table === null) return npages
+    const { words } = table
     const first = 2 * pteIndex(start) + 1
-    const isEmpty = table.words[first] === 0
-    let n = 1
-    while (n < npages && (table.words[first + 2 * n] === 0) === isEmpty) n++
+    const stop = (first + 2 * npages) | 0
+    const isEmpty = words[first] === 0
+    let w = first + 2
+    while (w < stop && (words[w] === 0) === isEmpty) w += 2
+    const n = (w - first) >>> 1
     return isEmpty ? n : this.mmu.cpuRun(start, n, write)
   }
 

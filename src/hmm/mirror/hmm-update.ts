@@ -155,7 +155,8 @@ export function hmmMirrorSettleDirty(
   const { pages } = mm.sys
   const isDma = (words[2 * index] & HMM_PTE_VALID_DMA) !== 0
   const first = isDma ? cpuEntryPage(mm, addr) : hmmPteFrame(words, index)
-  for (let pfn = first; pfn >= 0 && pfn < first + npages; pfn++) {
+  const end = first < 0 ? 0 : (first + npages) | 0
+  for (let pfn = first | 0; pfn < end; pfn++) {
     // The zero page belongs to everybody, and a free frame is what a driver left behind that moved the page away.
     if ((pages.flags[pages.head(pfn)] & (PG_ALLOCATED | PG_RESERVED)) === PG_ALLOCATED) pages.setDirty(pfn)
   }

@@ -109,12 +109,13 @@ export class ExplicitMmu implements Mmu {
    */
   cpuRun(addr: Addr, npages: number, write: boolean): number {
     const state = this.#state
-    const first = addrToVpn(addr)
+    const first = addrToVpn(addr) | 0
     const wanted = write ? WRITE : READ | WRITE
     const isHeld = (state[first] & wanted) !== 0
-    let n = 1
-    while (n < npages && ((state[first + n] & wanted) !== 0) === isHeld) n++
-    return isHeld ? n : -n
+    const end = (first + npages) | 0
+    let next = first + 1
+    while (next < end && ((state[next] & wanted) !== 0) === isHeld) next++
+    return isHeld ? next - first : first - next
   }
 
   attach(): SpaceId {
@@ -263,12 +264,14 @@ export class ExplicitMmu implements Mmu {
   /** Reports dirty pages and takes `bits` away, but for DIRTY where the CPU may go on writing. */
   #collect(space: SpaceId, addr: Addr, npages: number, dirty: Uint8Array, bits: number): void {
     this.#checkRange(space, addr, npages)
-    const first = addrToVpn(addr)
-    for (let i = 0; i < npages; i++) {
-      const state = this.#state[first + i]
+    const states = this.#state
+    const first = addrToVpn(addr) | 0
+    const end = npages | 0
+    for (let i = 0; i < end; i++) {
+      const state = states[first + i]
       dirty[i] = (state & DIRTY) !== 0 ? 1 : 0
       const left = state & ~bits
-      this.#state[first + i] = (left & WRITE) !== 0 ? left | DIRTY : left
+      states[first + i] = (left & WRITE) !== 0 ? left | DIRTY : left
     }
   }
 
