@@ -95,7 +95,7 @@ const cases: BenchCase[] = [
     unit: '1/s',
     better: 'higher',
     goal: 6,
-    prepare: () => prepareChangesAtBest(1),
+    prepare: () => prepareChangesAtBest(1, true),
   },
   {
     name: 'changed-64KiB-bound',
@@ -103,7 +103,24 @@ const cases: BenchCase[] = [
     unit: '1/s',
     better: 'higher',
     goal: 20,
-    prepare: () => prepareChangesAtBest(16),
+    prepare: () => prepareChangesAtBest(16, true),
+  },
+  {
+    name: 'changed-scattered-used-bound',
+    summary:
+      'The same for changed-scattered, to a buffer that a command has written before, as the one in which all arrays of a heap lie.',
+    unit: '1/s',
+    better: 'higher',
+    goal: null,
+    prepare: () => prepareChangesAtBest(1, false),
+  },
+  {
+    name: 'changed-64KiB-used-bound',
+    summary: 'The same for changed-64KiB, to such a buffer.',
+    unit: '1/s',
+    better: 'higher',
+    goal: null,
+    prepare: () => prepareChangesAtBest(16, false),
   },
 ]
 

@@ -67,6 +67,13 @@ export class PlainGpu {
     this.device.queue.submit([encoder.finish()])
   }
 
+  /** Makes the first bytes of a buffer zero, by a command. */
+  clear(buffer: GPUBuffer, nbytes: number): void {
+    const encoder = this.device.createCommandEncoder()
+    encoder.clearBuffer(buffer, 0, nbytes)
+    this.device.queue.submit([encoder.finish()])
+  }
+
   async done(): Promise<void> {
     await this.device.queue.onSubmittedWorkDone()
   }
