@@ -48,8 +48,9 @@ function transaction({ call, hasJournal }: EntryOptions): string {
 const FIND_INVOCATION = `
 fn hm_stride() -> u32 { return hm_launch.count; }
 @compute @workgroup_size(64)
-fn hm_main(@builtin(workgroup_id) w: vec3<u32>, @builtin(local_invocation_index) l: u32) {
-  hm_index = w.x * 64u + l;
+fn hm_main(@builtin(workgroup_id) w: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>, @builtin(local_invocation_index) l: u32) {
+  // Few of them, which take long, are in as many workgroups as the host wants.
+  hm_index = select(w.x * 64u + l, l * n.x + w.x, ${REPLAY_OVERRIDE});
   if (hm_index >= hm_launch.count) { return; }
   hm_id = hm_launch.base + hm_index;
   hm_slot = hm_index;
@@ -76,7 +77,7 @@ function invocationEntry(o: EntryOptions): string {
   const index = `\n  let hm_local_index = hm_local.x + hm_local.y * ${x}u + hm_local.z * ${x * y}u;`
   return `${FIND_INVOCATION}${group}${local}${needs('hm_local_index') ? index : ''}${transaction(o)}
   if (!hm_is_stopped()) { ${o.real === null ? 'hm_commit();' : `${o.real} if (hm_is_stopped()) { hm_tear(); }`} }
-  else if (${OPTIMISTIC_OVERRIDE}) { hm_mark(2u * w.x + select(0u, 1u, l >= 32u), l & 31u); }
+  else if (${OPTIMISTIC_OVERRIDE}) { if (${REPLAY_OVERRIDE}) { hm_mark(hm_index >> 5u, hm_index & 31u); } else { hm_mark(2u * w.x + select(0u, 1u, l >= 32u), l & 31u); } }
   else { hm_report(); hm_requeue(hm_id, hm_slot, hm_event); }
 }`
 }

@@ -3,7 +3,6 @@
 
 import {
   ASTRAY,
-  CHAIN_ENTRIES,
   EVENT_FULL,
   FULL_JOURNAL,
   FULL_LOG,
@@ -27,14 +26,22 @@ export function log({ logEntryWords: words, vague, clearsChains }: RuntimeOption
       .slice(0, words)
       .map((value, k) => `${place(k)} = ${value};`)
       .join(' ')
+  const sees = Array.from({ length: NEAR_ENTRIES }, (_, e) => {
+    const isStore = op ? ` & (hm_near[${e + 2 * near}] == 0u)` : ''
+    return `v = select(v, hm_near[${e + near}], (hm_near[${e}] == p)${isStore});`
+  })
   return `
 override hm_is_near: bool = ${OPTIMISTIC_OVERRIDE} && !${ROOMY_OVERRIDE};
 var<private> hm_logged: u32;
-var<private> hm_near: array<u32, ${words * near}>;
+// No word is at the place that the entries begin with.
+var<private> hm_near: array<u32, ${words * near}> = array<u32, ${words * near}>(${'0xffffffffu, '.repeat(words * near)});
 fn hm_log_at(e: u32, word: u32) -> u32 { return hm_launch.log_base + (e * ${words + 1}u + word) * hm_stride() + hm_index; }
-fn hm_chains() -> u32 { return max(1u, hm_launch.log_entries / ${CHAIN_ENTRIES}u); }
 fn hm_chain_at(k: u32) -> u32 { return hm_log_at(hm_launch.log_entries, k); }
-fn hm_chain_of(p: u32) -> u32 { return hm_chain_at(((p * 0x9e3779b1u) >> 16u) & (hm_chains() - 1u)); }
+// The higher half of a product, without a shift (hm_page).
+fn hm_chain_of(p: u32) -> u32 {
+  let high = f32(bitcast<i32>((p * 0x9e3779b1u) & 0x7fffffffu)) * ${2 ** -16} + 8388608.0;
+  return hm_chain_at(bitcast<u32>(high) & hm_launch.groups.w);
+}
 fn hm_entry(e: u32, word: u32) -> u32 {
   if (hm_is_near) { return hm_near[word * ${near}u + e]; }
   return hm_scratch[hm_log_at(e, word)];
@@ -50,7 +57,7 @@ fn hm_log(p: u32, v: u32${op ? ', op: u32' : ''}) {
   }
   let e = hm_logged;
   if (e < hm_launch.log_entries) {
-    ${clearsChains ? 'if (e == 0u) { for (var k = 0u; k < hm_chains(); k++) { hm_scratch[hm_chain_at(k)] = 0u; } }' : ''}
+    ${clearsChains ? 'if (e == 0u) { for (var k = 0u; k <= hm_launch.groups.w; k++) { hm_scratch[hm_chain_at(k)] = 0u; } }' : ''}
     let chain = hm_chain_of(p);
     ${stores((k) => `hm_scratch[hm_log_at(e, ${k}u)]`)}
     hm_scratch[hm_log_at(e, ${words}u)] = hm_scratch[chain];
@@ -61,11 +68,9 @@ fn hm_log(p: u32, v: u32${op ? ', op: u32' : ''}) {
 }
 fn hm_see(p: u32, w: u32) -> u32 {
   if (hm_is_near) {
+    // All of them, of which the last one counts: cheaper than a loop, whose indices are not known beforehand.
     var v = w;
-    for (var e = 0u; e < ${NEAR_ENTRIES}u; e++) {
-      if (e >= hm_logged) { break; }
-      v = select(v, hm_near[e + ${near}u], hm_near[e] == p${op ? ` && hm_near[e + ${2 * near}u] == 0u` : ''});
-    }
+    ${sees.join('\n    ')}
     return v;
   }
   if (hm_logged == 0u) { return w; }

@@ -93,6 +93,7 @@ export const LAUNCH = {
   extent: 12,
   frames: 15,
   groups: 16,
+  chainMask: 19,
 } as const
 export const MODE_FRESH = 0
 export const MODE_REPLAY = 1
@@ -125,9 +126,12 @@ export const PAGED_BINDINGS = {
 /** Entries of the log of stores for each chain that they are in; there is one chain at least. */
 export const CHAIN_ENTRIES = 8
 
+/** Chains of a log with so many entries. */
+export const chainsOf = (entries: number): number => Math.max(1, entries / CHAIN_ENTRIES)
+
 /** Words of a log with so many entries, which are a power of two: the stores, for each the one before it in its chain, the ends of the chains. */
 export function logWords({ logEntryWords }: Pick<PagedProgram, 'logEntryWords'>, entries: number): number {
-  return logEntryWords === 0 ? 0 : entries * (logEntryWords + 1) + Math.max(1, entries / CHAIN_ENTRIES)
+  return logEntryWords === 0 ? 0 : entries * (logEntryWords + 1) + chainsOf(entries)
 }
 
 /** Where the ends of the chains are behind a log, and how many words, for so many invocations. */

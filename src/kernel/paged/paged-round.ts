@@ -17,6 +17,10 @@ import { chainWords, INVOCATION_WORKGROUP, LAUNCH, MARK_FIRST, MARK_TORN, MODE_R
 
 const MAP_READ = 1
 
+/** Few transactions are in so many workgroups, if each of them has so many. */
+const SPREAD_WORKGROUPS = 8
+const SPREAD_INVOCATIONS = 4
+
 export interface RoundParts {
   readonly device: GPUDevice
   readonly provider: PageProvider
@@ -59,7 +63,7 @@ export async function optimisticRound(parts: RoundParts, isRoomy: boolean): Prom
     isReplay,
     isRoomy,
   })
-  return await round(parts, { form, isRoomy }, words + 1, words + 1, (marks) => {
+  return await round(parts, { form, isRoomy, isSpread: isReplay }, words + 1, words + 1, (marks) => {
     const stopped: number[] = []
     if (marks[MARK_TORN] !== 0) throw tornFault(pipeline.program.name)
     marks.subarray(MARK_FIRST, MARK_FIRST + words).forEach((word, i) => {
@@ -72,7 +76,7 @@ export async function optimisticRound(parts: RoundParts, isRoomy: boolean): Prom
 /** Dispatches, with so many words of the fault buffer read back and so many cleared before. */
 async function round<T>(
   parts: RoundParts,
-  { form, isRoomy }: { form: GPUComputePipeline; isRoomy: boolean },
+  { form, isRoomy, isSpread = false }: { form: GPUComputePipeline; isRoomy: boolean; isSpread?: boolean },
   nread: number,
   ncleared: number,
   read: (words: Uint32Array) => T,
@@ -91,7 +95,7 @@ async function round<T>(
   pass.setPipeline(form)
   pass.setBindGroup(0, buffers.bindGroup(layout, program, provider, uniforms))
   const count = block[LAUNCH.count]
-  pass.dispatchWorkgroups(program.scope === 'workgroup' ? count : Math.ceil(count / INVOCATION_WORKGROUP))
+  pass.dispatchWorkgroups(program.scope === 'workgroup' ? count : workgroupsOf(count, isSpread))
   pass.end()
   const { readback, frameCount, dirtyWords } = buffers
   const size = 4 * (nread + dirtyWords)
@@ -108,6 +112,12 @@ async function round<T>(
   } finally {
     readback.unmap()
   }
+}
+
+/** Workgroups for so many invocations, each as full as it can be, or as many as keep a device busy. */
+function workgroupsOf(count: number, isSpread: boolean): number {
+  const full = Math.ceil(count / INVOCATION_WORKGROUP)
+  return isSpread ? Math.max(full, Math.min(SPREAD_WORKGROUPS, Math.ceil(count / SPREAD_INVOCATIONS))) : full
 }
 
 /** The indices of words that are not 0. */

@@ -15,6 +15,7 @@ import type { PagedBuffers, UniformBuffers } from './paged-buffers.ts'
 import { invocationId, invocationsOf, launchBlock, type PagedLaunch, transactionCount } from './paged-launch.ts'
 import type { PagedPipeline } from './paged-pipeline.ts'
 import {
+  chainsOf,
   EVENT_PAGE_MASK,
   FAULT_AHEAD,
   FAULT_BAD,
@@ -440,6 +441,7 @@ export class PagedRun {
     block[LAUNCH.queueOut] = (1 - batch.half) * queueHalf
     this.logEntries = Math.max(this.logEntries, this.roomyLog(batch.count))
     block[LAUNCH.logEntries] = this.logEntries
+    block[LAUNCH.chainMask] = chainsOf(this.logEntries) - 1
     block[LAUNCH.journalWords] = this.journalWords
     block[LAUNCH.slots] = this.slots
     block[LAUNCH.logBase] = this.keptSize()
