@@ -27,6 +27,7 @@ import {
   MARK_TORN,
   OPTIMISTIC_OVERRIDE,
   PAGE_BITS_OVERRIDE,
+  PAGE_PART_OVERRIDE,
   STOPPED,
 } from './paged-program.ts'
 import { type RuntimeOptions, u } from './runtime-options.ts'
@@ -104,11 +105,10 @@ fn hm_row(a: u32, count: u32, stride: u32, range: vec2<u32>) {
 fn hm_ready() { hm_event = select(hm_event, ${u(EVENT_FULL | FULL_READY)}, hm_event == 0u); }
 // Devices without shifts of vectors take one number after the other. Multiples of pages are exact as floating-point numbers, and added to 2^23 a
 // page number is in the lowest bits.
-override hm_page_part: f32 = 1.0 / f32(1u << ${PAGE_BITS_OVERRIDE});
 fn hm_page(a: u32) -> u32 {
   if (${FAR_OVERRIDE}) { return a >> ${PAGE_BITS_OVERRIDE}; }
   let start = f32(bitcast<i32>(a & ~((1u << ${PAGE_BITS_OVERRIDE}) - 1u)));
-  return bitcast<u32>(start * hm_page_part + 8388608.0) - 0x4b000000u;
+  return bitcast<u32>(start * ${PAGE_PART_OVERRIDE} + 8388608.0) - 0x4b000000u;
 }
 // Behind the words of written frames is one for what is absent, and then those of frames that were looked up.
 fn hm_use(e: u32) { hm_dirty[hm_launch.extent.w + hm_page(e)] = 1u; }${translate('hm_r', false)}${translate('hm_w', true)}`

@@ -9,6 +9,7 @@ import {
   LINEAR_OVERRIDE,
   OPTIMISTIC_OVERRIDE,
   PAGE_BITS_OVERRIDE,
+  PAGE_PART_OVERRIDE,
   type PagedProgram,
   PRESENT_OVERRIDE,
   REPLAY_OVERRIDE,
@@ -170,7 +171,12 @@ function descriptor(
     compute: {
       module,
       entryPoint: 'hm_main',
-      constants: { ...program.constants, [PAGE_BITS_OVERRIDE]: pageBits, ...constants },
+      constants: {
+        ...program.constants,
+        [PAGE_BITS_OVERRIDE]: pageBits,
+        [PAGE_PART_OVERRIDE]: 2 ** -pageBits,
+        ...constants,
+      },
     },
   }
 }

@@ -216,6 +216,8 @@ export interface PagedProgram {
 export const FAR_OVERRIDE = 'hm_is_far'
 /** The override that has the words of a page, as a power of two. */
 export const PAGE_BITS_OVERRIDE = 'hm_page_bits'
+/** The override that has the part of a page that a word is. */
+export const PAGE_PART_OVERRIDE = 'hm_page_part'
 /** The override of the form in which nothing is expected to be missing. */
 export const OPTIMISTIC_OVERRIDE = 'hm_optimistic'
 /** The override of the optimistic form for transactions that were stopped before, which are in the queue. */

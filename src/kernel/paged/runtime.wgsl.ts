@@ -11,6 +11,7 @@ import {
   LINEAR_OVERRIDE,
   OPTIMISTIC_OVERRIDE,
   PAGE_BITS_OVERRIDE,
+  PAGE_PART_OVERRIDE,
   PRESENT_OVERRIDE,
   REACH_MAX,
   REPLAY_OVERRIDE,
@@ -52,6 +53,7 @@ export function runtimeWgsl(o: RuntimeOptions): string {
 function bindings({ argCount, isPoolAtomic, hasBound, usesScratch }: RuntimeOptions): string {
   return `
 override ${PAGE_BITS_OVERRIDE}: u32 = 10u;
+override ${PAGE_PART_OVERRIDE}: f32 = ${2 ** -10};
 override ${FAR_OVERRIDE}: bool = true;
 // Nothing is expected to be missing: who is stopped only goes into the queue, and the other form of the kernel finds out why.
 override ${OPTIMISTIC_OVERRIDE}: bool = false;
