@@ -37,5 +37,6 @@ describe('forEachRunIn()', () => {
     const visited: number[] = []
     forEachRunIn(runs, START + PAGE_SIZE, START + 6 * PAGE_SIZE, (start, end) => visited.push(...inPages([start, end])))
     expect(visited).toEqual([1, 2, 3, 4, 5, 6])
+    forEachRunIn(runs, START + 2 * PAGE_SIZE, START + 3 * PAGE_SIZE, () => expect.unreachable('only touches both'))
   })
 })

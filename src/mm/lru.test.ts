@@ -13,12 +13,15 @@ interface Step {
   readonly naged: number
 }
 
+/** Along links, of which there are no more than frames: a circle ends too. */
+function* frames(first: number, links: Int32Array): Generator<number> {
+  for (let pfn = first, n = 0; pfn >= 0 && n < 2 * NFRAMES; pfn = links[pfn], n++) yield pfn
+}
+
 /** The list from both ends, and what it says of itself. */
 function contents(lru: Lru, pages: Pages): unknown[] {
-  const [warm, cold]: [number[], number[]] = [[], []]
-  for (let pfn = lru.first; pfn >= 0; pfn = pages.lruNext[pfn]) warm.push(pfn)
-  for (let pfn = lru.last; pfn >= 0; pfn = pages.lruPrev[pfn]) cold.unshift(pfn)
-  expect(cold).toEqual(warm)
+  const warm = [...frames(lru.first, pages.lruNext)]
+  expect([...frames(lru.last, pages.lruPrev)].reverse()).toEqual(warm)
   return [warm, lru.size, lru.naged, lru.agedFirst, [...pages.flags]]
 }
 
@@ -28,7 +31,7 @@ function play(steps: readonly Step[], inRuns: boolean): unknown[] {
   const lru = new Lru(pages)
   const states: unknown[] = []
   for (const { first, npages, naged } of steps) {
-    const isOn = (pfn: number): boolean => contains(lru, pages, pfn)
+    const isOn = (pfn: number): boolean => [...frames(lru.first, pages.lruNext)].includes(pfn)
     const removes = isOn(first)
     let end = first
     while (end < first + npages && isOn(end) === removes) end++
@@ -39,11 +42,6 @@ function play(steps: readonly Step[], inRuns: boolean): unknown[] {
     states.push(contents(lru, pages))
   }
   return states
-}
-
-function contains(lru: Lru, pages: Pages, wanted: number): boolean {
-  for (let pfn = lru.first; pfn >= 0; pfn = pages.lruNext[pfn]) if (pfn === wanted) return true
-  return false
 }
 
 it('addRun() and removeRun() do what add() and remove() do page by page, aged pages included', () => {

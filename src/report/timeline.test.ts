@@ -11,6 +11,8 @@ describe('Timeline', () => {
 
     timeline.reach(100 + NBINS - 1)
     expect([timeline.nbins, timeline.width]).toEqual([NBINS, 1])
+    timeline.reach(100 + NBINS)
+    expect([timeline.nbins, timeline.width]).toEqual([NBINS / 2 + 1, 2])
     timeline.reach(100 + 5 * NBINS)
     expect([timeline.nbins, timeline.width]).toEqual([(5 * NBINS) / 8 + 1, 8])
   })

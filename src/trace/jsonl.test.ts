@@ -108,6 +108,11 @@ describe('parseJsonl()', () => {
   })
 
   it.each([
+    [
+      'another text',
+      ['# Notes', ''],
+      'trace line 1: "# Notes" is no header of a trace, wanted {"format":"hetmem-trace",...}',
+    ],
     ['no text', [''], 'trace: no header line, wanted {"format":"hetmem-trace",...}'],
     ['no header', [FAULT], 'trace line 1: format is missing, wanted hetmem-trace'],
     [

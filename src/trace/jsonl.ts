@@ -107,9 +107,8 @@ export class JsonlReader {
     this.#lines++
     if (line.trim() === '') return
     try {
-      const value = parseObject(line)
-      if (this.#header === undefined) this.#header = checkHeader(value)
-      else this.#take(checkEvent(value))
+      if (this.#header === undefined) this.#header = checkHeader(parseHeader(line))
+      else this.#take(checkEvent(parseObject(line)))
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error
       throw new SyntaxError(`trace line ${this.#lines}: ${error.message}`, { cause: error })
@@ -138,6 +137,16 @@ function eventLine(event: TraceEvent): string {
   if (site !== undefined) line += `,"site":${quoted(site)}`
   if (duration !== undefined) line += `,"duration":${duration}`
   return `${line}${jsonFields(event, COMMON_FIELDS)}}\n`
+}
+
+/** A file that is something else altogether is mostly no JSON. */
+function parseHeader(line: string): Record<string, unknown> {
+  try {
+    return parseObject(line)
+  } catch (cause) {
+    const found = JSON.stringify(line.slice(0, 40))
+    throw new SyntaxError(`${found} is no header of a trace, wanted {"format":"${TRACE_FORMAT}",...}`, { cause })
+  }
 }
 
 function parseObject(line: string): Record<string, unknown> {

@@ -8,6 +8,8 @@ import { fill, POINTED_WORD, type TestKernel } from './paged-run.ts'
 
 const COUNT = 128
 const SIZE = 512
+/** Software drivers compile what is much longer for many minutes: they look for ways between all branches, of all functions at once. */
+const CODE_MAX = 1600
 const STRUCTS = `struct Part { p: vec2u, q: array<u32, 3> }
 struct Cell { a: u32, b: vec2u, c: array<u32, 3>, part: Part, f: f32 }`
 // Bytes: a 0, b 8, c 16, part 32 (p 0, q 8, 24 in all), f 56, 64 in all.
@@ -23,7 +25,8 @@ export interface RandomKernel {
 export function randomKernel(seed: number): RandomKernel {
   const readsOwn = seed % 4 !== 3
   const pointers = readsOwn ? ([undefined, 32, 64] as const)[seed % 3] : undefined
-  const code = new Writer(seed, pointers, readsOwn).module()
+  let code = new Writer(seed, pointers, readsOwn).module()
+  for (let k = 1; code.length > CODE_MAX; k++) code = new Writer(seed + k * 2 ** 16, pointers, readsOwn).module()
   const kernel: TestKernel = {
     name: `random ${seed}`,
     code,

@@ -33,6 +33,30 @@ describe('FrameTable', () => {
     ])
   })
 
+  it('begins anew where everything was taken', () => {
+    const table = new FrameTable()
+    table.add(7, 0, 1)
+    table.take(7, 8, () => {})
+    table.add(8, 3, 1)
+    expect([table.find(600), table.find(7), table.find(8), [...table]]).toEqual([-1, -1, 3, [[8, 3]]])
+  })
+
+  it('knows what frames have in common until that is no more so', () => {
+    const table = new FrameTable()
+    table.add(10, 110, 2)
+    expect([table.originAround(10), table.originAround(600)]).toEqual([100, Number.NaN])
+    table.replace(11, 7)
+    expect(table.originAround(10)).toBe(Number.NaN)
+    table.replace(11, 111)
+    expect(table.originAround(10)).toBe(100)
+    table.add(12, 8, 1)
+    expect(table.originAround(10)).toBe(Number.NaN)
+    table.take(12, 13, () => {})
+    table.take(10, 12, () => {})
+    table.add(10, 8, 1)
+    expect([table.originAround(10), table.find(10)]).toEqual([-2, 8])
+  })
+
   it('does what a plain map does, for any sequence of operations', () => {
     const vpn = fc.oneof(
       fc.nat(1600),

@@ -22,6 +22,8 @@ describe('bind groups', () => {
     expect(groups.get(binding(a, 4096), make)).not.toBe(first)
     expect(groups.get({ ...binding(a), layout: {} as GPUBindGroupLayout }, make)).not.toBe(first)
     expect(groups.get({ ...binding(a), at: { ...AT, block: 512 } }, make)).not.toBe(first)
+    expect(groups.get({ ...binding(a), at: { ...AT, uniforms: 512 } }, make)).not.toBe(first)
+    expect(groups.get({ ...binding(a), uniforms: [{ size: 16 }] }, make)).not.toBe(first)
   })
 
   it('keep nothing of what was bound long ago', () => {
