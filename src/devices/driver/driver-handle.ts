@@ -22,7 +22,7 @@ import { DemandPages } from './demand-pages.ts'
 import type { DeviceParts } from './device-parts.ts'
 import type { DeviceSpace } from './device-space.ts'
 import { flush } from './durable.ts'
-import { type ProgramMemory, UPLOAD_PAGES_MAX } from './hardware.ts'
+import type { ProgramMemory } from './hardware.ts'
 import { type LaunchSite, pagesOf, runLaunch } from './launch.ts'
 import { checkRanges, checkSlices, collectStores } from './launch-checks.ts'
 import type { DeviceLimits, LaunchRequest, LaunchSlice, Program } from './launch-request.ts'
@@ -195,7 +195,7 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
       try {
         // Where there may not be room for all, what comes is as much as there is room for, block by block.
         const fits = (range.end - range.start) / PAGE_SIZE < parts.pool.nfree
-        for (const part of fits ? partsOf(range, UPLOAD_PAGES_MAX) : blocksOf(range)) {
+        for (const part of fits ? partsOf(range, parts.hardware.uploadPages) : blocksOf(range)) {
           const use = op.use(part, access)
           if (nskipped === 0) await toDevice.bringIn(op, use).catch(unlessFull)
           nskipped += nmissing(use)

@@ -28,6 +28,8 @@ export interface DeviceHardware<Memory extends ProgramMemory = ProgramMemory> {
   readonly bankPages: number
   /** Bytes that a program can use as one piece, at most. */
   readonly pieceBytesMax: number
+  /** Pages that are best uploaded at a time, at most UPLOAD_PAGES_MAX. */
+  readonly uploadPages: number
   /** Called once, with a phrase, when the hardware finds out that it is gone. */
   onLost: (reason: string) => void
 

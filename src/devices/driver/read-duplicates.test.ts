@@ -5,7 +5,6 @@ import { DriverMachine, ON_HARDWARES, skipWithout, whyNot } from '../../../test/
 import { PAGE_SIZE } from '../../base/addr.ts'
 import { pinUserPages, unpinUserPage } from '../../mm/gup.ts'
 import { Block } from './block.ts'
-import { UPLOAD_PAGES_MAX } from './hardware.ts'
 import { spansOf } from './read-duplicates.ts'
 
 let machine: DriverMachine
@@ -70,16 +69,16 @@ describe('spansOf()', () => {
 
   it('joins blocks that lie side by side in both memories', () => {
     const blocks = [block(10, 0, 5), block(15, 5, 512), block(527, 600, 3), block(531, 603, 1)]
-    expect(spansOf(blocks)).toEqual([
+    expect(spansOf(blocks, 1024)).toEqual([
       { vpn: 10, first: 0, npages: 517 },
       { vpn: 527, first: 600, npages: 3 },
       { vpn: 531, first: 603, npages: 1 },
     ])
   })
 
-  it('joins no more than goes in one upload', () => {
+  it('joins no more than is asked for', () => {
     const blocks = Array.from({ length: 5 }, (_, i) => block(512 * i, 512 * i, 512))
-    const sizes = spansOf(blocks).map(({ npages }) => npages)
-    expect(sizes).toEqual([UPLOAD_PAGES_MAX, 5 * 512 - UPLOAD_PAGES_MAX])
+    const sizes = spansOf(blocks, 1100).map(({ npages }) => npages)
+    expect(sizes).toEqual([1024, 1024, 512])
   })
 })

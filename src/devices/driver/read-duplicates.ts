@@ -29,13 +29,13 @@ interface CopyRun extends Span {
 /** What hardware is given to copy: it has read the list when it returns, and nothing waits in between. */
 const copies = new CopyList(UPLOAD_PAGES_MAX)
 
-/** Joins blocks in ascending order to as few spans as they lie in. */
-export function spansOf(blocks: readonly Block[]): Span[] {
+/** Joins blocks in ascending order to as few spans as they lie in, of at most so many pages, or a block. */
+export function spansOf(blocks: readonly Block[], npagesMax: number): Span[] {
   const spans: { vpn: number; first: number; npages: number }[] = []
   for (const { vpn, first, npages } of blocks) {
     const last = spans.at(-1)
     const isBeside = last !== undefined && last.vpn + last.npages === vpn && last.first + last.npages === first
-    if (isBeside && last.npages + npages <= UPLOAD_PAGES_MAX) last.npages += npages
+    if (isBeside && last.npages + npages <= npagesMax) last.npages += npages
     else spans.push({ vpn, first, npages })
   }
   return spans

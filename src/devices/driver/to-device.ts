@@ -133,7 +133,7 @@ export class ToDevice {
   /** `gathers`: some of the pages may lie elsewhere on the device. */
   private async fillAll(op: Operation, use: RangeUse, blocks: readonly Block[], gathers: boolean): Promise<void> {
     try {
-      const spans = use.access === 'read' && !gathers ? spansOf(blocks) : []
+      const spans = use.access === 'read' && !gathers ? spansOf(blocks, op.parts.hardware.uploadPages) : []
       for (const span of spans) {
         if (place(op, 'read', span.npages) === 'duplicate') await duplicateSpan(op, use, span)
       }

@@ -18,6 +18,7 @@ import {
   forEachPiece,
   forEachRun,
   type LaunchRanges,
+  UPLOAD_PAGES_MAX,
 } from '../driver/index.ts'
 import { LaunchMemory } from './launch-memory.ts'
 
@@ -48,6 +49,7 @@ export class MemoryHardware implements DeviceHardware<LaunchMemory> {
   readonly npages: number
   readonly bankPages: number
   readonly pieceBytesMax = Number.POSITIVE_INFINITY
+  readonly uploadPages = UPLOAD_PAGES_MAX
   /** RAM does not find out that it is gone; the driver is told. */
   onLost = (): void => {}
   /** All frames, one behind the other. */
