@@ -60,6 +60,11 @@ describe('KeptPages', () => {
     touch(kept, capacity, 100)
     for (let vpn = 200; vpn < 200 + capacity; vpn++) touch(kept, capacity, vpn)
     expect(kept.frames.has(100)).toBe(false)
+
+    const small = new KeptPages(capacity)
+    for (let vpn = 0; vpn < capacity; vpn++) small.add(vpn, vpn, false, true)
+    small.use(0)
+    expect(small.first(capacity, NOBODY)).toEqual([1, 2, 3, 0, 4, 5, 6, 7])
   })
 
   it('has each page and each frame once, and says what has changed', () => {

@@ -16,6 +16,7 @@ describe('ReadBacks', () => {
     readBacks.asked(0x1000, 0x3000)
     expect(launch()).toBe(1)
     readBacks.asked(0x3000, 0x9000)
+    readBacks.asked(0, 0x1000)
     expect(launch()).toBe(0)
     readBacks.asked(0, 0x1001)
     expect(launch()).toBe(1)
