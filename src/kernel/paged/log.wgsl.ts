@@ -8,6 +8,7 @@ import {
   FULL_LOG,
   OPTIMISTIC_OVERRIDE,
   ROOMY_OVERRIDE,
+  SHIFTS_OVERRIDE,
   STOPPED,
 } from './paged-program.ts'
 import { type RuntimeOptions, u } from './runtime-options.ts'
@@ -37,8 +38,9 @@ var<private> hm_logged: u32;
 var<private> hm_near: array<u32, ${words * near}> = array<u32, ${words * near}>(${'0xffffffffu, '.repeat(words * near)});
 fn hm_log_at(e: u32, word: u32) -> u32 { return hm_launch.log_base + (e * ${words + 1}u + word) * hm_stride() + hm_index; }
 fn hm_chain_at(k: u32) -> u32 { return hm_log_at(hm_launch.log_entries, k); }
-// The higher half of a product, without a shift (hm_page).
+// The higher half of a product (hm_page).
 fn hm_chain_of(p: u32) -> u32 {
+  if (${SHIFTS_OVERRIDE}) { return hm_chain_at(((p * 0x9e3779b1u) >> 16u) & hm_launch.groups.w); }
   let high = f32(bitcast<i32>((p * 0x9e3779b1u) & 0x7fffffffu)) * ${2 ** -16} + 8388608.0;
   return hm_chain_at(bitcast<u32>(high) & hm_launch.groups.w);
 }

@@ -8,7 +8,6 @@ import {
   EVENT_MISS,
   EVENT_PAGE_MASK,
   EVENT_WRITE,
-  FAR_OVERRIDE,
   FAULT_AHEAD,
   FAULT_BAD,
   FAULT_BAD_HIGH,
@@ -28,6 +27,7 @@ import {
   OPTIMISTIC_OVERRIDE,
   PAGE_BITS_OVERRIDE,
   PAGE_PART_OVERRIDE,
+  SHIFTS_OVERRIDE,
   STOPPED,
 } from './paged-program.ts'
 import { type RuntimeOptions, u } from './runtime-options.ts'
@@ -103,10 +103,10 @@ fn hm_row(a: u32, count: u32, stride: u32, range: vec2<u32>) {
   }
 }
 fn hm_ready() { hm_event = select(hm_event, ${u(EVENT_FULL | FULL_READY)}, hm_event == 0u); }
-// Devices without shifts of vectors take one number after the other. Multiples of pages are exact as floating-point numbers, and added to 2^23 a
-// page number is in the lowest bits.
+// Software adapters shift a vector's numbers one by one, at the price of a load. Multiples of pages are exact as floating-point numbers, and added
+// to 2^23 a page number is in the lowest bits. GPUs shift, as conversions are what is slow there.
 fn hm_page(a: u32) -> u32 {
-  if (${FAR_OVERRIDE}) { return a >> ${PAGE_BITS_OVERRIDE}; }
+  if (${SHIFTS_OVERRIDE}) { return a >> ${PAGE_BITS_OVERRIDE}; }
   let start = f32(bitcast<i32>(a & ~((1u << ${PAGE_BITS_OVERRIDE}) - 1u)));
   return bitcast<u32>(start * ${PAGE_PART_OVERRIDE} + 8388608.0) - 0x4b000000u;
 }

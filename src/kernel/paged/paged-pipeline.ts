@@ -5,7 +5,6 @@ import { type OriginalPlace, Source, type SourceMap } from '../../wgsl/index.ts'
 import { CompileError } from '../compile-error.ts'
 import {
   PAGED_BINDINGS as B,
-  FAR_OVERRIDE,
   LINEAR_OVERRIDE,
   OPTIMISTIC_OVERRIDE,
   PAGE_BITS_OVERRIDE,
@@ -15,6 +14,7 @@ import {
   REPLAY_OVERRIDE,
   ROOMY_OVERRIDE,
   SCOUT_OVERRIDE,
+  SHIFTS_OVERRIDE,
 } from './paged-program.ts'
 import { type PoolBanks, withBanks } from './pool-banks.ts'
 import { withLengths } from './runtime.wgsl.ts'
@@ -111,8 +111,9 @@ export class PagedPipeline {
     overrides: Readonly<Record<string, number>>,
   ): Promise<GPUComputePipeline> {
     const lengths = { hm_pool: pool, hm_table: table, hm_dirty: dirty, ...more }
-    const isFar = Math.max(table, dirty) > NEAR_PAGES_MAX || table * 2 ** this.pageBits > 2 ** 31
-    const constants = { ...overrides, [FAR_OVERRIDE]: isFar ? 1 : 0 }
+    const isExact = Math.max(table, dirty) <= NEAR_PAGES_MAX && table * 2 ** this.pageBits <= 2 ** 31
+    const shifts = !isExact || this.device.adapterInfo?.isFallbackAdapter !== true
+    const constants = { ...overrides, [SHIFTS_OVERRIDE]: shifts ? 1 : 0 }
     const key = JSON.stringify([lengths, constants])
     const known = this.forms.get(key) ?? this.compile(withLengths(this.wgsl, lengths), constants)
     this.forms.set(key, known)

@@ -212,8 +212,8 @@ export interface PagedProgram {
   readonly constants: Readonly<Record<string, number>>
 }
 
-/** The override for tables and pools of more pages than floating-point numbers are exact for, and for addresses with the highest bit. */
-export const FAR_OVERRIDE = 'hm_is_far'
+/** The override for devices whose shifts cost no more than other operations, and where floating-point numbers would not be exact. */
+export const SHIFTS_OVERRIDE = 'hm_shifts'
 /** The override that has the words of a page, as a power of two. */
 export const PAGE_BITS_OVERRIDE = 'hm_page_bits'
 /** The override that has the part of a page that a word is. */

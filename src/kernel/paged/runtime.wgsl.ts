@@ -7,7 +7,6 @@ import {
   ASTRAY,
   PAGED_BINDINGS as B,
   EVENT_BAD,
-  FAR_OVERRIDE,
   LINEAR_OVERRIDE,
   OPTIMISTIC_OVERRIDE,
   PAGE_BITS_OVERRIDE,
@@ -17,6 +16,7 @@ import {
   REPLAY_OVERRIDE,
   ROOMY_OVERRIDE,
   SCOUT_OVERRIDE,
+  SHIFTS_OVERRIDE,
   STOPPED,
 } from './paged-program.ts'
 import { type RuntimeOptions, u } from './runtime-options.ts'
@@ -54,7 +54,7 @@ function bindings({ argCount, isPoolAtomic, hasBound, usesScratch }: RuntimeOpti
   return `
 override ${PAGE_BITS_OVERRIDE}: u32 = 10u;
 override ${PAGE_PART_OVERRIDE}: f32 = ${2 ** -10};
-override ${FAR_OVERRIDE}: bool = true;
+override ${SHIFTS_OVERRIDE}: bool = true;
 // Nothing is expected to be missing: who is stopped only goes into the queue, and the other form of the kernel finds out why.
 override ${OPTIMISTIC_OVERRIDE}: bool = false;
 override ${REPLAY_OVERRIDE}: bool = false;
