@@ -295,12 +295,15 @@ function collectTable(args: MigrateVma, vma: Vma, table: PteTable, start: Addr, 
     const pin = src[2 * i] & pins
     const mappings = mapcount[pfn]
     const isAlone = (found & (PG_ANON | PG_SWAPCACHE)) === PG_ANON && mappings === 1 && refcount[pfn] === 1
-    n = framesOfMemory(sys, pfn, pteRun(words, w >>> 1, first + npages - i))
-    n = alikeFrames(pageFlags, pfn, n)
-    n = alikeFrames(refcount, pfn, n)
-    n = alikeFrames(mapcount, pfn, n)
-    n = alikeFrames(mapping, pfn, n)
-    if (pins !== 0) n = alikePins(src, i, n)
+    n = pteRun(words, w >>> 1, first + npages - i)
+    if (n > 1) {
+      n = framesOfMemory(sys, pfn, n)
+      n = alikeFrames(pageFlags, pfn, n)
+      n = alikeFrames(refcount, pfn, n)
+      n = alikeFrames(mapcount, pfn, n)
+      n = alikeFrames(mapping, pfn, n)
+      if (pins !== 0) n = alikePins(src, i, n)
+    }
     setPteFlags(words, w >>> 1, n, entry)
     setFrames(pageFlags, state, pfn, n)
     setFrames(mapcount, mappings - 1, pfn, n)
@@ -343,8 +346,9 @@ export function unmapCollected(sys: System, src: BigUint64Array, npages: number,
     // Mostly it is private memory that nobody else maps or holds, which takes no walk to find out, and so are those that follow it.
     const isAlone =
       (state & (PG_ANON | PG_SWAPCACHE | PG_HEAD | PG_TAIL)) === PG_ANON && mapcount[pfn] === 0 && refcount[pfn] === 1
-    if (isAlone) {
-      n = alikeFrames(pageFlags, pfn, migratePfnRun(words, i, npages))
+    if (isAlone) n = migratePfnRun(words, i, npages)
+    if (n > 1) {
+      n = alikeFrames(pageFlags, pfn, n)
       n = alikeFrames(refcount, pfn, n)
       n = alikeFrames(mapcount, pfn, n)
     }

@@ -251,11 +251,14 @@ function movePlain(sys: System, src: Uint32Array, dst: Uint32Array, from: number
     if ((state & (PG_ANON | PG_SWAPCACHE | PG_HEAD | PG_TAIL)) !== PG_ANON) break
     if (!isPinned && refcount[page] !== 1) break
     if (isUnpinned && refcount[target] <= GUP_PIN_COUNTING_BIAS) break
-    let n = framesOfMemory(sys, target, migratePfnRuns(src, dst, i, to))
-    n = alikeFrames(flags, page, n)
-    n = alikeFrames(flags, target, n)
-    n = alikeFrames(refcount, page, n)
-    n = alikeFrames(refcount, target, n)
+    let n = migratePfnRuns(src, dst, i, to)
+    if (n > 1) {
+      n = framesOfMemory(sys, target, n)
+      n = alikeFrames(flags, page, n)
+      n = alikeFrames(flags, target, n)
+      n = alikeFrames(refcount, page, n)
+      n = alikeFrames(refcount, target, n)
+    }
     copyFrames(index, page, target, n)
     copyFrames(mapping, page, target, n)
     setFrames(flags, flags[target] | (state & MOVED_FLAGS), target, n)

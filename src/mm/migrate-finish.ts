@@ -131,15 +131,18 @@ function finishPlain(
     const memory = pagemap[page]
 
     // What was decided for this page is decided for those behind it that are in the same state, and whose entries lie behind its own.
-    let run = pteRun(words, entry, migratePfnRuns(src, dst, i, Math.min(to, i + endPgoff - pgoff)))
-    if (hasWaiters) run = Math.min(firstAwaited(sys, page, run), firstAwaited(sys, target, run))
-    let n = framesOfMemory(sys, page, framesOfMemory(sys, target, run))
-    n = alikeFrames(pageFlags, page, n)
-    n = alikeFrames(refcount, page, n)
-    n = alikeFrames(pageFlags, target, n)
-    n = alikeFrames(refcount, target, n)
-    n = alikeFrames(mapcount, target, n)
-    n = alikeFrames(mappings, target, n)
+    let n = migratePfnRuns(src, dst, i, Math.min(to, i + endPgoff - pgoff))
+    if (n > 1) {
+      n = pteRun(words, entry, n)
+      if (hasWaiters) n = Math.min(firstAwaited(sys, page, n), firstAwaited(sys, target, n))
+      n = framesOfMemory(sys, page, framesOfMemory(sys, target, n))
+      n = alikeFrames(pageFlags, page, n)
+      n = alikeFrames(refcount, page, n)
+      n = alikeFrames(pageFlags, target, n)
+      n = alikeFrames(refcount, target, n)
+      n = alikeFrames(mapcount, target, n)
+      n = alikeFrames(mappings, target, n)
+    }
     setPtes(words, entry, n, target, flags)
     setFrames(refcount, left, target, n)
     setFrames(mapcount, mapcount[target] + 1, target, n)

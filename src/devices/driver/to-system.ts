@@ -153,8 +153,9 @@ export class ToSystem {
         continue
       }
       // Neighbours that were left in place behind it go home with it, in the same way.
-      if (backing >= 0 && !isLost) {
-        n = pool.alike(frame, migratePfnRun(src, i, npages))
+      if (backing >= 0 && !isLost) n = migratePfnRun(src, i, npages)
+      if (n > 1) {
+        n = pool.alike(frame, n)
         n = alikeFrames(flags, page, n)
         n = alikeFrames(flags, home, n)
         if (isAhead) n = alikeBytes(captured, frame, n)
