@@ -8,7 +8,7 @@ import type { PageAnswer, PageProvider, PageRequest } from '../../kernel/paged/p
 import { PagedDispatch } from '../../kernel/paged/paged-dispatch.ts'
 import type { PagedLaunch } from '../../kernel/paged/paged-launch.ts'
 import { createPagedPipeline, type PagedPipeline } from '../../kernel/paged/paged-pipeline.ts'
-import { type PagedProgram, POOL_WORDS_MAX, tableEntry } from '../../kernel/paged/paged-program.ts'
+import { type PagedProgram, POOL_WORDS_END, tableEntry } from '../../kernel/paged/paged-program.ts'
 import { OTHER_BUFFERS } from '../../kernel/paged/pool-banks.ts'
 import { type KernelLaunch, UNIFORM_ALIGN } from '../../kernel/program.ts'
 import type { DemandPages, DriverHandle, LaunchReceipt, LaunchRequest } from '../driver/index.ts'
@@ -43,7 +43,7 @@ export function whyNotPaged({ banks, context }: PagedSite, launch: KernelLaunch)
   if (banks.buffers.length > room) {
     return `the memory of the device is in ${banks.buffers.length} buffers, and a kernel can be given ${room} of them`
   }
-  if ((banks.npages * PAGE_SIZE) / 4 > POOL_WORDS_MAX) return 'the memory of the device is larger than 8 GiB'
+  if ((banks.npages * PAGE_SIZE) / 4 >= POOL_WORDS_END) return 'the device has 16 GiB of memory or more'
   const isShared = program.bindings.some(({ args, write }) => args.length > 1 && write)
   if (isShared) return 'arguments that are written overlap others'
   const { scope, workgroupSize } = program.paged

@@ -111,7 +111,8 @@ export class PagedPipeline {
     overrides: Readonly<Record<string, number>>,
   ): Promise<GPUComputePipeline> {
     const lengths = { hm_pool: pool, hm_table: table, hm_dirty: dirty, ...more }
-    const isExact = Math.max(table, dirty) <= NEAR_PAGES_MAX && table * 2 ** this.pageBits <= 2 ** 31
+    // The words for written frames are more than there are frames.
+    const isExact = Math.max(table, dirty) <= NEAR_PAGES_MAX && Math.max(table, dirty) * 2 ** this.pageBits <= 2 ** 31
     const shifts = !isExact || this.device.adapterInfo?.isFallbackAdapter !== true
     const constants = { ...overrides, [SHIFTS_OVERRIDE]: shifts ? 1 : 0 }
     const key = JSON.stringify([lengths, constants])

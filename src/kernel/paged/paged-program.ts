@@ -7,17 +7,19 @@
 //   31 .................. pageBits  ...............  0
 //   first word behind the frame in the pool          READ_ONLY
 //
-// The place of a word in the pool is the entry and the distance of the word from the end of its page, which is negative. So a place is below
-// 2^31, and that of a word of an absent page is not, which takes no comparison to find out. A load from there reads something, without a
-// branch, and the miss is remembered; whatever is computed from then on counts for nothing.
+// The place of a word in the pool is the entry and the distance of the word from the end of its page, which is negative. So in a pool
+// of 8 GiB a place is below 2^31, and that of a word of an absent page is not, which takes no comparison to find out; the optimistic form is for
+// such pools. A load from there reads something, without a branch, and the miss is remembered; whatever is computed from then on counts for nothing.
 
 import type { Position } from '../../wgsl/index.ts'
 
 /** The page may not be written yet. */
 export const ENTRY_READ_ONLY = 1
 
-/** Words of a pool, at most; half of the numbers that there are is for what is absent. */
-export const POOL_WORDS_MAX = 2 ** 31
+/** Words of a pool for the optimistic form, at most: half of the numbers that there are is for what is absent. */
+export const OPTIMISTIC_WORDS_MAX = 2 ** 31
+/** Words of a pool from which on entries have no room for the end of a frame. */
+export const POOL_WORDS_END = 2 ** 32
 
 /** The entry of a page that is in a frame. */
 export function tableEntry(frame: number, pageBits: number, isWritable: boolean): number {

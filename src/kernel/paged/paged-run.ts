@@ -39,6 +39,7 @@ import {
   logWords,
   MODE_FRESH,
   MODE_REPLAY,
+  OPTIMISTIC_WORDS_MAX,
   type PagedProgram,
 } from './paged-program.ts'
 import { optimisticRound, type RoundParts, thoroughRound } from './paged-round.ts'
@@ -263,7 +264,7 @@ export class PagedRun {
 
   /** Whether so many are stopped that it pays, and all that is known to be missing, beside so many pages, has come. */
   private mayHopeAgain({ replay, isCut, ahead }: Round, npages: number): boolean {
-    if (replay < REPLAYS_MIN || isCut || this.program.scope !== 'invocation' || !this.hasShortArrays) return false
+    if (replay < REPLAYS_MIN || isCut || this.program.scope !== 'invocation' || !this.hasNearPlaces) return false
     return npages + ahead.length <= this.provider.capacity
   }
 
@@ -275,11 +276,13 @@ export class PagedRun {
 
   /** Whether the optimistic form has room for what fresh transactions store. */
   private get mayHope(): boolean {
-    return !this.pipeline.storesTooMuch && this.program.scope !== 'step' && this.hasShortArrays
+    return !this.pipeline.storesTooMuch && this.program.scope !== 'step' && this.hasNearPlaces
   }
 
-  /** The optimistic form takes the highest bit of an index for a mistake. */
-  private get hasShortArrays(): boolean {
+  /** The optimistic form takes the highest bit of an index for a mistake, and that of a place in the pool for a missing page. */
+  private get hasNearPlaces(): boolean {
+    const { frameCount, pageBits } = this.provider
+    if (frameCount * 2 ** pageBits > OPTIMISTIC_WORDS_MAX) return false
     return this.launch.args.every(({ length }) => length <= 2 ** 31)
   }
 
