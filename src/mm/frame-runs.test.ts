@@ -3,7 +3,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { MmFixture } from '../../test/helpers/mm-fixture.ts'
-import { alikeBytes, alikeFrames, copyFrames, framesOfMemory, setFrames } from './frame-runs.ts'
+import { alikeBytes, alikeFrames, alikePages, copyFrames, framesOfMemory, setFrames } from './frame-runs.ts'
 import { DevPagemap, MEMORY_DEVICE_PRIVATE, memremapPages } from './memremap.ts'
 
 /** Few different values, so that there are runs of all lengths. */
@@ -33,6 +33,17 @@ describe('setFrames() and copyFrames()', () => {
     copyFrames(columns, 250, 50, npages)
     expect([...columns.subarray(50, 50 + npages)]).toEqual([...columns.subarray(250, 250 + npages)])
     expect([columns[49], columns[50 + npages]]).toEqual([49, 50 + npages])
+  })
+})
+
+describe('alikePages()', () => {
+  test.each(['flags', 'refcount', 'mapcount', 'mapping'] as const)('ends at a page with other %s', (column) => {
+    const { sys } = new MmFixture()
+    expect(alikePages(sys, 3, 6)).toBe(6)
+    sys.pages[column][7] += 1
+    expect(alikePages(sys, 3, 6)).toBe(4)
+    expect(alikePages(sys, 7, 6)).toBe(1)
+    expect(alikePages(sys, 8, 1)).toBe(1)
   })
 })
 

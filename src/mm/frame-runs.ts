@@ -48,6 +48,21 @@ export function framesOfMemory(sys: System, first: Pfn, max: number): number {
   return (end - first) | 0
 }
 
+/**
+ * How many pages from `first` on, at most `max`, are in the same state: in the same memory, with the same flags, as many references and
+ * mappings, and in the same mapping. At least one.
+ */
+export function alikePages(sys: System, first: Pfn, max: number): number {
+  // A page without neighbours is not asked for them: there are as many of those as there are runs.
+  if (max < 2) return max
+  const { flags, refcount, mapcount, mapping } = sys.pages
+  let n = framesOfMemory(sys, first, max)
+  n = alikeFrames(flags, first, n)
+  n = alikeFrames(refcount, first, n)
+  n = alikeFrames(mapcount, first, n)
+  return alikeFrames(mapping, first, n)
+}
+
 /** Gives neighbouring frames the same value in a column of `Pages`. */
 export function setFrames(column: Int32Array, value: number, first: Pfn, npages: number): void {
   if (npages >= LONG_RUN) column.fill(value, first, first + npages)

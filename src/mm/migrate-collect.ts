@@ -6,7 +6,7 @@
 // neighbours in the same state too. All pages in here are small.
 
 import { type Addr, PAGE_SIZE, type Pfn, pgdAddrEnd, pmdAddrEnd, pmdIndex, pteIndex, pudAddrEnd } from '../base/addr.ts'
-import { alikeFrames, framesOfMemory, setFrames } from './frame-runs.ts'
+import { alikePages, setFrames } from './frame-runs.ts'
 import { splitHugePmd } from './huge-pmd.ts'
 import { splitHugePage } from './huge-split.ts'
 import { isDeviceCoherentPage, isDevicePrivatePage, pagemapOf } from './memremap.ts'
@@ -295,15 +295,8 @@ function collectTable(args: MigrateVma, vma: Vma, table: PteTable, start: Addr, 
     const pin = src[2 * i] & pins
     const mappings = mapcount[pfn]
     const isAlone = (found & (PG_ANON | PG_SWAPCACHE)) === PG_ANON && mappings === 1 && refcount[pfn] === 1
-    n = pteRun(words, w >>> 1, first + npages - i)
-    if (n > 1) {
-      n = framesOfMemory(sys, pfn, n)
-      n = alikeFrames(pageFlags, pfn, n)
-      n = alikeFrames(refcount, pfn, n)
-      n = alikeFrames(mapcount, pfn, n)
-      n = alikeFrames(mapping, pfn, n)
-      if (pins !== 0) n = alikePins(src, i, n)
-    }
+    n = alikePages(sys, pfn, pteRun(words, w >>> 1, first + npages - i))
+    if (pins !== 0) n = alikePins(src, i, n)
     setPteFlags(words, w >>> 1, n, entry)
     setFrames(pageFlags, state, pfn, n)
     setFrames(mapcount, mappings - 1, pfn, n)
@@ -346,12 +339,7 @@ export function unmapCollected(sys: System, src: BigUint64Array, npages: number,
     // Mostly it is private memory that nobody else maps or holds, which takes no walk to find out, and so are those that follow it.
     const isAlone =
       (state & (PG_ANON | PG_SWAPCACHE | PG_HEAD | PG_TAIL)) === PG_ANON && mapcount[pfn] === 0 && refcount[pfn] === 1
-    if (isAlone) n = migratePfnRun(words, i, npages)
-    if (n > 1) {
-      n = alikeFrames(pageFlags, pfn, n)
-      n = alikeFrames(refcount, pfn, n)
-      n = alikeFrames(mapcount, pfn, n)
-    }
+    if (isAlone) n = alikePages(sys, pfn, migratePfnRun(words, i, npages))
     if (!isDevice) {
       if ((state & PG_LRU) === 0) {
         n = 1

@@ -13,7 +13,7 @@ import { type Addr, PAGE_SIZE, type Pfn, pmdIndex, pteIndex } from '../base/addr
 import { assert } from '../base/assert.ts'
 import { EAGAIN, EBUSY, EINVAL } from '../base/errno.ts'
 import { anonVmaPrepare } from './anon-vma.ts'
-import { alikeFrames, copyFrames, framesOfMemory, setFrames } from './frame-runs.ts'
+import { alikePages, copyFrames, setFrames } from './frame-runs.ts'
 import { isDeviceCoherentPage, isDevicePrivatePage, isZoneDevicePage, pagemapOf } from './memremap.ts'
 import { collect, unmapCollected } from './migrate-collect.ts'
 import { declineEntry, migrateDeviceFinalize, unpins } from './migrate-finish.ts'
@@ -251,14 +251,7 @@ function movePlain(sys: System, src: Uint32Array, dst: Uint32Array, from: number
     if ((state & (PG_ANON | PG_SWAPCACHE | PG_HEAD | PG_TAIL)) !== PG_ANON) break
     if (!isPinned && refcount[page] !== 1) break
     if (isUnpinned && refcount[target] <= GUP_PIN_COUNTING_BIAS) break
-    let n = migratePfnRuns(src, dst, i, to)
-    if (n > 1) {
-      n = framesOfMemory(sys, target, n)
-      n = alikeFrames(flags, page, n)
-      n = alikeFrames(flags, target, n)
-      n = alikeFrames(refcount, page, n)
-      n = alikeFrames(refcount, target, n)
-    }
+    const n = alikePages(sys, target, alikePages(sys, page, migratePfnRuns(src, dst, i, to)))
     copyFrames(index, page, target, n)
     copyFrames(mapping, page, target, n)
     setFrames(flags, flags[target] | (state & MOVED_FLAGS), target, n)
