@@ -32,15 +32,18 @@ const take = kernel({
 fn main(@builtin(global_invocation_id) id: vec3u) { y[id.x] += x[at[id.x]]; }`,
 })
 
-/** So long the first launch gives the other one, which may have to wait for pages that the first one keeps: then it goes on after it. */
+/** So long the first launch gives another one that has to wait for pages which the first one keeps, and goes on after it. */
 const PATIENCE_MS = 100
+/** The other one goes on without the first, however long it takes on a busy machine. */
+const UNTIL_IT_ENDS = 2 ** 30
 
 /**
  * Begins a launch each time that the one which is on its way has brought pages, before its kernel goes on with them, `times` times. Returns their
- * receipts, and how many of them had brought pages before the first launch went on.
+ * receipts, and how many of them had brought pages before the first launch went on, which gives each of them so many milliseconds.
  */
 function begunInTheMiddle(
   times: number,
+  patience: number,
   begin: () => Promise<unknown>,
 ): { receipts: Promise<unknown>[]; inside: number } {
   const { bring } = DemandPages.prototype
@@ -55,7 +58,7 @@ function begunInTheMiddle(
       const receipt = begin()
       begun.receipts.push(receipt)
       isOpen = true
-      await Promise.race([receipt, new Promise((resolve) => setTimeout(resolve, PATIENCE_MS))])
+      await Promise.race([receipt, new Promise((resolve) => setTimeout(resolve, patience).unref())])
       isOpen = false
     }
     return gone
@@ -89,9 +92,9 @@ describe('a launch through a page table, in the middle of which another device',
   }
 
   it.each([
-    ['has pages of its own, and goes on meanwhile', N / 2],
-    ['has a page in common, and waits', N / 2 + 100],
-  ])('writes the other half of the array: it %s', async (_, half) => {
+    ['has pages of its own, and goes on meanwhile', N / 2, UNTIL_IT_ENDS],
+    ['has a page in common, and waits', N / 2 + 100, PATIENCE_MS],
+  ])('writes the other half of the array: it %s', async (_, half, patience) => {
     const places = [pick(half - SHARED, 3), pick(N - half - SHARED, 5).map((i) => SHARED + i)]
     // Both use what lies at the border, from the first to the last.
     for (let k = 0; k < SHARED; k++) {
@@ -100,7 +103,9 @@ describe('a launch through a page table, in the middle of which another device',
     }
     const { heap, x, lists } = await prepare(places)
     const [low, high] = [x.subarray(0, half), x.subarray(half)]
-    const begun = begunInTheMiddle(4, () => heap.run(raise, { x: high, at: lists[1] }, PICKS, { device: 'other' }))
+    const begun = begunInTheMiddle(4, patience, () =>
+      heap.run(raise, { x: high, at: lists[1] }, PICKS, { device: 'other' }),
+    )
     const receipt = await heap.run(raise, { x: low, at: lists[0] }, PICKS, { device: 'one' })
     expect(receipt.mode).toBe('paged')
     await Promise.all(begun.receipts)
@@ -126,7 +131,9 @@ describe('a launch through a page table, in the middle of which another device',
     const sums = [0, 1].map((k) => heap.alloc(Uint32Array, PICKS, { name: `sums ${k}` }))
     // What was written last is on that device only.
     await heap.run(raise, { x, at: lists[2] }, PICKS, { device: 'one' })
-    const begun = begunInTheMiddle(4, () => heap.run(take, { x, at: lists[1], y: sums[1] }, PICKS, { device: 'other' }))
+    const begun = begunInTheMiddle(4, UNTIL_IT_ENDS, () =>
+      heap.run(take, { x, at: lists[1], y: sums[1] }, PICKS, { device: 'other' }),
+    )
     await heap.run(take, { x, at: lists[0], y: sums[0] }, PICKS, { device: 'one' })
     await Promise.all(begun.receipts)
     expect(begun.receipts).toHaveLength(4)
