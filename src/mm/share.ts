@@ -115,7 +115,10 @@ function markEntries(
   return marked
 }
 
-/** How many frames from `first` on, at most `max`, are of pages all writes to which go through their entries, or through ones that fork made read-only. */
+/**
+ * How many frames from `first` on, at most `max`, are of pages all writes to which go through their entries, or through ones that fork
+ * made read-only.
+ */
 function nshareable({ pages }: System, first: number, max: number): number {
   const { flags, refcount, pagemap } = pages
   const end = first + max

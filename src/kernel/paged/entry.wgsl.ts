@@ -77,7 +77,10 @@ function invocationEntry(o: EntryOptions): string {
   const index = `\n  let hm_local_index = hm_local.x + hm_local.y * ${x}u + hm_local.z * ${x * y}u;`
   return `${FIND_INVOCATION}${group}${local}${needs('hm_local_index') ? index : ''}${transaction(o)}
   if (!hm_is_stopped()) { ${o.real === null ? 'hm_commit();' : `${o.real} if (hm_is_stopped()) { hm_tear(); }`} }
-  else if (${OPTIMISTIC_OVERRIDE}) { if (${REPLAY_OVERRIDE}) { hm_mark(hm_index >> 5u, hm_index & 31u); } else { hm_mark(2u * w.x + select(0u, 1u, l >= 32u), l & 31u); } }
+  else if (${OPTIMISTIC_OVERRIDE}) {
+    if (${REPLAY_OVERRIDE}) { hm_mark(hm_index >> 5u, hm_index & 31u); }
+    else { hm_mark(2u * w.x + select(0u, 1u, l >= 32u), l & 31u); }
+  }
   else { hm_report(); hm_requeue(hm_id, hm_slot, hm_event); }
 }`
 }
