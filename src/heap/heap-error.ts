@@ -4,7 +4,7 @@
 export const HEAP_ERROR_CODES = [
   'WRONG_TYPE', // an argument or option of the wrong type
   'BAD_VALUE', // an argument or option out of bounds
-  'CLOSED', // the heap was closed
+  'CLOSED', // the heap was closed, or a batch was handed over
   'OUT_OF_SPACE', // no room for the array
   'USE_AFTER_FREE', // the array was freed
   'DOUBLE_FREE', // the array was freed before

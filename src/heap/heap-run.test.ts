@@ -1,8 +1,9 @@
 // heap.run and heap.batch on a WebGPU device, in every mode.
 
 import { once } from 'node:events'
+import { setImmediate } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
-import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { whyNoGpu } from '../../test/helpers/gpu.ts'
 import { KERNEL_CASES } from '../../test/helpers/kernel-cases.ts'
 import { describeModes, requires } from '../../test/helpers/mode-fixture.ts'
@@ -10,6 +11,7 @@ import { programUrl } from '../../test/helpers/programs.ts'
 import {
   array,
   atomic,
+  type Batch,
   f16,
   f32,
   type Heap,
@@ -225,6 +227,15 @@ await describeModes((mode) => {
     expect(receipts[3]).toMatchObject({ slices: 0, device: '' })
   })
 
+  it('a kernel is known to an indirect launch whatever was called while that waited', async () => {
+    await open()
+    const x = heap.alloc(Uint32Array, 1000)
+    const count = heap.alloc(Uint32Array, 1).fill(500)
+    await Promise.all([heap.run(increment, { x }, indirect(count)), heap.run(increment, { x }, 1000)])
+    await heap.sync(x)
+    expect([x[499], x[500]]).toEqual([2, 1])
+  })
+
   it('rejects what does not fit before anything has happened', async () => {
     await open()
     const x = heap.alloc(Float32Array, 100)
@@ -435,6 +446,51 @@ await describeModes((mode) => {
     controller.abort(reason)
     await expect(run).rejects.toBe(reason)
     await heap.run(increment, { x: x.subarray(0, 10) }, 10)
+  })
+
+  it('a launch that was given up rejects also if it waits to be sent, or for the word that says how large it is', async () => {
+    await open()
+    const [x, y] = [heap.alloc(Uint32Array, 1000), heap.alloc(Uint32Array, 1000)]
+    const count = heap.alloc(Uint32Array, 1).fill(1000)
+    const reason = new Error('not needed')
+    const given = new AbortController()
+    // The second one waits until it is known how large the first one is.
+    const runs = [
+      heap.run(increment, { x }, indirect(count), { signal: given.signal }),
+      heap.run(increment, { x: y }, 1000, { signal: given.signal }),
+    ]
+    given.abort(reason)
+    const outcomes = await Promise.allSettled(runs)
+    expect(outcomes).toEqual([
+      { status: 'rejected', reason },
+      { status: 'rejected', reason },
+    ])
+    await heap.sync(x)
+    expect([x[0], x[999]]).toEqual([0, 0])
+  })
+
+  it('a batch takes no launches after its body has ended', async () => {
+    await open()
+    const x = heap.alloc(Uint32Array, 1000)
+    let batch: Batch | undefined
+    await heap.batch((b) => {
+      batch = b
+      b.run(increment, { x }, 1000)
+    })
+    expect(() => batch?.run(increment, { x }, 1000)).toThrow('CLOSED: batch.run after the body of the batch has ended')
+    // The error of an asynchronous body is heard by nobody else.
+    const unheard = vi.fn()
+    process.on('unhandledRejection', unheard)
+    const late = heap.batch(async (b) => {
+      await null
+      b.run(increment, { x }, 1000)
+    })
+    await expect(late).rejects.toThrow('body of the batch is asynchronous')
+    await setImmediate()
+    process.off('unhandledRejection', unheard)
+    expect(unheard).not.toHaveBeenCalled()
+    await heap.sync(x)
+    expect(x[0]).toBe(1)
   })
 
   it('durable: what was written is in system memory when the launch has ended', async () => {

@@ -80,12 +80,13 @@ describe('OrderedPort', () => {
     expect(seen).toEqual(['where 1'])
   })
 
-  it('memory is mapped at once: the program may touch it', () => {
+  it('memory is mapped and kernels are known at once; what is given up may not have been sent yet', () => {
     const { seen, ordered, where } = notingPort()
     void ordered.before(() => new Promise(() => {}))
     where(1)
     ordered.call('segment', { addr: 0, buffer: new ArrayBuffer(0) } as never, () => {})
+    ordered.call('program', { id: 'x', program: {} } as never, () => {})
     ordered.call('abort', { run: 'x' }, () => {})
-    expect(seen).toEqual(['segment', 'abort'])
+    expect(seen).toEqual(['segment', 'program'])
   })
 })

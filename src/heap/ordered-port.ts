@@ -3,8 +3,8 @@
 
 import type { EngineCall, EngineCalls, EnginePort, Reply } from './engine/protocol.ts'
 
-/** Calls that have no order with launches: memory is there as soon as the program has it. */
-const AT_ONCE: ReadonlySet<EngineCall> = new Set(['segment', 'map', 'fence', 'abort'])
+/** Calls that have no order with launches: memory and kernels are there as soon as the program has them. */
+const AT_ONCE: ReadonlySet<EngineCall> = new Set(['segment', 'map', 'fence', 'program'])
 
 export class OrderedPort implements EnginePort {
   readonly #port: EnginePort

@@ -35,7 +35,7 @@ export interface RunOptions {
 
 /** What `heap.batch` is given: launches that run in the order in which they are named. */
 export interface Batch {
-  /** Adds a launch. Throws like `heap.run` for arguments that do not fit. */
+  /** Adds a launch. Throws like `heap.run` for arguments that do not fit, and a HeapError CLOSED after the body has ended. */
   run<A extends KernelArguments>(kernel: Kernel<A>, args: ArgumentValues<A>, count: LaunchCount): void
 }
 
@@ -76,12 +76,23 @@ export class Runner {
     checkOptions(options)
     if (typeof body !== 'function') throw new HeapTypeError(`body is ${describe(body)}, wanted a function`)
     const planned: Planned[] = []
-    const result: unknown = body({
-      run: (kernel, args, count) => {
-        planned.push(this.#plan(kernel, args, count, options))
-      },
-    })
-    if (result instanceof Promise) throw new HeapTypeError('body of the batch is asynchronous, wanted one that is not')
+    let isOpen = true
+    const run: Batch['run'] = (kernel, args, count) => {
+      if (!isOpen)
+        throw new HeapError('CLOSED', 'batch.run after the body of the batch has ended: the launch would be lost')
+      planned.push(this.#plan(kernel, args, count, options))
+    }
+    let result: unknown
+    try {
+      result = body({ run })
+    } finally {
+      isOpen = false
+    }
+    if (isPromiseLike(result)) {
+      // What is said here is all that there is to say, whatever comes of it.
+      result.then(undefined, () => {})
+      throw new HeapTypeError('body of the batch is asynchronous, wanted one that is not')
+    }
     return await this.#send(planned, options)
   }
 
@@ -114,7 +125,9 @@ export class Runner {
     signal?.throwIfAborted()
     const name = nameOf(planned)
     const run = `${this.#sender} ${++this.#lastRun}`
-    const onAbort = (): void => this.#port.call('abort', { run }, () => {})
+    // Behind the launches, wherever these are: on the way to the engine, or there.
+    let inner: EnginePort = this.#port
+    const onAbort = (): void => inner.call('abort', { run }, () => {})
     signal?.addEventListener('abort', onAbort, { once: true })
     try {
       if (planned.every(({ indirect }) => indirect === null)) {
@@ -122,10 +135,12 @@ export class Runner {
       }
       return await this.#port.before(async (port) => {
         const outcomes: RunOutcome[] = []
+        inner = port
         for (const part of partsOf(planned)) {
           signal?.throwIfAborted()
           const [first] = part
           const known = first.indirect === null ? first : await sized(port, first, first.indirect)
+          signal?.throwIfAborted()
           outcomes.push(...(await this.#sendPart(port, [known, ...part.slice(1)], run, options)))
         }
         return new RunReceipt(name, outcomes)
@@ -177,6 +192,10 @@ function makeSender(): string {
   return [...words].map((word) => word.toString(36)).join('')
 }
 
+function isPromiseLike(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function'
+}
+
 /** Parts that begin where an indirect launch does. */
 function partsOf(planned: readonly Planned[]): readonly Planned[][] {
   const parts: Planned[][] = []
@@ -196,7 +215,8 @@ async function sized(port: EnginePort, planned: Planned, indirect: IndirectGrid)
     })
   })
   const { launch, words } = planned
-  const grid = withCodes(() => indirectGridOf([...words!], indirect, launch.program.workgroupSize))
+  const { name, workgroupSize } = launch.program
+  const grid = withCodes(() => indirectGridOf([...words!], indirect, workgroupSize, `run(${name})`))
   return { ...planned, launch: { ...launch, grid } }
 }
 

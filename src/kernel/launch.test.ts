@@ -139,10 +139,10 @@ describe('prepareLaunch()', () => {
     const words = new Uint32Array(buffer, 12288 + 8, 2)
     const { indirect: found } = prepareLaunch(copy, { x: floats(4096, 10), y: floats(5000, 10) }, indirect(words), site)
     expect(found).toEqual({ range: { start: 12296, end: 12304 }, workgroups: false, max: 2 ** 28 })
-    expect(indirectGridOf([5, 2], found!, [4, 1, 1])).toEqual({ count: [5, 2, 1], workgroups: [2, 2, 1] })
-    expect(indirectGridOf([5], { ...found!, workgroups: true }, [4, 1, 1]).count).toEqual([20, 1, 1])
-    expect(() => indirectGridOf([2 ** 29], found!, [4, 1, 1])).toThrow(
-      new RangeError('the indirect count is 536870912, wanted at most 268435456'),
+    expect(indirectGridOf([5, 2], found!, [4, 1, 1], 'run(k)')).toEqual({ count: [5, 2, 1], workgroups: [2, 2, 1] })
+    expect(indirectGridOf([5], { ...found!, workgroups: true }, [4, 1, 1], 'run(k)').count).toEqual([20, 1, 1])
+    expect(() => indirectGridOf([2 ** 29], found!, [4, 1, 1], 'run(k)')).toThrow(
+      new RangeError('run(k): the indirect count is 536870912, wanted at most 268435456'),
     )
   })
 

@@ -125,15 +125,17 @@ function reachOf({ name, paged }: KernelProgram, { reach = [], locate }: LaunchS
 
 // ---- how many ----
 
-/** The grid that the words of an indirect launch make. Throws a RangeError for more than may be. */
-export function indirectGridOf(words: readonly number[], { workgroups, max }: IndirectGrid, size: Triple): Grid {
-  words.forEach((word) => {
-    if (word > max) throw new RangeError(`the indirect count is ${word}, wanted at most ${max}`)
-  })
+/** The grid that the words of an indirect launch make. Throws a RangeError that begins with `launch` for more than may be. */
+export function indirectGridOf(
+  words: readonly number[],
+  { workgroups, max }: IndirectGrid,
+  size: Triple,
+  launch: string,
+): Grid {
+  const what = `${launch}: the indirect ${workgroups ? 'count of workgroups' : 'count'}`
+  for (const word of words) if (word > max) throw new RangeError(`${what} is ${word}, wanted at most ${max}`)
   const extent = words as unknown as Extent
-  return workgroups
-    ? gridOfWorkgroups(extent, size, 'the indirect workgroups')
-    : gridOfCount(extent, size, 'the indirect count')
+  return workgroups ? gridOfWorkgroups(extent, size, what) : gridOfCount(extent, size, what)
 }
 
 function gridOf(kernel: Kernel, count: LaunchCount, site: LaunchSite): { grid: Grid; indirect: IndirectGrid | null } {
@@ -154,7 +156,7 @@ function gridOf(kernel: Kernel, count: LaunchCount, site: LaunchSite): { grid: G
   const max = counts ? Math.floor(INDIRECT_MAX / Math.max(...workgroupSize)) : INDIRECT_MAX
   const indirect = { range: { start, end }, workgroups: counts, max }
   const most = Array.from({ length: (end - start) / 4 }, () => max)
-  return { grid: indirectGridOf(most, indirect, workgroupSize), indirect }
+  return { grid: indirectGridOf(most, indirect, workgroupSize, `run(${name})`), indirect }
 }
 
 function isIndirect(extent: Extent | Indirect): extent is Indirect<Uint32Array> {
