@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, expect } from 'vitest'
 import { AssertionError } from '../../src/base/assert.ts'
 import { CAPABILITY_ADAPTER, findAdapter } from '../../src/devices/webgpu/adapter.ts'
 import { requestGpuDevice } from '../../src/devices/webgpu/gpu-context.ts'
+import { compileOnce } from './compile-once.ts'
 
 /** The reason to skip, null where there is an adapter. */
 export async function whyNoGpu(): Promise<string | null> {
@@ -46,7 +47,7 @@ export function suiteGpu(): SuiteGpu {
   beforeAll(async () => {
     reason = await whyNoGpu()
     if (reason !== null) return
-    device = await openGpu()
+    device = compileOnce(await openGpu())
     device.addEventListener('uncapturederror', (event) => {
       event.preventDefault()
       uncaptured.push(event.error.message)

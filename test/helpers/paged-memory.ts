@@ -1,6 +1,7 @@
 // Pages for paged kernels, for tests: a heap in an ordinary array, some frames on the device, the page that came first goes first.
 // Pages that were only read are mapped read-only, so that writing them is a fault of its own.
 
+import { withPauses } from '../../src/devices/webgpu/pauses.ts'
 import type { PageAnswer, PageProvider, PageRequest } from '../../src/kernel/paged/page-provider.ts'
 import { tableEntry } from '../../src/kernel/paged/paged-program.ts'
 import type { PoolBanks } from '../../src/kernel/paged/pool-banks.ts'
@@ -28,11 +29,15 @@ export class PagedMemory implements PageProvider {
   private readonly dirty = new Set<number>()
   private readonly writable = new Set<number>()
 
-  constructor(device: GPUDevice, options: { words: number; frames: number; pageBits?: number; banks?: number }) {
-    const { words, frames, pageBits = 10, banks = 1 } = options
+  /** `frames` are used of a pool that has at least `room` for as many. */
+  constructor(
+    device: GPUDevice,
+    options: { words: number; frames: number; room?: number; pageBits?: number; banks?: number },
+  ) {
+    const { words, frames, room = 0, pageBits = 10, banks = 1 } = options
     this.device = device
     this.pageBits = pageBits
-    this.frameCount = frames + 1
+    this.frameCount = Math.max(frames, room) + 1
     this.capacity = frames
     this.pageCount = Math.ceil(words / 2 ** pageBits)
     this.heap = new Uint32Array(this.pageCount * 2 ** pageBits)
@@ -95,6 +100,10 @@ export class PagedMemory implements PageProvider {
     return frame
   }
 
+  async finish(round: Promise<void>): Promise<void> {
+    await withPauses(round)
+  }
+
   /** Brings everything back to `heap`. */
   async flush(): Promise<void> {
     await this.evict([...this.frames.keys()])
@@ -138,7 +147,7 @@ export class PagedMemory implements PageProvider {
         encoder.copyBufferToBuffer(buffer, offset, staging, 4 * i * pageWords, 4 * pageWords)
       })
       this.device.queue.submit([encoder.finish()])
-      await staging.mapAsync(1)
+      await withPauses(staging.mapAsync(1))
       const words = new Uint32Array(staging.getMappedRange())
       dirty.forEach((page, i) => {
         this.heap.set(words.subarray(i * pageWords, (i + 1) * pageWords), page * pageWords)

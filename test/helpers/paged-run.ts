@@ -1,6 +1,7 @@
 // Runs a kernel twice, for tests: with ordinary bindings, and through a page table with little memory. Both begin with the same words
 // and have to end with the same.
 
+import { withPauses } from '../../src/devices/webgpu/pauses.ts'
 import { formFor } from '../../src/kernel/paged/bound-atomics.ts'
 import { type CompiledPaged, compilePaged } from '../../src/kernel/paged/compile-paged.ts'
 import { PagedDispatch } from '../../src/kernel/paged/paged-dispatch.ts'
@@ -171,7 +172,7 @@ async function readBuffer(device: GPUDevice, buffer: GPUBuffer, words: number): 
   const encoder = device.createCommandEncoder()
   encoder.copyBufferToBuffer(buffer, 0, staging, 0, 4 * words)
   device.queue.submit([encoder.finish()])
-  await staging.mapAsync(1)
+  await withPauses(staging.mapAsync(1))
   const copy = new Uint32Array(staging.getMappedRange().slice(0))
   staging.destroy()
   return copy
@@ -248,7 +249,11 @@ export async function runPaged(
   const pages = names.reduce((sum, name) => sum + Math.ceil(contents[name].length / pageWords) + 1, 0)
   const frames = options.frames ?? Math.max(4, Math.ceil(pages * (options.fraction ?? 0.25)))
   const end = words.at(-1)! + contents[names.at(-1)!].length
-  const memory = new PagedMemory(device, { words: end + pageWords, frames, pageBits, banks: options.banks ?? 1 })
+  const { banks = 1 } = options
+  // Lengths are compiled in, so pools for all pages let launches with few frames and with many share what is compiled. Where a pool is in
+  // several buffers all of them have to be used.
+  const room = banks === 1 ? pages : 0
+  const memory = new PagedMemory(device, { words: end + pageWords, frames, room, pageBits, banks })
   names.forEach((name, i) => {
     memory.heap.set(contents[name], words[i])
   })
