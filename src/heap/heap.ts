@@ -40,7 +40,7 @@ import type { Room } from './room.ts'
 import { type Batch, Runner, type RunOptions } from './run.ts'
 import type { RunReceipt } from './run-receipt.ts'
 import type { Scope } from './scope.ts'
-import type { BufferLender, BufferRange, WithBufferOptions } from './with-buffer.ts'
+import { type BufferLender, type BufferRange, noticeIfLong, type WithBufferOptions } from './with-buffer.ts'
 
 /** `Symbol.asyncDispose`, also where the runtime has none yet. */
 const ASYNC_DISPOSE: typeof Symbol.asyncDispose = Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')
@@ -268,21 +268,40 @@ export class Heap {
    *       device.queue.submit([encoder.finish()])
    *     })
    *
-   * `offset` is a multiple of 4096 for an array from its beginning on; the buffer holds other arrays too.
+   * `offset` is a multiple of 4096 for an array from its beginning on; the buffer holds other arrays too. A list of views gives a list
+   * of places. Whatever else is called for that device meanwhile waits until `use` has ended, which must therefore not wait for it.
    *
    * Rejects with what `use` threw, and with a HeapError NOT_IN_MODE if the engine is on another thread (in live mode), NO_DEVICE, and
    * like `run`.
    */
-  async withBuffer<T>(
+  withBuffer<T>(
     view: HeapView,
     access: AccessOption,
     use: (range: BufferRange) => T | Promise<T>,
+    options?: WithBufferOptions,
+  ): Promise<T>
+  withBuffer<T>(
+    views: readonly HeapView[],
+    access: AccessOption,
+    use: (ranges: readonly BufferRange[]) => T | Promise<T>,
+    options?: WithBufferOptions,
+  ): Promise<T>
+  async withBuffer<T>(
+    views: HeapView | readonly HeapView[],
+    access: AccessOption,
+    use: (ranges: never) => T | Promise<T>,
     options: WithBufferOptions = {},
   ): Promise<T> {
     this.#arrays.checkOpen()
     checkNames(options, 'withBuffer options', ['device'])
     checkAccess(access)
-    const { start, end } = this.#arrays.allocations.partOf(view)
+    if (typeof use !== 'function') throw new HeapTypeError(`use is ${describe(use)}, wanted a function`)
+    const isList = Array.isArray(views)
+    const parts = (isList ? (views as readonly HeapView[]) : [views as HeapView]).map((view) => {
+      const part = this.#arrays.allocations.partOf(view)
+      if (part.start < part.end) return part
+      throw new HeapRangeError(`withBuffer: a view of "${part.allocation.name}" has no elements, wanted at least one`)
+    })
     const lend = this.#lend
     if (lend === null) {
       throw new HeapError(
@@ -290,10 +309,18 @@ export class Heap {
         'withBuffer: the engine is on another thread, and its GPUDevice cannot leave that',
       )
     }
+    const request = {
+      ranges: parts.map(({ start, end }) => ({ start, end })),
+      write: access === 'readWrite',
+      device: options.device ?? null,
+    }
+    const names = parts.map(({ allocation }) => allocation.name)
+    const call = use as (ranges: BufferRange | readonly BufferRange[]) => T | Promise<T>
+    const noticed = noticeIfLong((ranges) => call(isList ? ranges : ranges[0]), names, this.#onNotice)
     let lent: Promise<T> | undefined
     // In the order of the calls, and without making those after it wait for its end.
     await this.#port.before(async () => {
-      lent = lend({ start, end }, access === 'readWrite', options.device ?? null, use)
+      lent = lend(request, noticed)
       lent.catch(() => {})
     })
     return await (lent as Promise<T>)

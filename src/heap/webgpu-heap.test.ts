@@ -190,6 +190,49 @@ describe('a heap with a GPU', () => {
     await heap.close()
   })
 
+  it('lends several arrays at once, and says what it means to keep them', async () => {
+    await open()
+    const { x, y } = arrays()
+    const timers = vi.spyOn(globalThis, 'setTimeout')
+    const seen = await heap.withBuffer([x, y.subarray(3)], 'readWrite', async ([one, other]) => {
+      const notice = timers.mock.calls.find(([, ms]) => ms === 10_000)
+      expect(notice).toBeDefined()
+      ;(notice![0] as () => void)()
+      one.device.queue.writeBuffer(one.buffer, one.offset, new Float32Array([7]))
+      other.device.queue.writeBuffer(other.buffer, other.offset, new Float32Array([8]))
+      return [one.size, other.size]
+    })
+    timers.mockRestore()
+    expect(seen).toEqual([x.byteLength, y.byteLength - 12])
+    expect(notices.at(-1)).toMatch(/^hetmem: the callback of withBuffer has had "x", "y" for 10 s: everything else on/)
+    await heap.sync(x, y)
+    expect([x[0], x[1], y[2], y[3]]).toEqual([7, 1, 1, 8])
+    const nothing = (): void => {}
+    const refused: [() => Promise<unknown>, object][] = [
+      [
+        () => heap.withBuffer(x.subarray(2, 2), 'read', nothing),
+        { code: 'BAD_VALUE', message: 'withBuffer: a view of "x" has no elements, wanted at least one' },
+      ],
+      [
+        () => heap.withBuffer(x, 'read', undefined as never),
+        { code: 'WRONG_TYPE', message: 'use is undefined, wanted a function' },
+      ],
+      [() => heap.withBuffer(heap.alloc(Float32Array, 1e6), 'read', nothing), { code: 'TOO_LARGE' }],
+      [() => heap.withBuffer(x, 'read', ({ device }) => device.destroy()), { code: 'LOST' }],
+    ]
+    for (const [act, error] of refused) await expect(act()).rejects.toMatchObject(error)
+    await heap.close()
+  })
+
+  it('refuses a GPUDevice that is lost', async () => {
+    const lost = await openGpu()
+    lost.destroy()
+    await expect(open({ device: lost })).rejects.toMatchObject({
+      code: 'NO_DEVICE',
+      message: expect.stringContaining('device "webgpu": '),
+    })
+  })
+
   it('lends a device that takes heap arrays, which lie in shared memory', async () => {
     await open()
     const { x, y } = arrays()

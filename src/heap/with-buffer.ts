@@ -4,7 +4,7 @@
 import type { BufferRange } from '../devices/webgpu/with-buffer.ts'
 import type { EngineDevice } from './engine/device.ts'
 import type { Engine } from './engine/engine.ts'
-import { errorOf, failureOf, Refusal } from './engine/failure.ts'
+import { errorOf, failureOf, launchRefusalOf, Refusal } from './engine/failure.ts'
 import type { ByteRange } from './engine/protocol.ts'
 
 export type { BufferRange }
@@ -14,12 +14,18 @@ export interface WithBufferOptions {
   readonly device?: string
 }
 
-/** Lends the place of a range of the heap. Claims it before it returns; rejects with a HeapError, or with what `use` threw. */
+/** What is to be lent, and how. */
+export interface LendRequest {
+  readonly ranges: readonly ByteRange[]
+  readonly write: boolean
+  /** Name of the device; null for the first GPU. */
+  readonly device: string | null
+}
+
+/** Lends the places of ranges of the heap. Claims them before it returns; rejects with a HeapError, or with what `use` threw. */
 export type BufferLender = <T>(
-  range: ByteRange,
-  write: boolean,
-  device: string | null,
-  use: (range: BufferRange) => T | Promise<T>,
+  request: LendRequest,
+  use: (ranges: readonly BufferRange[]) => T | Promise<T>,
 ) => Promise<T>
 
 /** A device that has buffers. */
@@ -28,16 +34,14 @@ type Lending = EngineDevice & Required<Pick<EngineDevice, 'lend'>>
 /** Lends what the devices of an engine on this thread have. */
 export function lenderOf(engine: Engine): BufferLender {
   return async <T>(
-    range: ByteRange,
-    write: boolean,
-    name: string | null,
-    use: (range: BufferRange) => T | Promise<T>,
+    { ranges, write, device: name }: LendRequest,
+    use: (ranges: readonly BufferRange[]) => T | Promise<T>,
   ): Promise<T> => {
     const used: { value: T }[] = []
     const failed: { error: unknown }[] = []
-    const run = async (place: BufferRange): Promise<void> => {
+    const run = async (places: readonly BufferRange[]): Promise<void> => {
       try {
-        used.push({ value: await use(place) })
+        used.push({ value: await use(places) })
       } catch (error) {
         failed.push({ error })
         throw error
@@ -45,12 +49,37 @@ export function lenderOf(engine: Engine): BufferLender {
     }
     try {
       const device = findDevice(engine.devices, name)
-      const uses = write ? { read: [], write: [range] } : { read: [range], write: [] }
-      await engine.launch(uses, () => device.lend(range, write, run))
+      const uses = write ? { read: [], write: ranges } : { read: ranges, write: [] }
+      await engine.launch(uses, () => device.lend(ranges, write, run))
     } catch (error) {
-      throw failed.length > 0 ? failed[0].error : errorOf(failureOf(error))
+      throw failed.length > 0 ? failed[0].error : errorOf(failureOf(launchRefusalOf(error)))
     }
     return used[0].value
+  }
+}
+
+/** Milliseconds after which somebody who lends something has to be told what that means. */
+const LONG = 10_000
+
+/** `use`, and a notice if it takes long: should it wait for something that the device is to do, neither of them ever ends. */
+export function noticeIfLong<T>(
+  use: (ranges: readonly BufferRange[]) => T | Promise<T>,
+  names: readonly string[],
+  onNotice: (text: string) => void,
+): (ranges: readonly BufferRange[]) => Promise<T> {
+  return async (ranges) => {
+    const what = names.map((name) => `"${name}"`).join(', ')
+    const timer: unknown = setTimeout(() => {
+      const wait = 'everything else on that device waits for it, so it must not wait for any of that'
+      onNotice(`hetmem: the callback of withBuffer has had ${what} for ${LONG / 1000} s: ${wait}`)
+    }, LONG)
+    // In Node it would keep the process alive.
+    ;(timer as { unref?: () => void }).unref?.()
+    try {
+      return await use(ranges)
+    } finally {
+      clearTimeout(timer as number)
+    }
   }
 }
 

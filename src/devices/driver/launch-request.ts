@@ -44,6 +44,8 @@ export interface LaunchRequest<Slice extends LaunchSlice = LaunchSlice> extends 
   readonly slices?: (limits: DeviceLimits) => readonly Slice[]
   /** Copy what was written to system memory before the launch ends. Default false. */
   readonly durable?: boolean
+  /** The program is not the hardware's, and may take as long as it likes: the device does not count as hung meanwhile. Default false. */
+  readonly isPatient?: boolean
   /** How pages should come to the device; the policy knows better where it is left out. */
   readonly placement?: Placement
   /** Arrays that the ranges are parts of: what lies around missing pages may come along. Only where a touch brings pages back. */

@@ -57,7 +57,7 @@ export async function runLaunch<Memory extends ProgramMemory, Slice extends Laun
   program: Program<Memory, Slice>,
   queuedAt: number,
 ): Promise<LaunchReceipt> {
-  const { name = 'kernel', durable = false, inOnePiece = false, around = [] } = request
+  const { name = 'kernel', durable = false, inOnePiece = false, isPatient = false, around = [] } = request
   const { clock, hardware, pool, watch } = op.parts
   const begunAt = clock.now()
   const times = { queued: begunAt - queuedAt, service: 0, transfer: 0, kernel: 0, flush: 0 }
@@ -80,7 +80,7 @@ export async function runLaunch<Memory extends ProgramMemory, Slice extends Laun
     const memory = hardware.memoryOf(new LaunchRanges(pool, declared, request.signal))
     try {
       const running = program(memory, slice, index)
-      if (running !== undefined) await site.unlessLost(watch.wait(name, running))
+      if (running !== undefined) await site.unlessLost(isPatient ? running : watch.wait(name, running))
       const isLast = index === slices.length - 1
       const fence = hardware.fence()
       inFlight.push(

@@ -296,6 +296,14 @@ describe.each(ON_HARDWARES)('on a $hardware device', (setup: Setup) => {
       await machine.munmap(y, 2)
     })
 
+    it('is nobody whom the hardware waits for where the program is patient', async () => {
+      const { handle, device, clock } = await start({ devices: [{ deadline: 5000 }] })
+      const y = await machine.alloc(1, 2, () => 1, 'y')
+      const wait = () => new Promise<void>((resolve) => void clock.callAt(clock.now() + 50_000, resolve))
+      await machine.finish(handle.run({ name: 'lend', write: [pages(y, 2)], isPatient: true }, wait))
+      expect([clock.now(), device.parts.failure]).toEqual([50_000, null])
+    })
+
     it('may take as long as it likes while it gets on', async () => {
       const { handle, clock } = await start({ devices: [{ deadline: 5000 }] })
       const y = await machine.alloc(1, 4, () => 1)

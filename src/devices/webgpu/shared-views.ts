@@ -8,7 +8,8 @@ const patched = new WeakSet<object>()
 /** From now on all queues of this kind take shared memory. */
 export function copySharedViews(queue: GPUQueue): void {
   const prototype = Object.getPrototypeOf(queue) as GPUQueue
-  if (patched.has(prototype)) return
+  // What only looks like a queue may be of no kind of its own: its prototype is that of all objects.
+  if (patched.has(prototype) || !Object.hasOwn(prototype, 'writeBuffer')) return
   patched.add(prototype)
   const { writeBuffer, writeTexture } = prototype
   prototype.writeBuffer = function (buffer, bufferOffset, data, dataOffset = 0, size) {

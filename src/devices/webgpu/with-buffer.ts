@@ -26,8 +26,18 @@ export function withBuffer(
   access: Access,
   use: (range: BufferRange) => void | Promise<void>,
 ): Promise<LaunchReceipt> {
-  const ranges = access === 'write' ? { write: [range] } : { read: [range] }
-  return handle.run({ name: 'withBuffer', inOnePiece: true, ...ranges }, (memory) =>
-    use({ device: memory.device, ...memory.binding(range, access) }),
+  return withBuffers(handle, [range], access, ([place]) => use(place))
+}
+
+/** The same for several ranges at once: while one is lent the device does nothing else, and could not lend another one. */
+export function withBuffers(
+  handle: WebGpuDeviceHandle,
+  ranges: readonly AddrRange[],
+  access: Access,
+  use: (ranges: readonly BufferRange[]) => void | Promise<void>,
+): Promise<LaunchReceipt> {
+  const uses = access === 'write' ? { write: ranges } : { read: ranges }
+  return handle.run({ name: 'withBuffer', inOnePiece: true, isPatient: true, ...uses }, (memory) =>
+    use(ranges.map((range) => ({ device: memory.device, ...memory.binding(range, access) }))),
   )
 }

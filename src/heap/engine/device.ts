@@ -27,8 +27,12 @@ export interface EngineDevice {
   prefetch(range: ByteRange, access: Access): Promise<{ moved: number; resident: number }>
   /** Moves the pages of a range that it has to system memory, after the launches that may write them. Rejects like `prefetch`. */
   bringBack(range: ByteRange): Promise<void>
-  /** Keeps a range in one piece of a GPUBuffer while `use` runs. Missing for devices that have no such thing. Rejects like a launch. */
-  lend?(range: ByteRange, write: boolean, use: (range: BufferRange) => Promise<void>): Promise<void>
+  /** Keeps ranges, each in one piece of a GPUBuffer, while `use` runs. Missing for devices that have no such thing. Rejects like a launch. */
+  lend?(
+    ranges: readonly ByteRange[],
+    write: boolean,
+    use: (ranges: readonly BufferRange[]) => Promise<void>,
+  ): Promise<void>
   /** What is lost with it comes back filled. */
   readonly fillsLost: boolean
   /** If the device is lost and the newest contents of something in the range went with it: a sentence that says so. */

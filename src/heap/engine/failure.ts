@@ -1,5 +1,7 @@
 // Refusals of the engine. They travel as plain data, and become errors of the heap on the program's side.
 
+import { MmError } from '../../base/errno.ts'
+import { DeviceLostError } from '../../devices/driver/loss.ts'
 import { HeapError, type HeapErrorCode, OwnershipError } from '../heap-error.ts'
 import type { Failure } from './protocol.ts'
 
@@ -11,6 +13,14 @@ export class Refusal extends Error {
     super(message)
     this.failure = { code, message, ...details }
   }
+}
+
+/** What an error of a device means for a launch: a Refusal, or the error itself if it means nothing in particular. */
+export function launchRefusalOf(error: unknown): unknown {
+  if (error instanceof DeviceLostError) return new Refusal('LOST', error.message)
+  if (error instanceof MmError && error.code === 'ENOMEM') return new Refusal('TOO_LARGE', error.message)
+  if (error instanceof RangeError) return new Refusal('BAD_VALUE', error.message)
+  return error
 }
 
 /** What a call that ended with `error` answers. */

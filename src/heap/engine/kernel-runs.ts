@@ -1,14 +1,12 @@
 // Launches of kernels, on the engine's side: programs come once and are known by name, launches name them.
 
-import { MmError } from '../../base/errno.ts'
-import { DeviceLostError } from '../../devices/driver/loss.ts'
 import { CompileError } from '../../kernel/compile-error.ts'
 import { GpuFaultError } from '../../kernel/paged/gpu-fault-error.ts'
 import { type KernelLaunch, type KernelProgram, PROGRAM_FORMS } from '../../kernel/program.ts'
 import type { ArrayTable } from './array-table.ts'
 import type { HeapBackend } from './backend.ts'
 import type { EngineDevice } from './device.ts'
-import { Refusal } from './failure.ts'
+import { launchRefusalOf, Refusal } from './failure.ts'
 import { describeFault } from './gpu-fault.ts'
 import type { ByteRange, EngineCalls, RunLaunch, RunOutcome } from './protocol.ts'
 
@@ -142,8 +140,6 @@ function refusalOf(
   if (error instanceof GpuFaultError) {
     return new Refusal('GPU_FAULT', describeFault(error, launches[error.launch ?? 0], arrays))
   }
-  if (error instanceof DeviceLostError) return new Refusal('LOST', error.message)
-  if (error instanceof MmError && error.code === 'ENOMEM') return new Refusal('TOO_LARGE', error.message)
-  if (error instanceof RangeError) return new Refusal('BAD_VALUE', error.message)
-  return signal.aborted ? new Refusal('ABORTED', 'the launch was given up') : error
+  const refusal = launchRefusalOf(error)
+  return refusal === error && signal.aborted ? new Refusal('ABORTED', 'the launch was given up') : refusal
 }

@@ -2,14 +2,14 @@
 
 import { PAGE_SIZE } from '../../base/addr.ts'
 import { formatSize } from '../../base/size.ts'
-import { requestGpuDevice } from '../../devices/webgpu/gpu-context.ts'
+import { GpuError, requestGpuDevice } from '../../devices/webgpu/gpu-context.ts'
 import type { GpuLaunch } from '../../devices/webgpu/gpu-launch.ts'
 import { KernelDispatcher } from '../../devices/webgpu/kernel-dispatch.ts'
 import { type KernelOptions, runKernels } from '../../devices/webgpu/kernel-launch.ts'
 import { KernelPipelines } from '../../devices/webgpu/kernel-pipelines.ts'
 import type { AdapterFinder, FoundAdapter } from '../../devices/webgpu/own-adapter.ts'
 import { WebGpuDevice } from '../../devices/webgpu/webgpu-device.ts'
-import { type BufferRange, withBuffer } from '../../devices/webgpu/with-buffer.ts'
+import { type BufferRange, withBuffers } from '../../devices/webgpu/with-buffer.ts'
 import type { KernelLaunch } from '../../kernel/program.ts'
 import type { AdapterOption, WebGpuDeviceSettings } from '../device-options.ts'
 import { HeapError } from '../heap-error.ts'
@@ -24,7 +24,7 @@ export class WebGpuEngineDevice extends DriverEngineDevice<GpuLaunch> {
   readonly #pipelines: KernelPipelines
   readonly #dispatcher: KernelDispatcher
 
-  /** Rejects with a HeapError NO_DEVICE if there is no adapter, and with a GpuError if the device has no memory. */
+  /** Rejects with a HeapError NO_DEVICE if there is no adapter, or if the device is lost or has no memory. */
   static async create(
     site: DeviceSite,
     settings: WebGpuDeviceSettings,
@@ -41,7 +41,7 @@ export class WebGpuEngineDevice extends DriverEngineDevice<GpuLaunch> {
       if (found.isSoftware && adapter !== 'software') notes.push(`it is ${hardware}, software on the CPU and slow`)
       gpuDevice = await requestGpuDevice(found.adapter)
     }
-    const device = await WebGpuDevice.create(sys, gpuDevice, {
+    const making = WebGpuDevice.create(sys, gpuDevice, {
       name,
       memory,
       policy,
@@ -51,6 +51,9 @@ export class WebGpuEngineDevice extends DriverEngineDevice<GpuLaunch> {
       ownsDevice: settings.gpuDevice === null,
       nameAt: (_, addr) => nameAt(addr),
       onFilled: (_, addr) => onFilled(addr, name),
+    })
+    const device = await making.catch((error: unknown) => {
+      throw error instanceof GpuError ? new HeapError('NO_DEVICE', `device "${name}": ${error.message}`) : error
     })
     const nbytes = device.parts.pool.npages * PAGE_SIZE
     if (nbytes < memory)
@@ -62,8 +65,12 @@ export class WebGpuEngineDevice extends DriverEngineDevice<GpuLaunch> {
     return this.device.hardware.abandon()
   }
 
-  async lend(range: ByteRange, write: boolean, use: (range: BufferRange) => Promise<void>): Promise<void> {
-    await withBuffer(this.handle, range, write ? 'write' : 'read', use)
+  async lend(
+    ranges: readonly ByteRange[],
+    write: boolean,
+    use: (ranges: readonly BufferRange[]) => Promise<void>,
+  ): Promise<void> {
+    await withBuffers(this.handle, ranges, write ? 'write' : 'read', use)
   }
 
   private constructor(device: WebGpuDevice, { mm }: DeviceSite, hardware: string, notes: readonly string[]) {
