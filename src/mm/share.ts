@@ -8,6 +8,7 @@
 
 import { type Addr, PAGE_SIZE, PTRS_PER_PTE, pmdAddrEnd, pmdIndex, pteIndex } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
+import { makeByteSet } from '../base/byte-set.ts'
 import { EINVAL } from '../base/errno.ts'
 import { firstPageIn, forEachRunIn, type PageRuns, runsOfPages, runsOfSet } from '../base/page-runs.ts'
 import { splitHugePmd } from './huge-pmd.ts'
@@ -144,7 +145,7 @@ export function collectWrites(mm: Mm, start: Addr, end: Addr): number {
   assert(mm.mmapLock.isHeld, 'collectWrites: the mmapLock is not held')
   const { mmu } = mm.sys
   if (mmu.capabilities.walksPageTable) return 0 // every write to a marked page is a fault
-  const written = new Uint8Array((end - start) / PAGE_SIZE)
+  const written = emptySet((end - start) / PAGE_SIZE)
   let count = 0
   // What was found while somebody asked for another reason.
   for (let addr = start; addr < end; addr = pmdAddrEnd(addr, end)) {
@@ -167,6 +168,14 @@ export function collectWrites(mm: Mm, start: Addr, end: Addr): number {
   if (count > 0) clearMarks(mm, start, written)
   return count
 }
+
+/** A set for so many pages, of one caller at a time: nobody is called while it is filled. */
+function emptySet(npages: number): Uint8Array {
+  if (npages > pageSet.length) pageSet = makeByteSet(2 * npages)
+  return pageSet.subarray(0, npages).fill(0)
+}
+
+let pageSet = makeByteSet(PTRS_PER_PTE)
 
 /** Takes note of a page that was written. Returns 1 if it is marked, and was not noted before, else 0. */
 function noteWritten({ pages }: System, words: Uint32Array, i: number, written: Uint8Array, page: number): number {
@@ -211,7 +220,7 @@ function clearRuns(vma: Vma | null, mm: Mm, runs: PageRuns, change: () => void):
 export function endDuplicates(mm: Mm, start: Addr, end: Addr): number {
   if (!isPageRange(start, end)) return -EINVAL
   assert(mm.mmapLock.isHeld, 'endDuplicates: the mmapLock is not held')
-  const marked = new Uint8Array((end - start) / PAGE_SIZE)
+  const marked = emptySet((end - start) / PAGE_SIZE)
   const mark = PTE_PRESENT | PTE_DUPLICATED
   let count = 0
   forEachTable(mm, start, end, (words, entry, npages, page) => {

@@ -3,6 +3,7 @@
 // is handed over when a fault completes, and taken away, with its dirty bit, before mm changes it.
 
 import { type Addr, HPAGE_PMD_NR, PAGE_SIZE, pmdAddrEnd, pmdIndex, pteIndex } from '../base/addr.ts'
+import { makeByteSet } from '../base/byte-set.ts'
 import type { Mm } from './mm.ts'
 import type { PmdTable, PteTable } from './pgtable.ts'
 import { PTE_DIRTY, PTE_DUPLICATED, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE, pteRun } from './pte.ts'
@@ -82,11 +83,11 @@ export function tlbInstallHuge(mm: Mm, start: Addr, pmd: PmdTable, slot: number)
 /** Room for so many dirty bits. Mostly it is about a page or a table, very often; the backend never calls us back. */
 function bitsFor(npages: number): Uint8Array {
   if (npages <= few.length) return few.fill(0, 0, npages)
-  if (npages > many.length) many = new Uint8Array(2 * npages)
+  if (npages > many.length) many = makeByteSet(2 * npages)
   return many.fill(0, 0, npages)
 }
 
-const few = new Uint8Array(512)
+const few = makeByteSet(512)
 let many = few
 
 /** With `isTold` the caller tells of every page; else somebody may have to later. */

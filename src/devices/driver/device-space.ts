@@ -77,6 +77,25 @@ class Pieces {
   }
 }
 
+/** What a look at a range has found, besides the frames themselves. */
+export interface Located {
+  /** Frame of the first page of the range if all that was found lies in one piece with it, else -1. */
+  readonly first: number
+  /** Pages that have no frame. */
+  readonly missing: readonly VpnRun[]
+}
+
+/** Pages that are missing, ascending, as runs. */
+class MissingRuns {
+  readonly runs: { vpn: number; npages: number }[] = []
+
+  add(vpn: number, npages: number): void {
+    const last = this.runs.at(-1)
+    if (last !== undefined && last.vpn + last.npages === vpn) last.npages += npages
+    else if (npages > 0) this.runs.push({ vpn, npages })
+  }
+}
+
 export class DeviceSpace {
   readonly mirror: HmmMirror
   /** Frame of the copy of each duplicated page. */
@@ -153,36 +172,45 @@ export class DeviceSpace {
 
   /**
    * Fills in `frames`, all of which are -1, as `translate` does, and looks at each page only where not all of its 2 MiB is duplicated.
-   * Returns where the range begins if all that was found lies in one piece with it, else -1.
    */
-  locate(start: Addr, write: boolean, frames: Int32Array): number {
+  locate(start: Addr, write: boolean, frames: Int32Array): Located {
+    const startVpn = addrToVpn(start)
     const end = start + frames.length * PAGE_SIZE
     const base = this.parts.pool.pagemap.pfn
     const pieces = new Pieces()
+    const missing = new MissingRuns()
+    let seen = 0
     const iter = new HmmPtIter(this.mirror.pt)
     for (let i = iter.walk(start, end); i >= 0; i = iter.walk(iter.next, end)) {
       const { words, npages, addr } = iter
-      const at = (addr - start) / PAGE_SIZE
       const vpn = addrToVpn(addr)
+      const at = vpn - startVpn
+      const stop = at + npages
+      missing.add(startVpn + seen, at - seen)
+      seen = stop
       const copies = write ? null : this.duplicates.framesAround(vpn)
       if (copies !== null) {
         frames.set(copies.subarray(i, i + npages), at)
-        pieces.addPart(frames, at, at + npages, this.duplicates.originAround(vpn) + vpn - at)
+        pieces.addPart(frames, at, stop, this.duplicates.originAround(vpn) + startVpn)
+        if (this.duplicates.isFullAround(vpn)) continue
       }
-      const stop = at + npages
-      for (let k = copies === null ? at : frames.indexOf(-1, at); k >= 0 && k < stop; k++) {
+      for (let k = at; k < stop; k++) {
         if (frames[k] >= 0) {
           k = frames.indexOf(-1, k)
           if (k < 0 || k >= stop) break
         }
         const flags = words[2 * (i + k - at)]
-        if ((flags & HMM_PTE_VALID_DEV) === 0 || (write && (flags & HMM_PTE_WRITE) === 0)) continue
+        if ((flags & HMM_PTE_VALID_DEV) === 0 || (write && (flags & HMM_PTE_WRITE) === 0)) {
+          missing.add(startVpn + k, 1)
+          continue
+        }
         frames[k] = hmmPteFrame(words, i + k - at) - base
         pieces.add(frames[k] - k)
       }
     }
     iter.fini()
-    return pieces.first
+    missing.add(startVpn + seen, frames.length - seen)
+    return { first: pieces.first, missing: missing.runs }
   }
 
   /**

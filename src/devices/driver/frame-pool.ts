@@ -17,6 +17,7 @@
 
 import { HPAGE_PMD_NR, type Pfn } from '../../base/addr.ts'
 import { AssertionError, assert } from '../../base/assert.ts'
+import { makeByteSet } from '../../base/byte-set.ts'
 import { WaitQueue } from '../../base/wait-queue.ts'
 import { alikeBytes, alikeFrames } from '../../mm/frame-runs.ts'
 import {
@@ -111,11 +112,11 @@ export class FramePool {
     this.bankPages = bankPages
     this.pagemap = pagemap
     this.state = new Uint8Array(npages)
-    this.captured = new Uint8Array(npages)
+    this.captured = makeByteSet(npages)
     this.dirty = new Uint8Array(npages)
     this.backing = new Int32Array(npages).fill(NO_COPY)
     this.blockOf = new Int32Array(npages).fill(NO_BLOCK)
-    this.starts = new Uint8Array(npages)
+    this.starts = makeByteSet(npages)
     this.free = new FreeRuns(npages, bankPages)
   }
 

@@ -64,6 +64,11 @@ export class FrameTable {
     return block.origin
   }
 
+  /** All pages around `vpn` have an entry. */
+  isFullAround(vpn: number): boolean {
+    return this.blockOf(Math.floor(vpn / BLOCK_PAGES))?.count === BLOCK_PAGES
+  }
+
   /** Enters neighbouring pages that have no entry, in neighbouring frames. */
   add(vpn: number, frame: number, npages: number): void {
     for (let done = 0; done < npages; ) {

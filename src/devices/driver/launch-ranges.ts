@@ -51,6 +51,7 @@ export class LaunchRanges {
     const { bankPages } = this.pool
     const last = pageIn(use, range.end - 1)
     for (let page = pageIn(use, range.start), addr = range.start; page <= last; ) {
+      if (this.declared === null) throw afterTheEnd(range)
       const frame = frames[page]
       const limit = Math.min(last + 1, page + bankPages - (frame % bankPages))
       let next = use.firstFrame >= 0 ? limit : page + 1
@@ -90,7 +91,7 @@ export class LaunchRanges {
 
   private find(range: AddrRange, access: Access): RangeUse {
     const { declared } = this
-    if (declared === null) throw new RangeError(`${formatRange(range)} after the end of the launch`)
+    if (declared === null) throw afterTheEnd(range)
     for (const each of declared) {
       if (access === 'write' && each.access !== 'write') break
       if (each.range.start <= range.start && range.end <= each.range.end && range.start < range.end) {
@@ -105,6 +106,10 @@ export class LaunchRanges {
 
 function pageIn(use: RangeUse, addr: Addr): number {
   return Math.floor((addr - use.start) / PAGE_SIZE)
+}
+
+function afterTheEnd(range: AddrRange): RangeError {
+  return new RangeError(`${formatRange(range)} after the end of the launch`)
 }
 
 function formatRange({ start, end }: AddrRange): string {

@@ -9,7 +9,8 @@ import type { Placement } from '../../hmm/policy.ts'
 import type { Access } from '../../trace/events.ts'
 import type { AddrRange } from '../claims.ts'
 import type { DeviceParts } from './device-parts.ts'
-import type { DeviceSpace, VpnRun } from './device-space.ts'
+import type { DeviceSpace, Located, VpnRun } from './device-space.ts'
+import { giveFrameList, takeFrameList } from './frame-lists.ts'
 import { CAPTURED, CAPTURED_FOR_WRITING, type FrameRun } from './frame-pool.ts'
 import type { ProgramMemory } from './hardware.ts'
 import { endOf, type RangeUse } from './range-use.ts'
@@ -60,7 +61,7 @@ export class Operation<Memory extends ProgramMemory = ProgramMemory> {
   use(range: AddrRange, access: Access, inOnePiece = false): RangeUse {
     const start = pageAlignDown(range.start)
     const npages = (pageAlignUp(range.end) - start) / PAGE_SIZE
-    const use = { access, start, frames: new Int32Array(npages).fill(-1), inOnePiece, firstFrame: -1 }
+    const use = { access, start, frames: takeFrameList(npages), inOnePiece, firstFrame: -1 }
     this.uses.push(use)
     return use
   }
@@ -107,29 +108,37 @@ export class Operation<Memory extends ProgramMemory = ProgramMemory> {
     return vpns.filter((vpn) => use.frames[vpn - first] < 0)
   }
 
-  /** Captures all that `peek` has just found, but for what was missing, in the run of frames that begins at `use.firstFrame`. */
-  take(use: RangeUse, found: Int32Array, missing: readonly VpnRun[]): void {
+  /**
+   * Fills in the frames that hold a range at the moment, none of which was captured, as DeviceSpace.locate does. Before anybody else gets
+   * a turn they are captured with `take`, or taken out again.
+   */
+  find({ start, frames, access }: RangeUse): Located {
+    return this.space.locate(start, access === 'write', frames)
+  }
+
+  /** Captures all that `find` has just found, but for what was missing, in the run of frames that begins at `use.firstFrame`. */
+  take(use: RangeUse, missing: readonly VpnRun[]): void {
     const { pool } = this.parts
-    const { start, firstFrame } = use
+    const { start, firstFrame, frames } = use
     const bits = this.bitsFor(use)
-    use.frames.set(found)
     let from = 0
     for (const { vpn, npages } of missing) {
       const to = vpn - addrToVpn(start)
       if (to > from) pool.capture(firstFrame + from, to - from, bits, this.captured)
       from = to + npages
     }
-    if (found.length > from) pool.capture(firstFrame + from, found.length - from, bits, this.captured)
+    if (frames.length > from) pool.capture(firstFrame + from, frames.length - from, bits, this.captured)
   }
 
   /**
-   * The frames that hold a range at the moment, -1 where there is none, without keeping them; and where the range begins if
-   * they lie in one piece with that, else -1. To be used before the next look, of whomever.
+   * The frames that hold a range at the moment, -1 where there is none, without keeping them. To be used before the next look, of
+   * whomever.
    */
-  peek({ start, frames, access }: RangeUse): { readonly found: Int32Array; readonly first: number } {
+  peek({ start, frames, access }: RangeUse): Int32Array {
     if (frames.length > peeked.length) peeked = new Int32Array(2 * frames.length)
     const found = peeked.subarray(0, frames.length).fill(-1)
-    return { found, first: this.space.locate(start, access === 'write', found) }
+    this.space.locate(start, access === 'write', found)
+    return found
   }
 
   /**
@@ -142,7 +151,7 @@ export class Operation<Memory extends ProgramMemory = ProgramMemory> {
     const { pool } = this.parts
     for (const use of this.uses) {
       if (use.access !== 'read') continue
-      for (const frame of this.peek(use).found) if (frame >= 0) pool.blockAt(frame).lastUse = pool.uses
+      for (const frame of this.peek(use)) if (frame >= 0) pool.blockAt(frame).lastUse = pool.uses
     }
   }
 
@@ -153,7 +162,7 @@ export class Operation<Memory extends ProgramMemory = ProgramMemory> {
   /** Ends the use of all ranges; whoever calls it releases their frames, all of them. */
   handOver(): void {
     this.captured = []
-    this.uses = []
+    this.endUses()
   }
 
   /** Ends the use of all ranges, and lets their frames go. */
@@ -162,10 +171,14 @@ export class Operation<Memory extends ProgramMemory = ProgramMemory> {
     for (const run of this.captured) pool.release(run)
     this.captured = []
     this.hasWarmed = false
-    this.uses = []
+    this.endUses()
     for (const vpn of this.transient.splice(0)) {
       this.space.discardDuplicates(vpnToAddr(vpn), vpnToAddr(vpn + 1), 'coherence')
     }
     pool.released.wake()
+  }
+  private endUses(): void {
+    for (const { frames } of this.uses) giveFrameList(frames)
+    this.uses = []
   }
 }

@@ -58,7 +58,7 @@ function presentAround(op: Operation, page: number, { access }: RangeUse): numbe
   const vpn = page - (page % HPAGE_PMD_NR)
   const start: Addr = vpnToAddr(vpn)
   const frames = new Int32Array(HPAGE_PMD_NR).fill(-1)
-  const { found } = op.peek({ access, start, frames, inOnePiece: false, firstFrame: -1 })
+  const found = op.peek({ access, start, frames, inOnePiece: false, firstFrame: -1 })
   return [...found.keys()].filter((i) => found[i] >= 0).map((i) => vpn + i)
 }
 

@@ -87,19 +87,19 @@ export class ToDevice {
 
   /** What is missing comes to where it belongs; where that is not free, all of the range goes to another place. */
   private async bringInOnePiece(op: Operation, use: RangeUse): Promise<void> {
-    const { found, first } = op.peek(use)
-    const missing = missingRuns(use, found)
+    const { first, missing } = op.find(use)
     note(op, use, missing)
-    use.firstFrame = isInOneBank(first, found.length, op.parts.pool.bankPages) ? first : -1
+    use.firstFrame = isInOneBank(first, use.frames.length, op.parts.pool.bankPages) ? first : -1
     const holes = use.firstFrame < 0 ? null : reserveHoles(op, use, missing)
     if (holes !== null) {
       // Captured before anybody else gets a turn.
-      op.take(use, found, missing)
+      op.take(use, missing)
       if (await this.fillHoles(op, use, holes)) return
       // What the device may read and was not found is hardly on the device; what it may write can be there for reading.
       await this.fillAll(op, use, holes, use.access === 'write')
       return
     }
+    use.frames.fill(-1)
     op.warmReads()
     const blocks = await this.room.reserve(op.space.mm, addrToVpn(use.start), use.frames.length, true, op.purpose)
     use.firstFrame = blocks[0].first

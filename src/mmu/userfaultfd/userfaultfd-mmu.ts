@@ -17,6 +17,7 @@
 
 import { type Addr, addrToVpn, isPageAligned, PAGE_SIZE, type Pfn, vpnToAddr } from '../../base/addr.ts'
 import { AssertionError, assert, formatAddr } from '../../base/assert.ts'
+import { bytesIn } from '../../base/byte-set.ts'
 import { EAGAIN, EEXIST, EFAULT } from '../../base/errno.ts'
 import { sparseBuffer } from '../../base/sparse-buffer.ts'
 import {
@@ -101,7 +102,7 @@ export class UserfaultfdMmu implements Mmu {
     const letsStoresThrough = tracking === 'async'
     this.capabilities = { anyFrame: false, walksPageTable: false, traps: true, letsStoresThrough, hugePages: false }
     this.frames = new HomeFrames(kernel, nframes)
-    this.#state = new Uint8Array(sparseBuffer(nframes), 0, nframes)
+    this.#state = bytesIn(sparseBuffer(nframes), nframes)
     this.#onStrays = options.onStrays ?? (() => {})
     this.#devices = new DeviceFrames(nframes)
     this.#uffd = new Uffd(kernel, fd)
