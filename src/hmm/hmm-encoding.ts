@@ -105,12 +105,13 @@ export class HmmEncoding61 implements HmmEncoding {
   }
 
   takePlain(index: number, npages: number, table: Uint32Array, at: number, zeroPfn: Pfn): number {
-    const { words, defaultHi, maskHi } = this
-    let i = 2 * index
-    let t = 2 * at
-    const end = t + 2 * npages
+    const { words, defaultHi, maskHi, isUniform } = this
+    // Addresses are floating point numbers, and so is what was worked out from them; the loop counts in integers.
+    let i = (2 * index) | 0
+    let t = (2 * at) | 0
+    const end = (t + 2 * npages) | 0
     for (; t < end; t += 2, i += 2) {
-      const flags = table[t + 1]
+      const flags = table[t + 1] | 0
       const pfn = table[t]
       const request = (words[i + 1] & maskHi) | defaultHi
       if ((flags & NOT_PLAIN) !== PTE_PRESENT) {
@@ -122,15 +123,22 @@ export class HmmEncoding61 implements HmmEncoding {
         }
         if ((flags & NOT_PLAIN) !== (PTE_PRESENT | PTE_SPECIAL) || pfn !== zeroPfn) break
       }
-      if ((flags & PTE_WRITE) === 0) {
-        if ((request & REQ_BOTH) === REQ_BOTH) break
-        words[i + 1] = HMM_PFN_VALID_HI
-      } else {
-        words[i + 1] = HMM_PFN_VALID_HI | HMM_PFN_WRITE_HI
-      }
+      let high = HMM_PFN_VALID_HI
+      if ((flags & PTE_WRITE) !== 0) high |= HMM_PFN_WRITE_HI
+      else if ((request & REQ_BOTH) === REQ_BOTH) break
       words[i] = pfn
+      words[i + 1] = high
+      if (!isUniform || pfn === zeroPfn) continue
+      // Neighbours in the same state need no thought.
+      for (let next = (pfn + 1) | 0; t + 2 < end; next++) {
+        if (((table[t + 2] ^ next) | (table[t + 3] ^ flags)) !== 0) break
+        t += 2
+        i += 2
+        words[i] = next
+        words[i + 1] = high
+      }
     }
-    return npages - (end - t) / 2
+    return npages - ((end - t) >> 1)
   }
 }
 

@@ -6,11 +6,12 @@
 // A duplicate exists only beside a marked entry. A mark may outlive the duplicates, as every other event over the page ends
 // them too; that costs one more event at the next write. Entries of other kinds have no mark, and fork gives the child none.
 
-import { type Addr, PAGE_SIZE, PTRS_PER_PTE, pmdAddrEnd, pmdIndex, pteIndex } from '../base/addr.ts'
+import { type Addr, PAGE_SIZE, type Pfn, PTRS_PER_PTE, pmdAddrEnd, pmdIndex, pteIndex } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
 import { makeByteSet } from '../base/byte-set.ts'
 import { EINVAL } from '../base/errno.ts'
 import { firstPageIn, forEachRunIn, type PageRuns, runsOfPages, runsOfSet } from '../base/page-runs.ts'
+import { alikeFrames, framesOfMemory, setFrames } from './frame-runs.ts'
 import { splitHugePmd } from './huge-pmd.ts'
 import type { Mm } from './mm.ts'
 import {
@@ -20,8 +21,17 @@ import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
 } from './mmu-notifier.ts'
-import { GUP_PIN_COUNTING_BIAS, PG_ANON, PG_HEAD, PG_TAIL } from './page.ts'
-import { PTE_DIRTY, PTE_DUPLICATED, PTE_PRESENT, PTE_PROTNONE, PTE_SPECIAL, PTE_WRITE, pteRun } from './pte.ts'
+import { PG_DIRTY } from './page.ts'
+import {
+  PTE_DIRTY,
+  PTE_DUPLICATED,
+  PTE_PRESENT,
+  PTE_PROTNONE,
+  PTE_SPECIAL,
+  PTE_WRITE,
+  pteRun,
+  setPteFlags,
+} from './pte.ts'
 import type { System } from './system.ts'
 import { nextDirty, tlbCollectDirty, tlbProtect } from './tlb.ts'
 import { VM_HUGETLB } from './vm-flags.ts'
@@ -94,23 +104,23 @@ function markEntries(
   stale: Addr[],
 ): number {
   let marked = 0
-  for (let k = 0, n = 1; k < npages; k += n) {
-    const w = 2 * (first + k)
-    const pfn = words[w]
-    const flags = words[w + 1]
+  const stop = (first + npages) | 0
+  for (let entry = first | 0, n = 1; entry < stop; entry += n) {
+    const pfn = words[2 * entry] | 0
+    const flags = words[2 * entry + 1] | 0
     n = 1
     if ((flags & (PTE_PRESENT | PTE_SPECIAL | PTE_PROTNONE)) !== PTE_PRESENT) continue
-    n = pteRun(words, first + k, npages - k)
-    for (let from = 0; from < n; from++) {
-      const count = nshareable(sys, pfn + from, n - from)
+    n = pteRun(words, entry, stop - entry)
+    for (let from = 0, count = 0; from < n; from += Math.max(count, 1)) {
+      count = nshareable(sys, pfn + from, n - from)
       if (count === 0) continue
       const end = from + count
-      if ((flags & PTE_DIRTY) !== 0) for (let i = from; i < end; i++) sys.pages.setDirty(pfn + i)
-      if ((flags & WRITTEN) === WRITTEN) for (let i = from; i < end; i++) stale.push(addr + (k + i) * PAGE_SIZE)
-      const shared = (flags & ~(PTE_WRITE | PTE_DIRTY)) | PTE_DUPLICATED
-      for (let i = from; i < end; i++) words[w + 2 * i + 1] = shared
+      if ((flags & PTE_DIRTY) !== 0) markDirty(sys, pfn + from, count)
+      if ((flags & WRITTEN) === WRITTEN) {
+        for (let i = from; i < end; i++) stale.push(addr + (entry - first + i) * PAGE_SIZE)
+      }
+      setPteFlags(words, entry + from, count, (flags & ~(PTE_WRITE | PTE_DIRTY)) | PTE_DUPLICATED)
       marked += count
-      from = end
     }
   }
   return marked
@@ -118,17 +128,20 @@ function markEntries(
 
 /**
  * How many frames from `first` on, at most `max`, are of pages all writes to which go through their entries, or through ones that fork
- * made read-only.
+ * made read-only: small ones in the same state, or one.
  */
-function nshareable({ pages }: System, first: number, max: number): number {
-  const { flags, refcount, pagemap } = pages
-  const end = first + max
-  let pfn = first
-  for (; pfn < end && pagemap[pfn] === 0; pfn++) {
-    const isSmallAnon = (flags[pfn] & (PG_ANON | PG_HEAD | PG_TAIL)) === PG_ANON
-    if (isSmallAnon ? refcount[pfn] >= GUP_PIN_COUNTING_BIAS : !pages.isAnon(pfn) || pages.maybeDmaPinned(pfn)) break
-  }
-  return pfn - first
+function nshareable(sys: System, first: Pfn, max: number): number {
+  const { pages } = sys
+  if (pages.pagemap[first] !== 0 || !pages.isAnon(first) || pages.maybeDmaPinned(first)) return 0
+  if (max === 1 || pages.isCompound(first)) return 1
+  const n = alikeFrames(pages.flags, first, framesOfMemory(sys, first, max))
+  return alikeFrames(pages.refcount, first, n)
+}
+
+/** Pages of which `nshareable` told are dirty. */
+function markDirty({ pages }: System, first: Pfn, npages: number): void {
+  if (npages === 1) pages.setDirty(first)
+  else setFrames(pages.flags, pages.flags[first] | PG_DIRTY, first, npages)
 }
 
 /**

@@ -106,7 +106,7 @@ function mergeDirty(mm: Mm, start: Addr, npages: number, dirty: Uint8Array, isTo
       continue
     }
     const { words } = table
-    const stop = Math.min(npages, i + (tableEnd - addr) / PAGE_SIZE)
+    const stop = Math.min(npages, i + (tableEnd - addr) / PAGE_SIZE) | 0
     let seen = 0
     for (let w = 2 * pteIndex(addr) + 1; i < stop && dirty[i] === 1; i++, w += 2) {
       const flags = words[w]

@@ -6,12 +6,19 @@ import type { Mmu } from '../../mmu/mmu.ts'
 /** Entries that a list begins with room for, unless it is known how many there will be. */
 const ROOM = 64
 
-/** Entry i is between system frame `pfns[i]` and frame `frames[i]` of the device. */
+/**
+ * Entry i is between system frame `pfns[i]` and frame `frames[i]` of the device. Neighbours on both sides, which mostly are all there is, are
+ * written down when somebody asks for the entries.
+ */
 export class CopyList {
   length = 0
   /** Both arrays have room for more than the list has. */
   private pfnRoom: Int32Array
   private frameRoom: Int32Array
+  /** Entries that are written down; those behind them are one run. */
+  private nwritten = 0
+  private runPfn: Pfn = 0
+  private runFrame = 0
 
   constructor(room = ROOM) {
     this.pfnRoom = new Int32Array(room)
@@ -19,33 +26,50 @@ export class CopyList {
   }
 
   get pfns(): Int32Array {
+    this.writeDown()
     return this.pfnRoom.subarray(0, this.length)
   }
 
   get frames(): Int32Array {
+    this.writeDown()
     return this.frameRoom.subarray(0, this.length)
   }
 
+  /** The first entry if all are neighbours on both sides and nobody has asked for them yet, else null. */
+  get run(): { readonly pfn: Pfn; readonly frame: number } | null {
+    return this.nwritten === 0 && this.length > 0 ? { pfn: this.runPfn, frame: this.runFrame } : null
+  }
+
   add(pfn: Pfn, frame: number): void {
-    if (this.length === this.pfnRoom.length) this.grow()
-    this.pfnRoom[this.length] = pfn
-    this.frameRoom[this.length++] = frame
+    this.addRun(pfn, frame, 1)
   }
 
   /** Adds neighbours on both sides. */
   addRun(pfn: Pfn, frame: number, npages: number): void {
-    const { length } = this
-    while (this.pfnRoom.length < length + npages) this.grow()
-    const { pfnRoom, frameRoom } = this
-    for (let k = length, end = (length + npages) | 0, home = pfn | 0, at = frame | 0; k < end; k++) {
-      pfnRoom[k] = home++
-      frameRoom[k] = at++
+    const n = this.length - this.nwritten
+    if (n === 0 || pfn !== this.runPfn + n || frame !== this.runFrame + n) {
+      this.writeDown()
+      this.runPfn = pfn
+      this.runFrame = frame
     }
     this.length += npages
   }
 
   clear(): void {
     this.length = 0
+    this.nwritten = 0
+  }
+
+  private writeDown(): void {
+    const { nwritten, length } = this
+    if (nwritten === length) return
+    while (this.pfnRoom.length < length) this.grow()
+    const { pfnRoom, frameRoom } = this
+    for (let k = nwritten, pfn = this.runPfn | 0, frame = this.runFrame | 0; k < length; k++) {
+      pfnRoom[k] = pfn++
+      frameRoom[k] = frame++
+    }
+    this.nwritten = length
   }
 
   private grow(): void {

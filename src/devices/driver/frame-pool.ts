@@ -271,9 +271,7 @@ export class FramePool {
 
   /** How many of the frames from `first` on, which is reserved, at most `max`, can be taken. */
   nreserved(first: number, max: number): number {
-    let n = 1
-    while (n < max && this.state[first + n] === FRAME_RESERVED) n++
-    return n
+    return alikeBytes(this.state, first, max)
   }
 
   /** A page or a duplicate is there, and no operation uses it. */
@@ -298,10 +296,7 @@ export class FramePool {
 
   /** Duplicates in neighbouring frames end. */
   dropDuplicates(first: number, npages: number): void {
-    const end = first + npages
-    for (let frame = first; frame < end; frame++) {
-      if (this.state[frame] !== FRAME_DUPLICATE) throw new AssertionError(`frame ${frame} holds a duplicate`)
-    }
+    this.checkAll(first, npages, FRAME_DUPLICATE, 'holds a duplicate')
     this.vacate(first, npages)
   }
 
@@ -436,17 +431,20 @@ export class FramePool {
 
   private take(first: number, npages: number, state: number): void {
     const end = first + npages
-    const states = this.state
-    for (let frame = first; frame < end; frame++) {
-      if (states[frame] !== FRAME_RESERVED) throw new AssertionError(`frame ${frame} is reserved`)
-    }
-    fill(states, state, first, end)
+    this.checkAll(first, npages, FRAME_RESERVED, 'is reserved')
+    fill(this.state, state, first, end)
     fill(this.dirty, 0, first, end)
     for (let frame = first; frame < end; ) {
       const next = this.endIn(frame, end)
       this.blockAt(frame).live += next - frame
       frame = next
     }
+  }
+
+  /** All of some neighbouring frames are in one state. */
+  private checkAll(first: number, npages: number, state: number, what: string): void {
+    const n = this.state[first] === state ? alikeBytes(this.state, first, npages) : 0
+    if (n < npages) throw new AssertionError(`frame ${first + n} ${what}`)
   }
 
   /** The last references of pages in neighbouring frames are gone, and what stood behind them is not needed any more. */

@@ -75,7 +75,8 @@ export class FrameTable {
       const block = this.makeBlock(Math.floor((vpn + done) / BLOCK_PAGES))
       const at = (vpn + done) % BLOCK_PAGES
       const n = Math.min(npages - done, BLOCK_PAGES - at)
-      for (let i = 0; i < n; i++) block.frames[at + i] = frame + done + i
+      const { frames } = block
+      for (let i = at | 0, end = (at + n) | 0, next = (frame + done) | 0; i < end; i++) frames[i] = next++
       if (block.count === 0) block.origin = frame - vpn
       else if (block.origin !== frame - vpn) block.origin = null
       block.count += n
@@ -97,13 +98,13 @@ export class FrameTable {
     if (this.size === 0) return
     for (const block of this.blocksIn(first, end)) {
       const base = block.key * BLOCK_PAGES
-      const stop = Math.min(end - base, BLOCK_PAGES)
+      const stop = Math.min(end - base, BLOCK_PAGES) | 0
       const { frames } = block
-      for (let i = Math.max(first - base, 0); i < stop; ) {
+      for (let i = Math.max(first - base, 0) | 0; i < stop; ) {
         const frame = frames[i]
         let next = i + 1
         if (frame !== NONE) {
-          while (next < stop && frames[next] === frame + next - i) next++
+          for (let wanted = frame + 1; next < stop && frames[next] === wanted; next++) wanted++
           frames.fill(NONE, i, next)
           block.count -= next - i
           this.size -= next - i

@@ -94,6 +94,14 @@ export class Operation<Memory extends ProgramMemory = ProgramMemory> {
     )
   }
 
+  /** Captures neighbouring pages that were missing, and have just come to neighbouring frames. */
+  gain(use: RangeUse, vpn: number, first: number, npages: number): void {
+    const { frames } = use
+    const from = (vpn - addrToVpn(use.start)) | 0
+    for (let i = from, end = (from + npages) | 0, frame = first | 0; i < end; i++) frames[i] = frame++
+    this.parts.pool.capture(first, npages, this.bitsFor(use), this.captured)
+  }
+
   /** Captures those of some pages of a range, in ascending order, that are in their place in its run of frames. Returns the others. */
   lookAt(use: RangeUse, vpns: readonly number[]): number[] {
     const { pool } = this.parts
@@ -151,7 +159,8 @@ export class Operation<Memory extends ProgramMemory = ProgramMemory> {
     const { pool } = this.parts
     for (const use of this.uses) {
       if (use.access !== 'read') continue
-      for (const frame of this.peek(use)) if (frame >= 0) pool.blockAt(frame).lastUse = pool.uses
+      const found = this.peek(use)
+      for (let i = 0; i < found.length; i++) if (found[i] >= 0) pool.blockAt(found[i]).lastUse = pool.uses
     }
   }
 

@@ -14,11 +14,10 @@ import { shareForRead } from '../../mm/share.ts'
 import type { Block } from './block.ts'
 import { CopyList } from './copy-list.ts'
 import { faultIn, othersTurn } from './device-fault.ts'
-import { UPLOAD_PAGES_MAX } from './hardware.ts'
 import type { Operation } from './operation.ts'
 import type { RangeUse } from './range-use.ts'
 
-/** Reserved frames from `first` on for as many pages from `vpn` on: a block, or several side by side. At most UPLOAD_PAGES_MAX. */
+/** Reserved frames from `first` on for as many pages from `vpn` on: a block, or several side by side. */
 export type Span = Pick<Block, 'vpn' | 'first' | 'npages'>
 
 /** Neighbours in both memories. */
@@ -27,7 +26,7 @@ interface CopyRun extends Span {
 }
 
 /** What hardware is given to copy: it has read the list when it returns, and nothing waits in between. */
-const copies = new CopyList(UPLOAD_PAGES_MAX)
+const copies = new CopyList()
 
 /** Joins blocks in ascending order to as few spans as they lie in, of at most so many pages, or a block. */
 export function spansOf(blocks: readonly Block[], npagesMax: number): Span[] {
@@ -69,7 +68,9 @@ export async function duplicateSpan(op: Operation, use: RangeUse, { vpn, first, 
   const begunAt = clock.now()
   void hardware.upload(copies)
   op.purpose.copying.time += clock.now() - begunAt
-  op.look(use, start, end)
+  // What was reserved for a page and is still free at the fault, no use has.
+  if (nduplicated === npages) op.gain(use, vpn, first, npages)
+  else op.look(use, start, end)
   op.placed.duplicate += nduplicated
   traffic.duplicated({ mm, start, end }, nduplicated, op.purpose)
   traffic.copied({ mm, start, end }, 'host-to-device', copies.length, op.purpose)

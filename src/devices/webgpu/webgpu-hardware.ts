@@ -135,12 +135,12 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
 
   upload(list: CopyList): Promise<void> | null {
     if (this.failure !== null) return rejected(this.failure)
-    for (let from = 0; from < list.length; ) {
-      const to = this.uploadPart(list, from)
-      if (!this.isDirect) this.written += (to - from) * PAGE_SIZE
-      this.context.unsubmitted += (to - from) * PAGE_SIZE
-      if (this.context.unsubmitted >= (this.isFresh ? SUBMIT_FRESH_BYTES : SUBMIT_BYTES)) this.context.flush()
-      from = to
+    const { run, length } = list
+    if (run !== null && this.uploadRun(run.pfn, run.frame, length)) return null
+    for (let from = 0; from < length; from += PIECE_PAGES) {
+      const to = Math.min(length, from + PIECE_PAGES)
+      this.uploadPart(list, from, to)
+      this.noteWritten(to - from)
     }
     return null
   }
@@ -224,15 +224,35 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
     if (!this.isDestroyed) this.onLost(reason)
   }
 
-  /** Writes pages of a list to the device, from `from` on. Returns where those begin that are left. */
-  private uploadPart({ pfns, frames }: CopyList, from: number): number {
+  /** Writes neighbours on both sides to the device. Returns false, with some of it done for nothing, if their memory is shared. */
+  private uploadRun(pfn: Pfn, frame: number, npages: number): boolean {
+    const { queue } = this.context.device
+    for (let done = 0; done < npages; ) {
+      const inBank = this.bankPages - ((frame + done) % this.bankPages)
+      const n = Math.min(npages - done, inBank, this.isFresh ? DIRECT_PAGES : PIECE_PAGES)
+      const bytes = this.mmu.bytesOfRun(pfn + done, n)
+      if (!isOrdinaryMemory(bytes)) return false
+      const { buffer, offset } = this.banks.place((frame + done) * PAGE_SIZE)
+      queue.writeBuffer(buffer, offset, bytes)
+      done += bytes.length / PAGE_SIZE
+      this.noteWritten(bytes.length / PAGE_SIZE)
+    }
+    return true
+  }
+
+  /** Submits what was written before too much of it waits. */
+  private noteWritten(npages: number): void {
+    const nbytes = npages * PAGE_SIZE
+    if (!this.isDirect) this.written += nbytes
+    this.context.unsubmitted += nbytes
+    if (this.context.unsubmitted >= (this.isFresh ? SUBMIT_FRESH_BYTES : SUBMIT_BYTES)) this.context.flush()
+  }
+
+  /** Writes pages `[from, to)` of a list to the device, at most PIECE_PAGES. */
+  private uploadPart({ pfns, frames }: CopyList, from: number, to: number): void {
     const { bounce } = this
     const { queue } = this.context.device
-    let to = Math.min(frames.length, from + PIECE_PAGES)
-    const npages = runLength(pfns, from, this.isFresh ? frames.length : to)
-    const bytes = this.mmu.bytesOfRun(pfns[from], npages)
-    if (isOrdinaryMemory(bytes)) {
-      to = Math.max(to, from + bytes.length / PAGE_SIZE)
+    if (isOrdinaryMemory(this.mmu.bytesOfRun(pfns[from], 1))) {
       this.forEachRun(frames, from, to, (buffer, offset, nbytes, at) => {
         queue.writeBuffer(buffer, offset, this.inOnePiece(pfns, from + at, from + at + nbytes / PAGE_SIZE))
       })
@@ -243,7 +263,6 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
         queue.writeBuffer(buffer, offset, bounce, at * PAGE_SIZE, nbytes)
       })
     }
-    return to
   }
 
   /** System pages `[from, to)` of a list in one piece of ordinary memory: as they are or put together. */

@@ -163,7 +163,7 @@ function adopt(mm: Mm, start: Addr, end: Addr): number {
     const to = pmdAddrEnd(at, end)
     let table = mm.pageTable.findPte(at)
     const first = pteIndex(at)
-    const npages = (to - at) / PAGE_SIZE
+    const npages = ((to - at) / PAGE_SIZE) | 0
     for (let i = 0; i < npages; i++) {
       if (table !== null && table.words[2 * (first + i) + 1] !== 0) continue
       const fault = handleMmFault(vma, at + i * PAGE_SIZE, FAULT_FLAG_WRITE)

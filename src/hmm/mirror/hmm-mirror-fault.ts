@@ -249,7 +249,8 @@ class PartReader {
     const { words, needed, vma } = this
     if (vma === null) return 0
     let result = 0
-    for (let i = 0; i < npages; i++) {
+    const end = npages | 0
+    for (let i = 0; i < end; i++) {
       const high = words[2 * i + 1]
       if ((high & needed) === needed) continue
       if ((high & HMM_PFN_ERROR_HI) !== 0) return -EFAULT

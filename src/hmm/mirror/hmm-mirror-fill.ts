@@ -3,6 +3,7 @@
 
 import { type Addr, PAGE_SIZE, type Pfn } from '../../base/addr.ts'
 import { ENOMEM } from '../../base/errno.ts'
+import { framesOfMemory } from '../../mm/frame-runs.ts'
 import type { System } from '../../mm/system.ts'
 import { HMM_PFN_VALID_HI, HMM_PFN_WRITE_HI } from '../hmm-pfn.ts'
 import { type HmmDevice, type HmmMirror, hmmMirrorBlock } from './hmm-device.ts'
@@ -18,7 +19,9 @@ import {
   HMM_PTE_WRITE,
   hmmPteFrame,
   hmmPteHasFrame,
+  hmmPteInvalidRun,
   hmmPteStore,
+  hmmPteStoreRun,
 } from './hmm-pte.ts'
 import { hmmMirrorSettleDirty, PageList } from './hmm-update.ts'
 
@@ -87,15 +90,15 @@ class Fill {
     /** Memory that was found to be the device's. */
     let own = 0
     let gained = 0
-    let w = 2 * index
-    let p = 2 * from
-    for (const stop = w + 2 * npages; w < stop; w += 2, p += 2) {
+    let w = (2 * index) | 0
+    let p = (2 * from) | 0
+    for (const stop = (w + 2 * npages) | 0; w < stop; w += 2, p += 2) {
       const low = words[w]
       const high = pfnWords[p + 1]
       const pfn = pfnWords[p]
       if ((high & HMM_PFN_VALID_HI) === 0) {
         if ((low & HMM_PTE_VALID) !== 0 && dropsOthers) {
-          this.replaceStale(words, w / 2, addr + (w / 2 - index) * PAGE_SIZE)
+          this.replaceStale(words, w >> 1, addr + ((w >> 1) - index) * PAGE_SIZE)
           words[w] = 0
           words[w + 1] = 0
           gained--
@@ -107,28 +110,26 @@ class Fill {
       const isOwn = memory !== 0 && (memory === own || this.isOwnPage(pfn))
       if (isOwn) own = memory
       if (!isPlainDevice && !isOwn) {
-        this.err = this.enterDma(words, w / 2, pfn, write, addr + (w / 2 - index) * PAGE_SIZE)
+        this.err = this.enterDma(words, w >> 1, pfn, write, addr + ((w >> 1) - index) * PAGE_SIZE)
         if (this.err !== 0) return gained
         if ((low & HMM_PTE_VALID) === 0) gained++
         continue
       }
       const kind = isOwn ? HMM_PTE_VALID_DEV : HMM_PTE_VALID_PFN
-      if ((low & HMM_PTE_VALID) === kind && hmmPteHasFrame(words, w / 2, pfn)) {
+      if ((low & HMM_PTE_VALID) === kind && hmmPteHasFrame(words, w >> 1, pfn)) {
         words[w] = (low & ~HMM_PTE_WRITE) | write
         if (write !== 0) words[w + 1] |= HMM_PTE_HAD_WRITE_HI
         continue
       }
-      if ((low & HMM_PTE_VALID) !== 0) this.replaceStale(words, w / 2, addr + (w / 2 - index) * PAGE_SIZE)
+      if ((low & HMM_PTE_VALID) !== 0) this.replaceStale(words, w >> 1, addr + ((w >> 1) - index) * PAGE_SIZE)
       else gained++
-      hmmPteStore(words, w / 2, pfn, kind | write)
       // Neighbours in the same state, where nothing was entered yet, need no look at what they are.
-      for (let next = pfn + 1; w + 2 < stop; next++, gained++) {
-        if (pfnWords[p + 2] !== next || pfnWords[p + 3] !== high || pagemap[next] !== memory) break
-        if ((words[w + 2] & HMM_PTE_VALID) !== 0) break
-        w += 2
-        p += 2
-        hmmPteStore(words, w / 2, next, kind | write)
-      }
+      let n = alikePages(pfnWords, p, (stop - w) >> 1)
+      if (n > 1) n = 1 + hmmPteInvalidRun(words, (w >> 1) + 1, framesOfMemory(this.sys, pfn, n) - 1)
+      hmmPteStoreRun(words, w >> 1, n, pfn, kind | write)
+      gained += n - 1
+      w += 2 * (n - 1)
+      p += 2 * (n - 1)
     }
     return gained
   }
@@ -174,4 +175,17 @@ class Fill {
     const { owner } = this.device
     return owner !== null && this.sys.pagemaps[this.sys.pages.pagemap[pfn]]?.owner === owner
   }
+}
+
+/** How many pages of a snapshot from word `first` on, at most `max`, lie in neighbouring frames and are in the same state. At least one. */
+function alikePages(pfnWords: Uint32Array, first: number, max: number): number {
+  const end = (first + 2 * max) | 0
+  const high = pfnWords[first + 1] | 0
+  let pfn = pfnWords[first] | 0
+  let p = first + 2
+  for (; p < end; p += 2) {
+    pfn = (pfn + 1) | 0
+    if (((pfnWords[p] ^ pfn) | (pfnWords[p + 1] ^ high)) !== 0) break
+  }
+  return (p - first) >> 1
 }

@@ -111,6 +111,25 @@ export function hmmPteRun(words: Uint32Array, index: number, max: number): numbe
   return (w - first) >>> 1
 }
 
+/** How many entries from `index` on, at most `max`, are invalid. */
+export function hmmPteInvalidRun(words: Uint32Array, index: number, max: number): number {
+  const first = (2 * index) | 0
+  const end = (first + 2 * max) | 0
+  let w = first
+  while (w < end && (words[w] & HMM_PTE_VALID) === 0) w += 2
+  return (w - first) >> 1
+}
+
+/** Writes `npages` entries for neighbouring frames, as `hmmPteStore` does; the frames are below 2^31. */
+export function hmmPteStoreRun(words: Uint32Array, index: number, npages: number, first: Pfn, flags: number): void {
+  const hadWrite = (flags & HMM_PTE_WRITE) !== 0 ? HMM_PTE_HAD_WRITE_HI : 0
+  const end = (2 * (index + npages)) | 0
+  for (let w = (2 * index) | 0, frame = first | 0; w < end; w += 2, frame++) {
+    words[w] = (frame << FRAME_LOW_SHIFT) | flags
+    words[w + 1] = (frame >>> (32 - FRAME_LOW_SHIFT)) | hadWrite
+  }
+}
+
 /** The entry as one integer, without what only the core looks at. */
 export function hmmPteRead(words: Uint32Array, index: number): HmmPte {
   return ((BigInt(words[2 * index + 1] & ~HMM_PTE_HAD_WRITE_HI) << 32n) | BigInt(words[2 * index])) as HmmPte

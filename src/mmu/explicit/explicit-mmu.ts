@@ -201,11 +201,13 @@ export class ExplicitMmu implements Mmu {
     const end = Math.min(pfn + npages, segment.endPfn) | 0
     const { guard } = this
     const states = this.#state
-    let next = pfn | 0
-    for (; next < end; next++) {
-      if (guard?.isTaken(next) === true) break
-      if ((states[next] & TAKEN) === 0) this.#checkTaken(next)
-      states[next] |= TOUCHED
+    const first = pfn | 0
+    let next = guard === null ? end : first
+    while (next < end && guard?.isTaken(next) !== true) next++
+    for (let i = first; i < next; i++) {
+      const state = states[i]
+      if ((state & TAKEN) === 0) this.#checkTaken(i)
+      states[i] = state | TOUCHED
     }
     if (next === pfn) return this.bytes(pfn)
     return new Uint8Array(segment.buffer, (pfn - segment.pfn) * PAGE_SIZE, (next - pfn) * PAGE_SIZE)
