@@ -249,6 +249,20 @@ describe('a heap with a GPU', () => {
     await heap.close()
   })
 
+  it.each([true, false])('sees what is stored after a prefetch (memory shared: %s)', async (shared) => {
+    await open({ size: '64 MiB', shared, device: { memory: '48 MiB' } })
+    await prefetchAndStore(async (x, prefetched) => {
+      // The CPU gets the page when the prefetch is through with it.
+      await heap.sync(x.subarray(-1))
+      x[x.length - 1] = 8
+      await prefetched
+      await heap.sync(x.subarray(0, 1))
+      x[0] = 7
+    })
+    checkGpuHeap(heap)
+    await heap.close()
+  })
+
   it('names what a lost GPU took along, until that is discarded', async () => {
     await open()
     const { x, y } = arrays()
@@ -267,17 +281,35 @@ describe('a heap with a GPU', () => {
   })
 })
 
+/** `y = x` for 20 MiB that the GPU is given by a prefetch, while the program goes on: after `store` it sees what was stored. */
+async function prefetchAndStore(
+  store: (x: Float32Array, prefetched: Promise<unknown>) => Promise<void>,
+): Promise<void> {
+  const n = 5120 * PAGE_FLOATS
+  const { x } = arrays(n)
+  const y = heap.alloc(Float32Array, n, { name: 'y' })
+  await store(x, heap.prefetch(x))
+  await heap.run(SAXPY, { x, y, a: 1 }, n)
+  await heap.sync(y)
+  expect([...y.subarray(0, 2), y[n - 1]]).toEqual([7, 1, 8])
+  const stored = new Map([
+    [0, 7],
+    [n - 1, 8],
+  ])
+  expect(y.findIndex((value, i) => value !== (stored.get(i) ?? i % 1000))).toBe(-1)
+}
+
 describe('a live heap with a GPU', () => {
-  async function openLive(test: { skip(note: string): void }, device: HeapOptions['device']): Promise<void> {
+  async function openLive(test: { skip(note: string): void }, options: HeapOptions): Promise<void> {
     const live = (await findTestModes()).find(({ name, missing: why }) => name !== 'explicit' && why === null)
     if (live === undefined) test.skip('live: this machine has no live mode')
-    else await open({ mode: live.name, ...(device !== undefined && { device }) })
+    else await open({ mode: live.name, ...options })
   }
 
   it('takes pages whose contents are lost for new where a kernel overwrites all of them', {
     timeout: 60_000,
   }, async (test) => {
-    await openLive(test, [{ kind: 'memory', memory: '1 MiB', onLost: 'fill' }, { memory: '1 MiB' }])
+    await openLive(test, { device: [{ kind: 'memory', memory: '1 MiB', onLost: 'fill' }, { memory: '1 MiB' }] })
     const fixture = new ExtendedHeap(heap)
     const y = heap.alloc(Float32Array, 3000, { name: 'y' })
     await fixture.run('addOne', { write: [y] })
@@ -296,8 +328,18 @@ describe('a live heap with a GPU', () => {
     await heap.close()
   })
 
+  it('sees what is stored while a prefetch runs, and after it', { timeout: 60_000 }, async (test) => {
+    await openLive(test, { size: '64 MiB', device: { memory: '48 MiB' } })
+    await prefetchAndStore(async (x, prefetched) => {
+      x[x.length - 1] = 8
+      await prefetched
+      x[0] = 7
+    })
+    await heap.close()
+  })
+
   it('prefetches to it and brings pages back by touches', { timeout: 60_000 }, async (test) => {
-    await openLive(test, { memory: '4 MiB' })
+    await openLive(test, { device: { memory: '4 MiB' } })
     const x = heap.alloc(Float32Array, 100 * PAGE_FLOATS, { name: 'x' })
     for (let i = 0; i < x.length; i++) x[i] = i
     const [device] = (await heap.stats()).devices

@@ -225,6 +225,49 @@ describe('an upload', () => {
   })
 })
 
+describe('an upload', () => {
+  it("to memory that is the CPU's too is one copy, however many blocks, made by the time it is called done", async () => {
+    const m = await start({ heapPages: 3072, devicePages: 3072 })
+    const [x, y] = [filled(m, 0, 2560), filled(m, 2600, 1)]
+    const write = vi.spyOn(gpu.queue, 'writeBuffer')
+    try {
+      await m.handle.prefetch({ start: x, end: x + page(2560) }, 'read')
+      expect(write.mock.calls.map(([, offset, data]) => [offset, data.byteLength])).toEqual([[0, page(2560)]])
+    } finally {
+      write.mockRestore()
+    }
+    // Against the rule, and not to be seen by the device.
+    m.floats(x + page(2559), 1)[0] = -1
+    await m.saxpy(1, x + page(2559), y, 1)
+    await m.sync(y, y + page(1))
+    expect(m.floats(y, 1)[0]).toBe(2559 * FLOATS)
+    m.check()
+  })
+
+  it('is cut where a bank ends', async () => {
+    const m = await start({ heapPages: 1024, devicePages: 900, bank: page(300) })
+    const [x, y] = [filled(m, 0, 700), filled(m, 800, 1)]
+    const write = vi.spyOn(gpu.queue, 'writeBuffer')
+    try {
+      await m.handle.prefetch({ start: x, end: x + page(700) }, 'read')
+      const { buffers } = m.device.hardware.banks
+      const calls = write.mock.calls.map(([buffer, offset, data]) => [buffers.indexOf(buffer), offset, data.byteLength])
+      expect(calls).toEqual([
+        [0, 0, page(300)],
+        [1, 0, page(300)],
+        [2, 0, page(100)],
+      ])
+    } finally {
+      write.mockRestore()
+    }
+    const expected = m.floats(y, FLOATS).map((value, i) => value + m.floats(x + page(699), FLOATS)[i])
+    await m.saxpy(1, x + page(699), y, FLOATS)
+    await m.sync(y, y + page(1))
+    expect(m.floats(y, FLOATS)).toEqual(expected)
+    m.check()
+  })
+})
+
 describe('device memory', () => {
   it('in several banks holds what it should, and no argument lies in two of them', async () => {
     const m = await start({ devicePages: 30, bank: page(10) })

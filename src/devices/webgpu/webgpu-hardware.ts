@@ -136,8 +136,7 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
   upload(list: CopyList): Promise<void> | null {
     if (this.failure !== null) return rejected(this.failure)
     const { run, length } = list
-    if (run !== null && this.uploadRun(run.pfn, run.frame, length)) return null
-    for (let from = 0; from < length; from += PIECE_PAGES) {
+    for (let from = run === null ? 0 : this.uploadRun(run.pfn, run.frame, length); from < length; from += PIECE_PAGES) {
       const to = Math.min(length, from + PIECE_PAGES)
       this.uploadPart(list, from, to)
       this.noteWritten(to - from)
@@ -224,20 +223,21 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
     if (!this.isDestroyed) this.onLost(reason)
   }
 
-  /** Writes neighbours on both sides to the device. Returns false, with some of it done for nothing, if their memory is shared. */
-  private uploadRun(pfn: Pfn, frame: number, npages: number): boolean {
+  /** Writes neighbours on both sides to the device, as far as they lie in one piece of ordinary memory. Returns how many pages. */
+  private uploadRun(pfn: Pfn, frame: number, npages: number): number {
     const { queue } = this.context.device
-    for (let done = 0; done < npages; ) {
-      const inBank = this.bankPages - ((frame + done) % this.bankPages)
-      const n = Math.min(npages - done, inBank, this.isFresh ? DIRECT_PAGES : PIECE_PAGES)
+    const most = this.isFresh ? DIRECT_PAGES : PIECE_PAGES
+    let done = 0
+    while (done < npages) {
+      const n = Math.min(npages - done, most, this.bankPages - ((frame + done) % this.bankPages))
       const bytes = this.mmu.bytesOfRun(pfn + done, n)
-      if (!isOrdinaryMemory(bytes)) return false
+      if (bytes.length < n * PAGE_SIZE || !isOrdinaryMemory(bytes)) break
       const { buffer, offset } = this.banks.place((frame + done) * PAGE_SIZE)
       queue.writeBuffer(buffer, offset, bytes)
-      done += bytes.length / PAGE_SIZE
-      this.noteWritten(bytes.length / PAGE_SIZE)
+      this.noteWritten(n)
+      done += n
     }
-    return true
+    return done
   }
 
   /** Submits what was written before too much of it waits. */
