@@ -80,6 +80,7 @@ export function readKernelSource(text: KernelText): KernelSource {
   const prelude = parseWgsl(`${declarations}\n${helpers}`, { name: `arguments of ${name}` })
   for (const [override, value] of Object.entries(constants)) {
     if (typeof value !== 'number') throw new TypeError(`constants.${override} is ${describe(value)}, wanted a number`)
+    if (!Number.isFinite(value)) throw new RangeError(`constants.${override} is ${value}, wanted a finite number`)
   }
   const byKey = constantsByKey(module, constants)
   const analysis = analyseWith(module, prelude, text, byKey)

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { parseWgsl } from '../wgsl/index.ts'
 import { read, readWrite, uniform, write } from './argument.ts'
 import { atomic, type DataType, f16, f32, mat2x2f, u32, vec3f } from './data-type.ts'
 import { Kernel, type KernelSpec, kernel } from './kernel.ts'
@@ -73,6 +74,9 @@ describe('kernel()', () => {
     )
     expect(() => kernel({ args, code, constants: { N: '1' as never } })).toThrow(
       new TypeError('constants.N is "1", wanted a number'),
+    )
+    expect(() => kernel({ args, code, constants: { N: Number.NaN } })).toThrow(
+      new RangeError('constants.N is NaN, wanted a finite number'),
     )
   })
 
@@ -274,6 +278,27 @@ describe('Kernel.program()', () => {
     expect(direct?.split('\n')[3]).toBe(lines[3])
     expect(indexed?.split('\n')[3]).toBe('  y[hm_at_y(u32(id.x))] += a * x[hm_at_x(u32(id.x))]; // here')
     expect(direct).not.toContain('hm_at_')
+  })
+
+  it.each<[string, Record<string, DataType>, string]>([
+    ['barriers', { v: f32 }, 'workgroupBarrier(); v[id.x] += 1.0;'],
+    [
+      'atomics',
+      { v: atomic(u32) },
+      'let r = atomicCompareExchangeWeak(&v[id.x], 1u, 2u); atomicStore(&v[0], r.old_value);',
+    ],
+  ])('declares no names that a user could have: %s', (_, types, body) => {
+    const args = Object.fromEntries(Object.entries(types).map(([name, type]) => [name, readWrite(type)]))
+    const own = ['v', 'main']
+    for (const strict of [false, true]) {
+      const { direct, indexed, paged } = kernel({ args, code: saxpy(body) }).program([['v']], strict)
+      expect(paged).not.toBeNull()
+      for (const wgsl of [direct, indexed, paged?.wgsl ?? null]) {
+        if (wgsl === null) continue
+        const names = parseWgsl(wgsl, {}).declarations.flatMap((node) => ('name' in node ? [node.name.text] : []))
+        expect(names.filter((name) => !name.startsWith('hm_') && !own.includes(name))).toEqual([])
+      }
+    }
   })
 
   it('is the same object for the same question, and plain data', () => {

@@ -159,14 +159,14 @@ function declarations({ text, module }: KernelSource, layout: ProgramLayout): st
     ...structsOf(text.args, declared).values(),
     ...variables,
     ...faults,
-    `struct HmLaunch {
+    `struct hm_Launch {
   first: vec3<u32>,
   count: vec3<u32>,
   groups: vec3<u32>,
   first_group: vec3<u32>,
   args: array<vec4<u32>, ${Math.max(1, layout.args.length)}>,
 }
-@group(0) @binding(${layout.launchBinding}) var<uniform> hm_launch: HmLaunch;`,
+@group(0) @binding(${layout.launchBinding}) var<uniform> hm_launch: hm_Launch;`,
   ]
 }
 

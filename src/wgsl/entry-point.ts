@@ -54,7 +54,9 @@ function sizeOf(c: Context, { args }: Attribute, scope: Scope): [number | null, 
     const value = c.constant(arg, scope, { overrides: true })
     if (value === null) return null
     const isSize = typeof value === 'number' && Number.isInteger(value) && value >= 1
-    return isSize ? value : c.fail('constant', `a workgroup size of ${String(value)}, wanted at least 1`, arg as Span)
+    return isSize
+      ? value
+      : c.fail('constant', `a workgroup size of ${String(value)}, wanted a whole number from 1`, arg as Span)
   }
   return [one(args[0]), one(args[1]), one(args[2])]
 }

@@ -74,7 +74,7 @@ function arrayType(c: Context, ident: Ident, scope: Scope): Type {
   const count = c.constant(size, scope)
   if (count === null) return { kind: 'array', element, count: 'override' }
   if (typeof count !== 'number' || !Number.isInteger(count) || count < 1) {
-    c.fail('constant', `an array of ${String(count)} elements, wanted at least 1`, size)
+    c.fail('constant', `an array of ${String(count)} elements, wanted a whole number from 1`, size)
   }
   return { kind: 'array', element, count }
 }

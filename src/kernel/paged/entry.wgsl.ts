@@ -115,15 +115,15 @@ function stepEntry({ call }: EntryOptions): string {
 function workgroupEntry(o: EntryOptions): string {
   const invocations = o.size[0] * o.size[1] * o.size[2]
   return `
-struct HmGroup { id: u32, slot: u32, stop: u32 }
-var<workgroup> hm_group_state: HmGroup;
+struct hm_Group { id: u32, slot: u32, stop: u32 }
+var<workgroup> hm_group_state: hm_Group;
 // What stopped one of its invocations, where that is something; 0 while all go on.
 var<workgroup> hm_group_event: atomic<u32>;
 fn hm_stride() -> u32 { return hm_launch.count * ${invocations}u; }
 @compute @workgroup_size(${o.workgroupSize})
 fn hm_main(@builtin(workgroup_id) w: vec3<u32>, @builtin(local_invocation_id) hm_local: vec3<u32>, @builtin(local_invocation_index) hm_local_index: u32) {
   if (w.x >= hm_launch.count) { return; }
-  var state = HmGroup(hm_launch.base + w.x, w.x, 0u);
+  var state = hm_Group(hm_launch.base + w.x, w.x, 0u);
   if (!${OPTIMISTIC_OVERRIDE}) {
     if (hm_local_index == 0u) {
       hm_group_state = state;

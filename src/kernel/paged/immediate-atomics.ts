@@ -55,7 +55,7 @@ export class ImmediateAtomics {
   }
 
   private exchange(name: string, element: string, cast: (word: string) => string, old: string, bits: string): string {
-    const result = `HmExchanged_${element}`
+    const result = `hm_Exchanged_${element}`
     const replay = `let was = hm_replay(); return ${result}(${cast('was')}, hm_replay() != 0u);`
     return `struct ${result} { old_value: ${element}, exchanged: bool }
 fn ${name}(a: u32, old: ${element}, v: ${element}) -> ${result} {

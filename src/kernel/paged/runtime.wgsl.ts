@@ -64,7 +64,7 @@ override ${SCOUT_OVERRIDE}: bool = false;
 override ${PRESENT_OVERRIDE}: u32 = 0u;
 // The launch has one dimension.
 override ${LINEAR_OVERRIDE}: bool = false;
-struct HmLaunch {
+struct hm_Launch {
   mode: u32, base: u32, count: u32, capacity: u32,
   queue_in: u32, queue_out: u32, log_entries: u32, journal_words: u32,
   slots: u32, log_base: u32, reach_count: u32, steps_max: u32,
@@ -78,7 +78,7 @@ struct HmLaunch {
 @group(0) @binding(${B.dirty}) var<storage, read_write> hm_dirty: array<u32>;
 ${usesScratch ? `@group(0) @binding(${B.scratch}) var<storage, read_write> hm_scratch: array<u32>;` : ''}
 ${hasBound ? `@group(0) @binding(${B.atomics}) var<storage, read_write> hm_atomics: array<atomic<u32>>;` : ''}
-@group(0) @binding(${B.launch}) var<uniform> hm_launch: HmLaunch;
+@group(0) @binding(${B.launch}) var<uniform> hm_launch: hm_Launch;
 // What stopped this invocation first; 0 while nothing has. Whatever is computed afterwards comes from zeros and counts for nothing.
 // In the optimistic form only the highest bit counts, that something has: lookups add the places that they find.
 var<private> hm_event: u32;
