@@ -309,7 +309,7 @@ await describeModes((mode) => {
           }),
         { name: 'RangeError' },
       ],
-      ['async batch', () => heap.batch(async () => {}), { name: 'TypeError' }],
+      ['async batch', () => heap.batch((async () => {}) as () => never), { name: 'TypeError' }],
       [
         'overlap',
         () =>
@@ -481,10 +481,11 @@ await describeModes((mode) => {
     // The error of an asynchronous body is heard by nobody else.
     const unheard = vi.fn()
     process.on('unhandledRejection', unheard)
-    const late = heap.batch(async (b) => {
+    const body = async (b: Batch): Promise<void> => {
       await null
       b.run(increment, { x }, 1000)
-    })
+    }
+    const late = heap.batch(body as () => never)
     await expect(late).rejects.toThrow('body of the batch is asynchronous')
     await setImmediate()
     process.off('unhandledRejection', unheard)

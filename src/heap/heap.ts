@@ -253,7 +253,10 @@ export class Heap {
    *
    * Rejects like `run`. Nothing has run if an argument of one of them does not fit; else those before the one that failed have.
    */
-  async batch(body: (batch: Batch) => void, options: RunOptions = {}): Promise<RunReceipt> {
+  async batch<T>(
+    body: (batch: Batch) => T extends PromiseLike<unknown> ? never : T,
+    options: RunOptions = {},
+  ): Promise<RunReceipt> {
     this.#arrays.checkOpen()
     return await this.#runner.batch(body, options)
   }

@@ -120,6 +120,25 @@ describe('types', () => {
     expectTypeOf<Calls['resident']>().toEqualTypeOf<Promise<string>>()
   })
 
+  it('withBuffer() gives a place for a view and places for a list; batch() takes no asynchronous body', () => {
+    const x = new Float32Array(4)
+    const calls = () => ({
+      one: heap.withBuffer(x, 'read', ({ offset }) => offset),
+      several: heap.withBuffer([x, x], 'readWrite', async ([a, b]) => [a.buffer, b.size] as const),
+      batch: heap.batch(() => {}),
+    })
+    type Calls = ReturnType<typeof calls>
+    expectTypeOf<Calls['one']>().toEqualTypeOf<Promise<number>>()
+    expectTypeOf<Calls['several']>().toEqualTypeOf<Promise<readonly [GPUBuffer, number]>>()
+    const refused = [
+      // @ts-expect-error a list gives a list
+      () => heap.withBuffer([x, x], 'read', ({ offset }) => offset),
+      // @ts-expect-error nobody would wait for it
+      () => heap.batch(async () => {}),
+    ]
+    expectTypeOf(refused).toBeArray()
+  })
+
   it('errors have codes that the compiler knows', () => {
     const handle = (error: HeapError) => {
       // @ts-expect-error no such code

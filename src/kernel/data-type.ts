@@ -261,7 +261,7 @@ function matrix<View extends ArrayBufferView>(
 // ---- atomics, packed words, fixed arrays ----
 
 /** A number for `atomicAdd` and its kin. `atomic(u32)`, `atomic(i32)`. */
-export function atomic<View extends ArrayBufferView>(
+export function atomic<View extends Uint32Array | Int32Array>(
   type: DataType<number, number, View>,
 ): DataType<number, number, View> {
   if (type !== (u32 as DataType) && type !== (i32 as DataType)) {

@@ -134,6 +134,8 @@ describe('types of kernels', () => {
       () => kernel({ args: { x: f32 }, code: '' }),
       // @ts-expect-error only whole numbers are atomic
       () => atomic(vec2f),
+      // @ts-expect-error only whole numbers are atomic
+      () => atomic(f32),
       // @ts-expect-error no such slicing
       () => read(f32, { slice: 'rows' }),
       // @ts-expect-error no such dimension
