@@ -25,6 +25,7 @@ import {
   read,
   readWrite,
   struct,
+  u16x2,
   u32,
   uniform,
   vec4f,
@@ -367,6 +368,12 @@ await describeModes((mode) => {
       (reason) => reason,
     )
     if (error !== null) expect(error).toMatchObject({ name: 'KernelError', reason: 'the device has no shader-f16' })
+    const enabled = `// halves\n  enable f16; ${MAIN} { h[id.x] += u32(f16(id.x)); }`
+    const enabling = heap.run(kernel({ args: { h: readWrite(u16x2) }, code: enabled }), { h: words }, 32)
+    if (error === null) await enabling
+    else await expect(enabling).rejects.toMatchObject({ reason: 'the device has no shader-f16', line: 2, column: 3 })
+    const spoken = `/* Not yet:\n  enable f16; */ diagnostic(off, derivative_uniformity); ${MAIN} { h[id.x] = 0x10001u; }`
+    await heap.run(kernel({ args: { h: write(u16x2) }, code: spoken }), { h: words }, 32)
     const many = Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`a${i}`, readWrite(u32)]))
     const sum = Object.keys(many).join('[id.x] + ')
     const arrays = Object.fromEntries(Object.keys(many).map((name) => [name, heap.alloc(Uint32Array, 4)]))

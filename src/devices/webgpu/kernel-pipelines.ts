@@ -2,6 +2,7 @@
 
 import { CompileError } from '../../kernel/compile-error.ts'
 import { ENTRY_POINT, type KernelProgram, type ProgramForm } from '../../kernel/program.ts'
+import { Source } from '../../wgsl/index.ts'
 import { type GpuContext, GpuError } from './gpu-context.ts'
 import { STAGE_COMPUTE } from './webgpu-flags.ts'
 
@@ -47,8 +48,7 @@ export class KernelPipelines {
     const { device } = this.context
     const { name: label, constants } = program
     const entries = bindingsOf(program, device.limits)
-    const missing = EXTENSIONS.find(({ feature, pattern }) => pattern.test(code) && !device.features.has(feature))
-    if (missing !== undefined) throw new CompileError(label, code, `the device has no ${missing.feature}`)
+    checkExtensions(label, code, device)
     device.pushErrorScope('validation')
     const module = device.createShaderModule({ label, code })
     const layout = device.createBindGroupLayout({ label, entries })
@@ -66,11 +66,35 @@ export class KernelPipelines {
   }
 }
 
-/** Extensions of WGSL that code enables, and what a device needs to have for them. */
-const EXTENSIONS: readonly { readonly feature: GPUFeatureName; readonly pattern: RegExp }[] = [
-  { feature: 'shader-f16', pattern: /^\s*enable\b[^;]*\bf16\b/m },
-  { feature: 'subgroups', pattern: /^\s*enable\b[^;]*\bsubgroups\b/m },
+/** Extensions of WGSL, and what a device needs to have for them. */
+const EXTENSIONS: readonly { readonly feature: GPUFeatureName; readonly name: RegExp }[] = [
+  { feature: 'shader-f16', name: /\bf16\b/ },
+  { feature: 'subgroups', name: /\bsubgroups\b/ },
 ]
+
+/** What may stand before a directive, and directives: they come first in code. */
+const BEFORE_DIRECTIVE = /(?:\s|\/\/.*|\/\*[\s\S]*?\*\/)*/y
+const DIRECTIVE = /(?:enable|requires|diagnostic)\b[^;]*;/y
+
+/** Throws a CompileError at the directive that enables what the device does not have. */
+function checkExtensions(label: string, code: string, { features }: GPUDevice): void {
+  for (let at = 0; ; ) {
+    BEFORE_DIRECTIVE.lastIndex = at
+    at += BEFORE_DIRECTIVE.exec(code)![0].length
+    DIRECTIVE.lastIndex = at
+    const directive = DIRECTIVE.exec(code)?.[0]
+    if (directive === undefined) return
+    const isMissing = ({ feature, name }: (typeof EXTENSIONS)[number]): boolean =>
+      directive.startsWith('enable') && name.test(directive) && !features.has(feature)
+    const missing = EXTENSIONS.find(isMissing)
+    if (missing !== undefined) {
+      const { line, column } = new Source(code).position(at)
+      const place = { lineNum: line, linePos: column }
+      throw new CompileError(label, code, `the device has no ${missing.feature}`, place)
+    }
+    at += directive.length
+  }
+}
 
 /** Throws a RangeError if the device has fewer bindings, or smaller ones. */
 function bindingsOf(program: KernelProgram, limits: GPUSupportedLimits): GPUBindGroupLayoutEntry[] {
