@@ -30,6 +30,21 @@ export function runsOfSet(set: Uint8Array, start: Addr): PageRuns {
   return runs
 }
 
+/** What is left of runs without the pages of others, all of which are in them. */
+export function runsWithout(runs: PageRuns, others: PageRuns): PageRuns {
+  const left: Addr[] = []
+  let k = 0
+  for (let i = 0; i < runs.length; i += 2) {
+    let start = runs[i]
+    for (; k < others.length && others[k] < runs[i + 1]; k += 2) {
+      if (others[k] > start) left.push(start, others[k])
+      start = others[k + 1]
+    }
+    if (runs[i + 1] > start) left.push(start, runs[i + 1])
+  }
+  return left
+}
+
 /** The first page of some runs that is in `[start, end)`, `end` if there is none; `start` where no runs are given, which means all pages. */
 export function firstPageIn(runs: PageRuns | null, start: Addr, end: Addr): Addr {
   if (runs === null) return start

@@ -42,6 +42,8 @@ export class MmuNotifierRange {
    * than is needed, which does no harm.
    */
   runs: PageRuns | null = null
+  /** An extension beyond Linux: the owner of devices that do not drop their copies, as he makes them new (Renewal in share.ts). */
+  renewedBy: unknown = null
 
   constructor(event: number, vma: Vma | null, mm: Mm, start: Addr, end: Addr, owner: unknown = null) {
     this.event = event

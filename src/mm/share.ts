@@ -10,7 +10,7 @@ import { type Addr, PAGE_SIZE, type Pfn, PTRS_PER_PTE, pmdAddrEnd, pmdIndex, pte
 import { assert } from '../base/assert.ts'
 import { makeByteSet } from '../base/byte-set.ts'
 import { EINVAL } from '../base/errno.ts'
-import { firstPageIn, forEachRunIn, type PageRuns, runsOfPages, runsOfSet } from '../base/page-runs.ts'
+import { firstPageIn, forEachRunIn, type PageRuns, runsOfPages, runsOfSet, runsWithout } from '../base/page-runs.ts'
 import { alikeFrames, framesOfMemory, setFrames } from './frame-runs.ts'
 import { splitHugePmd } from './huge-pmd.ts'
 import type { Mm } from './mm.ts'
@@ -36,6 +36,17 @@ import type { System } from './system.ts'
 import { nextDirty, tlbCollectDirty, tlbProtect } from './tlb.ts'
 import { VM_HUGETLB } from './vm-flags.ts'
 import type { Vma } from './vma.ts'
+
+/** Somebody who makes his copies of marked pages new himself, so that he need not be told to drop them. */
+export interface Renewal {
+  /** Whose mirrors filter the events about these pages. */
+  readonly owner: unknown
+  /**
+   * Returns the pages, of those that were written, of which he makes the copies new before anybody uses them, as runs in ascending order.
+   * What the CPU stores from now on is found by the next `collectWrites`. Changes nothing in mm.
+   */
+  renew(written: PageRuns): PageRuns
+}
 
 /** What a marked entry has that was written since it was marked. */
 const WRITTEN = PTE_PRESENT | PTE_DUPLICATED | PTE_DIRTY
@@ -149,11 +160,13 @@ function markDirty({ pages }: System, first: Pfn, npages: number): void {
  * and takes the marks away. The dirty flags of the frames are set before anybody is told, so that nobody's question hides a
  * write from somebody else. Every launch calls it first; it is the only place that re-arms write tracking.
  *
+ * With `renewal` some of them stay marked, and the CLEAR about these goes to everybody else.
+ *
  * Preconditions: mmapLock is held.
  *
  * Returns the number of marked pages that were written, or -EINVAL if this is no range of whole pages.
  */
-export function collectWrites(mm: Mm, start: Addr, end: Addr): number {
+export function collectWrites(mm: Mm, start: Addr, end: Addr, renewal: Renewal | null = null): number {
   if (!isPageRange(start, end)) return -EINVAL
   assert(mm.mmapLock.isHeld, 'collectWrites: the mmapLock is not held')
   const { mmu } = mm.sys
@@ -178,8 +191,15 @@ export function collectWrites(mm: Mm, start: Addr, end: Addr): number {
       if (table !== null) count += noteWritten(mm.sys, table.words, pteIndex(addr), written, page)
     }
   }
-  if (count > 0) clearMarks(mm, start, written)
+  if (count > 0) endMarks(mm, runsOfSet(written, start), renewal)
   return count
+}
+
+/** Takes the marks of written pages away, but for those of which somebody makes his copies new. */
+function endMarks(mm: Mm, written: PageRuns, renewal: Renewal | null): void {
+  const renewed = renewal?.renew(written) ?? []
+  clearMarks(mm, renewed.length === 0 ? written : runsWithout(written, renewed))
+  clearRuns(null, mm, renewed, () => changeFlags(mm, renewed, ~PTE_DIRTY), renewal?.owner)
 }
 
 /** A set for so many pages, of one caller at a time: nobody is called while it is filled. */
@@ -200,23 +220,26 @@ function noteWritten({ pages }: System, words: Uint32Array, i: number, written: 
   return 1
 }
 
-/** Raises CLEAR for the pages of a set, a byte for each from `start` on, and takes their marks away. */
-function clearMarks(mm: Mm, start: Addr, pages: Uint8Array): void {
-  const runs = runsOfSet(pages, start)
-  clearRuns(null, mm, runs, () => {
-    for (let i = 0; i < runs.length; i += 2) {
-      forEachTable(mm, runs[i], runs[i + 1], (words, entry, npages) => {
-        for (let w = 2 * entry + 1; w < 2 * (entry + npages); w += 2) words[w] &= ~PTE_DUPLICATED
-      })
-    }
-  })
+/** Raises CLEAR for runs of pages, and takes their marks away. */
+function clearMarks(mm: Mm, runs: PageRuns): void {
+  clearRuns(null, mm, runs, () => changeFlags(mm, runs, ~PTE_DUPLICATED))
+}
+
+/** Keeps these bits of all entries of runs of pages. */
+function changeFlags(mm: Mm, runs: PageRuns, kept: number): void {
+  for (let i = 0; i < runs.length; i += 2) {
+    forEachTable(mm, runs[i], runs[i + 1], (words, entry, npages) => {
+      for (let w = 2 * entry + 1; w < 2 * (entry + npages); w += 2) words[w] &= kept
+    })
+  }
 }
 
 /** Raises one CLEAR for runs of pages, if there are any, and does `change` in it. */
-function clearRuns(vma: Vma | null, mm: Mm, runs: PageRuns, change: () => void): void {
+function clearRuns(vma: Vma | null, mm: Mm, runs: PageRuns, change: () => void, renewedBy: unknown = null): void {
   if (runs.length === 0) return
   const range = new MmuNotifierRange(MMU_NOTIFY_CLEAR, vma, mm, runs[0], runs[runs.length - 1])
   if (runs.length > 2) range.runs = runs
+  range.renewedBy = renewedBy
   mmuNotifierInvalidateRangeStart(range)
   change()
   mmuNotifierInvalidateRangeEnd(range)
@@ -245,7 +268,7 @@ export function endDuplicates(mm: Mm, start: Addr, end: Addr): number {
       count++
     }
   })
-  if (count > 0) clearMarks(mm, start, marked)
+  if (count > 0) clearMarks(mm, runsOfSet(marked, start))
   return count
 }
 

@@ -326,6 +326,30 @@ export class DeviceSpace {
     iter.fini()
   }
 
+  /** Visits the runs of neighbouring system pages of `[start, end)` whose duplicates lie in neighbouring frames and count, ascending. */
+  forEachDuplicate(
+    start: Addr,
+    end: Addr,
+    visit: (vpn: number, pfn: Pfn, frame: number, npages: number) => void,
+  ): void {
+    const iter = new HmmPtIter(this.mirror.pt)
+    for (let i = iter.walk(start, end); i >= 0; i = iter.walk(iter.next, end)) {
+      const { words } = iter
+      const first = addrToVpn(iter.addr)
+      const stop = i + iter.npages
+      const copies = this.duplicates.framesAround(first)
+      if (copies === null) continue
+      for (let k = i, n = 1; k < stop; k += n) {
+        n = 1
+        if ((words[2 * k] & HMM_PTE_VALID_PFN) === 0 || copies[k] < 0) continue
+        const max = hmmPteRun(words, k, stop - k)
+        while (n < max && copies[k + n] === copies[k] + n) n++
+        visit(first + k - i, hmmPteFrame(words, k), copies[k], n)
+      }
+    }
+    iter.fini()
+  }
+
   /** Ends the duplicates of `[start, end)` that the driver no longer wants. */
   discardDuplicates(start: Addr, end: Addr, cause: Cause): void {
     hmmMirrorRangeDiscard(this.mirror, start, end)

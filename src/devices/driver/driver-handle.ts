@@ -142,7 +142,7 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
         const times = { queued: begunAt - queuedAt, service: 0, transfer: 0, kernel: 0, flush: 0 }
         const pages = new DemandPages(op, toDevice, name, { read, write })
         try {
-          await collectStores(op, request, name)
+          await collectStores(op, request, name, false)
           let did = { nslices: 0, nreplays: 0 }
           const running = program(pages).then((done) => {
             did = done

@@ -11,6 +11,7 @@ import type { AddrRange } from '../claims.ts'
 import { mmapReadLock } from '../edge.ts'
 import type { LaunchSlice } from './launch-request.ts'
 import type { Operation } from './operation.ts'
+import { RenewedDuplicates } from './renewed-duplicates.ts'
 
 /** Throws a TypeError or RangeError for ranges that are none. */
 export function checkRanges(mm: Mm, ranges: readonly AddrRange[], name: string): void {
@@ -73,22 +74,31 @@ function countPages(ranges: readonly AddrRange[]): number {
 
 /**
  * Checks that the ranges are mapped as they are used, and drops duplicates of pages that were written without a fault (rule of
- * mm/share.ts): every launch does that first.
+ * mm/share.ts): every launch does that first. Where `isWhole` the launch is going to use all of its ranges at once, and duplicates that it
+ * reads are made new instead.
  */
 export async function collectStores(
   op: Operation,
   { read = [], write = [] }: LaunchSlice,
   name: string,
+  isWhole: boolean,
 ): Promise<void> {
   const { mm } = op.space
+  const renews = isWhole && (op.hint ?? 'duplicate') === 'duplicate'
+  if (renews) await op.parts.hardware.ready()
+  let uploading: Promise<void> | null = null
   await mmapReadLock(mm)
   try {
     for (const range of write) checkMapped(mm, range, VM_WRITE, name)
     for (const range of read) checkMapped(mm, range, VM_READ, name)
-    for (const { start, end } of [...write, ...read]) collectWrites(mm, pageAlignDown(start), pageAlignUp(end))
+    for (const { start, end } of write) collectWrites(mm, pageAlignDown(start), pageAlignUp(end))
+    const renewed = renews ? new RenewedDuplicates(op) : null
+    for (const { start, end } of read) collectWrites(mm, pageAlignDown(start), pageAlignUp(end), renewed)
+    if (renewed !== null) uploading = renewed.upload()
   } finally {
     mm.mmapLock.unlockRead()
   }
+  if (uploading !== null) await uploading
 }
 
 function checkMapped(mm: Mm, { start, end }: AddrRange, wanted: number, name: string): void {

@@ -63,7 +63,7 @@ export async function runLaunch<Memory extends ProgramMemory, Slice extends Laun
   const times = { queued: begunAt - queuedAt, service: 0, transfer: 0, kernel: 0, flush: 0 }
   const shape = { mode: 'direct' as LaunchMode, why: 'each range lies in one piece' }
   for (const slice of slices) checkFits(op, slice, name, inOnePiece)
-  await collectStores(op, request, name)
+  await collectStores(op, request, name, slices.length === 1)
   const inFlight: (Promise<void> | null)[] = []
   for (const [index, slice] of slices.entries()) {
     op.check()

@@ -50,9 +50,11 @@ export function hmmEtypeOf(range: MmuNotifierRange): number {
   }
 }
 
-/** The device began this event itself and keeps its mirrors right without being told (MN-51). */
+/** The device began this event itself and keeps its mirrors right without being told (MN-51, and Renewal in mm/share.ts). */
 export function hmmDeviceFilters(device: HmmDevice, range: MmuNotifierRange): boolean {
-  if (!device.filterOwnEvents || device.owner === null) return false
+  if (device.owner === null) return false
+  if (range.renewedBy === device.owner) return true
+  if (!device.filterOwnEvents) return false
   const hasOwner = range.event === MMU_NOTIFY_MIGRATE || range.event === MMU_NOTIFY_EXCLUSIVE
   return hasOwner && range.owner === device.owner
 }
