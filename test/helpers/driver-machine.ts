@@ -14,13 +14,14 @@ import {
   VirtualClock,
   validateDevice,
 } from '../../src/devices/driver/index.ts'
-import { touchPages, withMmapWriteLock } from '../../src/devices/edge.ts'
+import { mmapReadLock, touchPages, withMmapWriteLock } from '../../src/devices/edge.ts'
 import { type Kernel, MemoryDevice, type MemoryDeviceOptions } from '../../src/devices/memory/memory-device.ts'
 import { WebGpuDevice } from '../../src/devices/webgpu/webgpu-device.ts'
 import { PAGE_FAULT, translate } from '../../src/machine/cpu.ts'
 import { dumpPte } from '../../src/mm/dump.ts'
 import { Mm } from '../../src/mm/mm.ts'
 import { mmMmap, mmMunmap, mmput } from '../../src/mm/mmap.ts'
+import { collectWrites } from '../../src/mm/share.ts'
 import { System, type SystemOptions } from '../../src/mm/system.ts'
 import { validateSystem } from '../../src/mm/validate.ts'
 import { ExplicitMmu } from '../../src/mmu/explicit/explicit-mmu.ts'
@@ -30,9 +31,11 @@ import { EventTracer, type TraceEvent } from '../../src/trace/index.ts'
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../../src/uapi/mman.ts'
 import { openGpu, whyNoGpu } from './gpu.ts'
 import { onGpu, readDevice } from './gpu-kernel.ts'
+import { PassingMmu } from './passing-mmu.ts'
 
 export const BACKENDS = ['simulated', 'explicit'] as const
-export type Backend = (typeof BACKENDS)[number]
+/** 'passing': stores to protected pages go through, and are found by the next launch. */
+export type Backend = (typeof BACKENDS)[number] | 'passing'
 
 export const HARDWARES = ['memory', 'webgpu'] as const
 export type Hardware = (typeof HARDWARES)[number]
@@ -49,6 +52,9 @@ export const SETUPS: readonly Setup[] = HARDWARES.flatMap((hardware) =>
 )
 
 export const ON_HARDWARES: readonly Setup[] = HARDWARES.map((hardware) => ({ backend: 'simulated', hardware }))
+
+/** Where nobody hears of a store to a duplicated page. */
+export const PASSING: readonly Setup[] = HARDWARES.map((hardware) => ({ backend: 'passing', hardware }))
 
 const noGpu = await whyNoGpu()
 
@@ -98,10 +104,9 @@ export class DriverMachine {
     const { nframes = 256 } = options
     this.backend = backend
     const nbytes = nframes * PAGE_SIZE
-    this.mmu =
-      backend === 'simulated'
-        ? new SimulatedMmu({ nframes })
-        : new ExplicitMmu(hardware === 'webgpu' ? new SharedArrayBuffer(nbytes) : new ArrayBuffer(nbytes))
+    const makeMemory = () => (hardware === 'webgpu' ? new SharedArrayBuffer(nbytes) : new ArrayBuffer(nbytes))
+    if (backend === 'simulated') this.mmu = new SimulatedMmu({ nframes })
+    else this.mmu = backend === 'passing' ? new PassingMmu(makeMemory()) : new ExplicitMmu(makeMemory())
     this.sys = new System(this.mmu, options)
     this.mm = new Mm(this.sys)
     const write = (event: TraceEvent): void => void this.events.push(event)
@@ -212,6 +217,10 @@ export class DriverMachine {
   reach(addr: Addr, write: boolean): Pfn {
     if (this.mmu instanceof ExplicitMmu) {
       const access = this.mmu.cpuAccess(addr)
+      if (access === 'read' && write && this.mmu instanceof PassingMmu) {
+        this.mmu.passStore(addr)
+        return Math.floor(addr / PAGE_SIZE)
+      }
       return access === 'write' || (access === 'read' && !write) ? Math.floor(addr / PAGE_SIZE) : -1
     }
     const pfn = translate(this.mm.pageTable, addr, write)
@@ -267,19 +276,34 @@ export class DriverMachine {
     const translations = this.devices.flatMap((device) => [...deviceTranslations(device)])
     validateSystem(this.sys, { level: 'full', heldReferences, translations })
     for (const device of this.devices) {
-      validateDevice(device, device instanceof MemoryDevice ? (frame) => device.hardware.page(frame) : null)
+      // A store that nobody has heard of yet makes a duplicate old, until the next launch asks.
+      const isTold = !(this.mmu instanceof PassingMmu)
+      validateDevice(device, isTold && device instanceof MemoryDevice ? (frame) => device.hardware.page(frame) : null)
       if (device instanceof WebGpuDevice) expectNoErrors(device)
     }
   }
 
   /** The same, and that no copy on a GPU differs from what it is a copy of. Nothing is in progress. */
   async checkContents(): Promise<void> {
+    await this.collectStores()
     for (const device of this.devices) {
-      if (!(device instanceof WebGpuDevice) || device.parts.failure !== null) continue
-      const bytes = await readDevice(device)
-      validateDevice(device, (frame) => bytes.subarray(frame * PAGE_SIZE, (frame + 1) * PAGE_SIZE))
+      if (device.parts.failure !== null) continue
+      if (device instanceof MemoryDevice) validateDevice(device, (frame) => device.hardware.page(frame))
+      else {
+        const bytes = await readDevice(device)
+        validateDevice(device, (frame) => bytes.subarray(frame * PAGE_SIZE, (frame + 1) * PAGE_SIZE))
+      }
     }
     this.check()
+  }
+
+  /** Tells everybody of the stores that nobody has heard of. */
+  private async collectStores(): Promise<void> {
+    await mmapReadLock(this.mm)
+    for (const [page, { npages }] of this.names) {
+      collectWrites(this.mm, page * PAGE_SIZE, (page + npages) * PAGE_SIZE)
+    }
+    this.mm.mmapLock.unlockRead()
   }
 
   /** Takes everything down, and holds that nothing is left. */

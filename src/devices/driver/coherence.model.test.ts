@@ -10,7 +10,7 @@
 
 import fc from 'fast-check'
 import { beforeEach, describe, expect, it } from 'vitest'
-import { DriverMachine, SETUPS, type Setup, skipWithout } from '../../../test/helpers/driver-machine.ts'
+import { DriverMachine, PASSING, SETUPS, type Setup, skipWithout } from '../../../test/helpers/driver-machine.ts'
 import { PAGE_SIZE } from '../../base/addr.ts'
 import type { DevicePolicy, Placement } from '../../hmm/policy.ts'
 import { mmMprotect } from '../../mm/mprotect.ts'
@@ -445,7 +445,7 @@ async function finish({ arrays }: Model, real: Real): Promise<void> {
   await machine.close()
 }
 
-describe.each(SETUPS)('coherence of $hardware devices on the $backend backend', (setup) => {
+describe.each([...SETUPS, ...PASSING])('coherence of $hardware devices on the $backend backend', (setup) => {
   beforeEach((test) => skipWithout(setup, test))
 
   it('no load is stale and no store is lost, whatever happens at the same time', { timeout: 0 }, async () => {

@@ -102,6 +102,8 @@ export class DeviceSpace {
   readonly duplicates = new FrameTable()
   readonly touches = new TouchHistory()
   readonly readBacks = new ReadBacks()
+  /** Events that took entries of the mirror table away, so far. */
+  nended = 0
   /** What `snapshot` answers with for up to 2 MiB. */
   private readonly looks = new BigUint64Array(HPAGE_PMD_NR)
   private readonly parts: DeviceParts
@@ -122,6 +124,7 @@ export class DeviceSpace {
     if (hmmEtypeIsFault(etype) || etype === HMM_COPY_TO_DEVICE || etype === HMM_COPY_FROM_DEVICE) return 0
     this.reportDirty(event)
     if ((event.maskLow & HMM_PTE_VALID) !== 0) return 0
+    this.nended++
     const isGone = event.notify === MMU_NOTIFY_UNMAP || event.notify === MMU_NOTIFY_RELEASE
     if (event.runs === null) this.dropDuplicates(start, end, isGone ? 'user' : 'coherence')
     else this.dropScattered(event)

@@ -49,9 +49,12 @@ export async function duplicateSpan(op: Operation, use: RangeUse, { vpn, first, 
   await hardware.ready()
   if (faultIn(op, start, end, false) === -EBUSY) return await othersTurn(op)
   // Nothing waits from the fault to the look, so what the fault found is true, and each page is copied and captured.
-  const runs = uncopiedRuns(op, start, end, first - vpn)
-  const nduplicated = runs.reduce((sum, run) => sum + run.npages, 0)
+  let runs = uncopiedRuns(op, start, end, first - vpn)
+  const { nended } = space
   const nshared = share(op, runs)
+  // Pages that were shared before, and written since, have just lost their entries: they come in the next round.
+  if (space.nended !== nended) runs = uncopiedRuns(op, start, end, first - vpn)
+  const nduplicated = runs.reduce((sum, run) => sum + run.npages, 0)
   copies.clear()
   const zeroes: number[] = []
   for (const run of runs) {

@@ -83,12 +83,19 @@ function faultScattered(op: Operation, vpns: readonly number[]): number {
 
 function copyScattered(op: Operation, vpns: readonly number[], frameOf: (vpn: number) => number): void {
   const { traffic, pool } = op.parts
-  const { mm } = op.space
-  const found: Uncopied = { vpns: [], pfns: [], frames: [] }
-  op.space.forEachOf(vpns, 'uncopied', (k, pfn) => {
-    const frame = frameOf(vpns[k])
-    if (pool.isReserved(frame)) add(found, vpns[k], pfn, frame)
-  })
+  const { mm, nended } = op.space
+  const findUncopied = (): Uncopied => {
+    const found: Uncopied = { vpns: [], pfns: [], frames: [] }
+    op.space.forEachOf(vpns, 'uncopied', (k, pfn) => {
+      const frame = frameOf(vpns[k])
+      if (pool.isReserved(frame)) add(found, vpns[k], pfn, frame)
+    })
+    return found
+  }
+  let found = findUncopied()
+  share(op, found.vpns)
+  // Pages that were shared before, and written since, have just lost their entries: they come in the next round.
+  if (op.space.nended !== nended) found = findUncopied()
   const ncopied = duplicate(op, found)
   let nleft = ncopied
   traffic.forEachTold(mm, found.vpns, (run, npages) => {
@@ -113,15 +120,21 @@ function add({ vpns, pfns, frames }: Uncopied, vpn: number, pfn: Pfn, frame: num
   frames.push(frame)
 }
 
-/** Write-protects pages, in ascending order, and copies them. Returns how many were not all zeroes. */
-function duplicate(op: Operation, { vpns, pfns, frames }: Uncopied): number {
-  const { sys, pool, hardware, clock } = op.parts
-  const { mm, duplicates } = op.space
-  if (vpns.length === 0) return 0
+/** Write-protects pages, in ascending order. */
+function share(op: Operation, vpns: readonly number[]): void {
+  const { mm } = op.space
+  if (vpns.length === 0) return
   assert(mm.mmapLock.tryRead(true), 'a fault that succeeded just now found no writer')
   const runs = runsOf(vpns)
   shareForRead(mm, runs[0], runs[runs.length - 1], runs)
   mm.mmapLock.unlockRead()
+}
+
+/** Copies pages that are write-protected. Returns how many were not all zeroes. */
+function duplicate(op: Operation, { vpns, pfns, frames }: Uncopied): number {
+  const { sys, pool, hardware, clock } = op.parts
+  const { duplicates } = op.space
+  if (vpns.length === 0) return 0
   const copies = new CopyList()
   const zeroes: number[] = []
   for (let at = 0; at < vpns.length; ) {
