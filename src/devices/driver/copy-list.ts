@@ -125,11 +125,20 @@ export function forEachPiece(
 
 /** Fills system frames `[from, to)` of a list with `contents`, in as few pieces as they lie in. */
 export function fillFrames(mmu: Mmu, pfns: ArrayLike<Pfn>, from: number, to: number, contents: Uint8Array): void {
-  const part = (at: number, npages: number): Uint8Array =>
-    contents.subarray((at - from) * PAGE_SIZE, (at - from + npages) * PAGE_SIZE)
-  if (mmu.fillFrames === undefined) {
-    forEachPiece(mmu, pfns, from, to, (bytes, at) => bytes.set(part(at, bytes.length / PAGE_SIZE)))
+  forEachRun(pfns, from, to, (pfn, npages, at) => {
+    fillRun(mmu, pfn, contents.subarray((at - from) * PAGE_SIZE, (at - from + npages) * PAGE_SIZE))
+  })
+}
+
+/** Fills neighbouring system frames from `pfn` on with `contents`. */
+export function fillRun(mmu: Mmu, pfn: Pfn, contents: Uint8Array): void {
+  if (mmu.fillFrames !== undefined) {
+    mmu.fillFrames(pfn, contents)
     return
   }
-  forEachRun(pfns, from, to, (pfn, npages, at) => mmu.fillFrames?.(pfn, part(at, npages)))
+  for (let done = 0; done < contents.length; ) {
+    const bytes = mmu.bytesOfRun(pfn + done / PAGE_SIZE, (contents.length - done) / PAGE_SIZE)
+    bytes.set(bytes.length === contents.length ? contents : contents.subarray(done, done + bytes.length))
+    done += bytes.length
+  }
 }

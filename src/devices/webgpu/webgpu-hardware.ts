@@ -14,20 +14,20 @@ import {
   type CopyList,
   type DeviceHardware,
   fillFrames,
+  fillRun,
   forEachPiece,
   forEachRun,
   type LaunchRanges,
   runLength,
   UPLOAD_PAGES_MAX,
 } from '../driver/index.ts'
-import { allSettled } from '../edge.ts'
 import { GpuBanks } from './gpu-banks.ts'
 import { GpuContext, GpuError } from './gpu-context.ts'
 import { GpuLaunch } from './gpu-launch.ts'
 import { LaunchBuffers } from './launch-buffers.ts'
 import { StagingRing } from './staging.ts'
 import { settled } from './waits.ts'
-import { BUFFER_COPY_DST, BUFFER_COPY_SRC, MAP_READ } from './webgpu-flags.ts'
+import { BUFFER_COPY_DST, BUFFER_COPY_SRC } from './webgpu-flags.ts'
 
 /** Pages that are copied at a time: the device copies 2 MiB while the next ones are read. */
 const PIECE_PAGES = 512
@@ -108,6 +108,7 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
     this.bankPages = banks.bankPages
     this.pieceBytesMax = context.device.limits.maxStorageBufferBindingSize
     this.staging = staging
+    staging.onFailed = (reason) => this.lost(reason)
     this.ownsDevice = ownsDevice
     this.isHostMemory = isNode() && context.device.adapterInfo?.isFallbackAdapter === true && !mmu.capabilities.traps
   }
@@ -152,7 +153,20 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
   download(list: CopyList): Promise<void> | null {
     if (this.failure !== null) return Promise.reject(this.failure)
     if (list.length === 0) return null
-    return this.downloadAll(list)
+    const { run, length } = list
+    return this.staging.read({
+      npages: length,
+      record: (encoder, staging, from, to) => {
+        const copy = (buffer: GPUBuffer, offset: number, nbytes: number, at: number): void =>
+          encoder.copyBufferToBuffer(buffer, offset, staging, at * PAGE_SIZE, nbytes)
+        if (run === null) this.forEachRun(list.frames, from, to, copy)
+        else this.forEachBank(run.frame + from, to - from, copy)
+      },
+      take: (bytes, from, to) => {
+        if (run === null) fillFrames(this.mmu, list.pfns, from, to, bytes)
+        else fillRun(this.mmu, run.pfn + from, bytes)
+      },
+    })
   }
 
   clear(frames: readonly number[]): void {
@@ -274,36 +288,6 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
     return this.bounce.subarray(0, (to - from) * PAGE_SIZE)
   }
 
-  private async downloadAll(list: CopyList): Promise<void> {
-    const parts: Promise<void>[] = []
-    for (let from = 0; from < list.length; from += this.staging.npages) {
-      parts.push(this.downloadPart(list, from, Math.min(list.length, from + this.staging.npages)))
-    }
-    // The caller decides about the pages when nobody writes to them any more.
-    await allSettled(parts)
-  }
-
-  private async downloadPart({ pfns, frames }: CopyList, from: number, to: number): Promise<void> {
-    const staging = await this.staging.take()
-    const nbytes = (to - from) * PAGE_SIZE
-    this.context.submit((encoder) => {
-      this.forEachRun(frames, from, to, (buffer, offset, size, at) => {
-        encoder.copyBufferToBuffer(buffer, offset, staging, at * PAGE_SIZE, size)
-      })
-    })
-    try {
-      await settled(this.context.device.queue, staging.mapAsync(MAP_READ, 0, nbytes))
-    } catch (error) {
-      this.lost(`reading back failed: ${error instanceof Error ? error.message : error}`)
-      throw this.failure ?? error
-    }
-    if (this.failure !== null) throw this.failure
-    const bytes = new Uint8Array(staging.getMappedRange(0, nbytes))
-    fillFrames(this.mmu, pfns, from, to, bytes)
-    staging.unmap()
-    this.staging.giveBack(staging)
-  }
-
   private makeScratch(): GPUBuffer {
     return this.context.device.createBuffer({
       label: 'hetmem scratch',
@@ -320,14 +304,23 @@ export class WebGpuHardware implements DeviceHardware<GpuLaunch> {
     visit: (buffer: GPUBuffer, offset: number, nbytes: number, at: number) => void,
   ): void {
     forEachRun(frames, from, to, (first, npages, at) => {
-      for (let done = 0; done < npages; ) {
-        const inBank = this.bankPages - ((first + done) % this.bankPages)
-        const n = Math.min(npages - done, inBank)
-        const { buffer, offset } = this.banks.place((first + done) * PAGE_SIZE)
-        visit(buffer, offset, n * PAGE_SIZE, at - from + done)
-        done += n
-      }
+      this.forEachBank(first, npages, (buffer, offset, nbytes, done) => visit(buffer, offset, nbytes, at - from + done))
     })
+  }
+
+  /** The same for neighbouring frames, which may lie in several banks. */
+  private forEachBank(
+    first: number,
+    npages: number,
+    visit: (buffer: GPUBuffer, offset: number, nbytes: number, at: number) => void,
+  ): void {
+    for (let done = 0; done < npages; ) {
+      const inBank = this.bankPages - ((first + done) % this.bankPages)
+      const n = Math.min(npages - done, inBank)
+      const { buffer, offset } = this.banks.place((first + done) * PAGE_SIZE)
+      visit(buffer, offset, n * PAGE_SIZE, done)
+      done += n
+    }
   }
 }
 
