@@ -32,6 +32,11 @@ export function alikeBytes(column: Uint8Array, first: number, max: number): numb
   const end = (from + max) | 0
   const value = column[from]
   let at = from + 1
+  for (; at + 4 <= end; at += 4) {
+    const differs =
+      (column[at] ^ value) | (column[at + 1] ^ value) | (column[at + 2] ^ value) | (column[at + 3] ^ value)
+    if (differs !== 0) break
+  }
   while (at < end && column[at] === value) at++
   return at - from
 }

@@ -10,6 +10,7 @@
 
 import type { Pfn } from '../base/addr.ts'
 import { assert } from '../base/assert.ts'
+import { setFrames } from './frame-runs.ts'
 import { badFrame, type Pages, PG_AGED, PG_LRU } from './page.ts'
 
 export class Lru {
@@ -42,19 +43,19 @@ export class Lru {
     this.size++
   }
 
-  /** Enters neighbouring pages, as `add` does one by one: the last one is the warmest then. */
+  /** Enters neighbouring pages with the same flags, as `add` does one by one: the last one is the warmest then. */
   addRun(first: Pfn, npages: number): void {
     const { flags, lruPrev, lruNext } = this.pages
     const from = first | 0
     const end = (from + npages) | 0
-    let next = this.first
+    const state = flags[from]
+    if ((state & PG_LRU) !== 0) badFrame(from, 'is on the LRU already')
+    setFrames(flags, state | PG_LRU, from, npages)
     for (let pfn = from; pfn < end; pfn++) {
-      if ((flags[pfn] & PG_LRU) !== 0) badFrame(pfn, 'is on the LRU already')
-      flags[pfn] |= PG_LRU
-      lruNext[pfn] = next
+      lruNext[pfn] = pfn - 1
       lruPrev[pfn] = pfn + 1
-      next = pfn
     }
+    lruNext[from] = this.first
     lruPrev[end - 1] = -1
     if (this.first >= 0) lruPrev[this.first] = first
     else this.last = first

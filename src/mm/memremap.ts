@@ -5,7 +5,7 @@
 import type { Pfn } from '../base/addr.ts'
 import { EBUSY, EINVAL, ENOMEM, EOPNOTSUPP } from '../base/errno.ts'
 import { setFrames } from './frame-runs.ts'
-import { badFrame, PG_ALLOCATED, PG_ANON, PG_ANON_EXCLUSIVE, PG_LOCKED, PG_UPTODATE } from './page.ts'
+import { badFrame, PG_ALLOCATED, PG_LOCKED } from './page.ts'
 import type { System } from './system.ts'
 import type { VmFault } from './vm-fault.ts'
 
@@ -145,16 +145,14 @@ export function zoneDevicePagesInit(sys: System, first: Pfn, npages: number): vo
 /** The last reference of neighbouring frames of one device is gone (`free_zone_device_page` for each). */
 export function freeZoneDevicePages(sys: System, first: Pfn, npages: number): void {
   const { pages } = sys
-  const { flags, mapping } = pages
   const pagemap = pagemapOf(sys, first)
   if (pagemap === null) badFrame(first, 'is no device frame')
-  const end = (first + npages) | 0
-  for (let pfn = first | 0; pfn < end; pfn++) flags[pfn] &= ~(PG_ANON | PG_ANON_EXCLUSIVE | PG_UPTODATE | PG_LOCKED)
-  setFrames(mapping, 0, first, npages)
-  pagemap.ops.pagesFree?.(first, npages)
-  if (pagemap.ops.pagesFree === undefined) for (let pfn = first; pfn < end; pfn++) pagemap.ops.pageFree?.(pfn)
-  setFrames(flags, 0, first, npages)
+  setFrames(pages.flags, 0, first, npages)
+  setFrames(pages.mapping, 0, first, npages)
   pagemap.live -= npages
+  const { ops } = pagemap
+  if (ops.pagesFree !== undefined) ops.pagesFree(first, npages)
+  else for (let pfn = first; pfn < first + npages; pfn++) ops.pageFree?.(pfn)
 }
 
 /** The device memory that a frame belongs to; null for system memory and for what is no frame. */

@@ -13,7 +13,7 @@ import { type Addr, PAGE_SIZE, type Pfn, pmdIndex, pteIndex } from '../base/addr
 import { assert } from '../base/assert.ts'
 import { EAGAIN, EBUSY, EINVAL } from '../base/errno.ts'
 import { anonVmaPrepare } from './anon-vma.ts'
-import { alikePages, copyFrames, setFrames } from './frame-runs.ts'
+import { alikeFrames, copyFrames, framesOfMemory, setFrames } from './frame-runs.ts'
 import { isDeviceCoherentPage, isDevicePrivatePage, isZoneDevicePage, pagemapOf } from './memremap.ts'
 import { collect, unmapCollected } from './migrate-collect.ts'
 import { declineEntry, migrateDeviceFinalize, unpins } from './migrate-finish.ts'
@@ -83,11 +83,11 @@ export function migrateVmaSetup(args: MigrateVma): number {
   return 0
 }
 
-/** Moves the identity of each page that has a destination, and puts destinations into holes. */
-export function migrateVmaPages(args: MigrateVma): void {
+/** Moves the identity of each page that has a destination, and puts destinations into holes. Returns how many pages moved, without holes. */
+export function migrateVmaPages(args: MigrateVma): number {
   const { vma } = args
   assert(vma !== null, 'setup succeeded')
-  moveAll(vma.mm.sys, args.src, args.dst, args.npages, args)
+  return moveAll(vma.mm.sys, args.src, args.dst, args.npages, args)
 }
 
 /**
@@ -145,9 +145,12 @@ export function allocEvictionTarget(sys: System, pfn: Pfn): Pfn {
   return isMapped ? target : allocKernelPage(sys, true)
 }
 
-/** Moves what `src` and `dst` pair up, frame by frame, as `migrateVmaPages` does within a mapping (`migrate_device_pages`). */
-export function migrateDevicePages(sys: System, src: BigUint64Array, dst: BigUint64Array, npages: number): void {
-  moveAll(sys, src, dst, npages, null)
+/**
+ * Moves what `src` and `dst` pair up, frame by frame, as `migrateVmaPages` does within a mapping (`migrate_device_pages`). Returns how many
+ * pages moved.
+ */
+export function migrateDevicePages(sys: System, src: BigUint64Array, dst: BigUint64Array, npages: number): number {
+  return moveAll(sys, src, dst, npages, null)
 }
 
 /**
@@ -191,15 +194,22 @@ export function migrateDeviceCoherentPage(sys: System, pfn: Pfn): number {
   return moved ? 0 : -EBUSY
 }
 
-function moveAll(sys: System, src: BigUint64Array, dst: BigUint64Array, npages: number, args: MigrateVma | null): void {
+function moveAll(
+  sys: System,
+  src: BigUint64Array,
+  dst: BigUint64Array,
+  npages: number,
+  args: MigrateVma | null,
+): number {
   const srcWords = migratePfnWords(src)
   const dstWords = migratePfnWords(dst)
   let notified: MmuNotifierRange | null = null
-  for (
-    let i = movePlain(sys, srcWords, dstWords, 0, npages);
-    i < npages;
-    i = movePlain(sys, srcWords, dstWords, i + 1, npages)
-  ) {
+  let nmoved = 0
+  for (let from = 0; from < npages; from++) {
+    const i = movePlain(sys, srcWords, dstWords, from, npages)
+    nmoved += i - from
+    if (i === npages) break
+    from = i
     const newPage = migratePfnAt(dstWords, i)
     const page = migratePfnAt(srcWords, i)
     if (newPage < 0) {
@@ -225,9 +235,11 @@ function moveAll(sys: System, src: BigUint64Array, dst: BigUint64Array, npages: 
     }
     const pin = (srcWords[2 * i] & MIGRATE_PFN_PIN) !== 0
     const moved = movePage(sys, page, newPage, args !== null && args.faultPage === page ? 1 : 0, pin)
-    if (moved !== 0) declineEntry(sys, srcWords, i, page)
+    if (moved === 0) nmoved++
+    else declineEntry(sys, srcWords, i, page)
   }
   if (notified !== null) mmuNotifierInvalidateRangeEnd(notified)
+  return nmoved
 }
 
 /**
@@ -251,7 +263,12 @@ function movePlain(sys: System, src: Uint32Array, dst: Uint32Array, from: number
     if ((state & (PG_ANON | PG_SWAPCACHE | PG_HEAD | PG_TAIL)) !== PG_ANON) break
     if (!isPinned && refcount[page] !== 1) break
     if (isUnpinned && refcount[target] <= GUP_PIN_COUNTING_BIAS) break
-    const n = alikePages(sys, target, alikePages(sys, page, migratePfnRuns(src, dst, i, to)))
+    // Only what was looked at here has to be alike: what a page is mapped as, and by whom, goes along as it is.
+    let n = migratePfnRuns(src, dst, i, to)
+    if (n > 1) {
+      n = alikeFrames(refcount, page, alikeFrames(flags, page, n))
+      n = alikeFrames(refcount, target, alikeFrames(flags, target, framesOfMemory(sys, target, n)))
+    }
     copyFrames(index, page, target, n)
     copyFrames(mapping, page, target, n)
     setFrames(flags, flags[target] | (state & MOVED_FLAGS), target, n)

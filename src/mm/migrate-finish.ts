@@ -5,7 +5,7 @@
 // pages that one mapping has, neighbours in the same state together. It does the stores of `finishMigrated`; what is not plain goes there.
 
 import { HPAGE_PMD_NR, type Pfn, pteIndex } from '../base/addr.ts'
-import { alikePages, setFrames } from './frame-runs.ts'
+import { alikeFrames, alikePages, framesOfMemory, setFrames } from './frame-runs.ts'
 import { freeZoneDevicePages, isDevicePrivatePage, isZoneDevicePage } from './memremap.ts'
 import {
   MIGRATE_PFN_MIGRATE,
@@ -135,7 +135,8 @@ function finishPlain(
     if (n > 1) {
       n = pteRun(words, entry, n)
       if (hasWaiters) n = Math.min(firstAwaited(sys, page, n), firstAwaited(sys, target, n))
-      n = alikePages(sys, target, alikePages(sys, page, n))
+      n = alikeFrames(refcount, page, alikeFrames(pageFlags, page, framesOfMemory(sys, page, n)))
+      n = alikePages(sys, target, n)
     }
     setPtes(words, entry, n, target, flags)
     setFrames(refcount, left, target, n)

@@ -262,6 +262,9 @@ export function endDuplicates(mm: Mm, start: Addr, end: Addr): number {
   forEachTable(mm, start, end, (words, entry, npages, page) => {
     const first = (2 * entry + 1) | 0
     const stop = (first + 2 * npages) | 0
+    let seen = 0
+    for (let w = first; w < stop; w += 2) seen |= words[w]
+    if ((seen & mark) !== mark) return
     for (let w = first; w < stop; w += 2) {
       if ((words[w] & mark) !== mark) continue
       marked[page + ((w - first) >>> 1)] = 1

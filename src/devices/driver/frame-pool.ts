@@ -19,7 +19,7 @@ import { HPAGE_PMD_NR, type Pfn } from '../../base/addr.ts'
 import { AssertionError, assert } from '../../base/assert.ts'
 import { makeByteSet } from '../../base/byte-set.ts'
 import { WaitQueue } from '../../base/wait-queue.ts'
-import { alikeBytes, alikeFrames } from '../../mm/frame-runs.ts'
+import { alikeBytes, alikeFrames, setFrames } from '../../mm/frame-runs.ts'
 import {
   type DevPagemap,
   type DevPagemapOps,
@@ -317,6 +317,12 @@ export class FramePool {
       backings[frame] = behind
     }
     this.npinned += npinned
+  }
+
+  /** Nothing stands behind neighbouring frames any more, behind which the same did, in the sense of `alike`. */
+  clearBackings(first: number, npages: number): void {
+    if (this.backing[first] >= 0) this.npinned -= npages
+    setFrames(this.backing, NO_COPY, first, npages)
   }
 
   /** How many frames from `first` on, at most `max`, are dirty alike, and have neighbouring system frames behind them or the same mark. At least one. */

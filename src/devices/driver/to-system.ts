@@ -25,7 +25,6 @@ import {
   migrateDeviceRange,
   migratePfnAt,
   migratePfnRun,
-  migratePfnRuns,
   migratePfnWords,
   migrateVmaFinalize,
   migrateVmaPages,
@@ -40,9 +39,9 @@ import { badFrame, PG_DIRTY, PG_LOCKED } from '../../mm/page.ts'
 import { allocEvictionPage, putPage, unlockPage } from '../../mm/page-alloc.ts'
 import { tlbUnmap } from '../../mm/tlb.ts'
 import type { Vma } from '../../mm/vma.ts'
-import { runLength } from './copy-list.ts'
 import { type DeviceParts, LOST_BYTE } from './device-parts.ts'
 import { CAPTURED_FOR_WRITING, NO_COPY, ZEROES } from './frame-pool.ts'
+import { HomeRuns } from './home-runs.ts'
 import type { MigrationRoom, OpenMigrations } from './open-migrations.ts'
 import type { Purpose } from './traffic.ts'
 
@@ -61,6 +60,7 @@ interface Return extends MigrationRoom {
   readonly touched: Pfn
   /** Nobody has asked for any of it yet. */
   readonly isAhead: boolean
+  readonly homes: HomeRuns
 }
 
 /** How a migration back has begun. */
@@ -92,7 +92,17 @@ export class ToSystem {
     args.faultPage = touched
     const err = migrateVmaSetup(args)
     if (err !== 0) return { err, done: null }
-    return this.begin({ mm: vma.mm, args, ...room, npages: args.npages, start, purpose, touched, isAhead })
+    return this.begin({
+      mm: vma.mm,
+      args,
+      ...room,
+      npages: args.npages,
+      start,
+      purpose,
+      touched,
+      isAhead,
+      homes: new HomeRuns(),
+    })
   }
 
   /** Moves the pages in `npages` frames from `first` on to system memory. The caller holds mmapLock of `mm` for reading. */
@@ -100,7 +110,17 @@ export class ToSystem {
     const { sys, pool } = this.parts
     const room = this.open.takeRoom(npages)
     migrateDeviceRange(sys, room.src, pool.pfnOf(first), npages)
-    await this.begin({ mm, args: null, ...room, npages, start, purpose, touched: -1, isAhead: false }).done
+    await this.begin({
+      mm,
+      args: null,
+      ...room,
+      npages,
+      start,
+      purpose,
+      touched: -1,
+      isAhead: false,
+      homes: new HomeRuns(),
+    }).done
   }
 
   private begin(back: Return): Homecoming {
@@ -129,7 +149,7 @@ export class ToSystem {
   /** Gives each page that can leave a locked frame, and lists what has to be copied. Returns what becomes of the touched page. */
   private chooseHomes(back: Return): number {
     const { sys, pool, failure, onLost } = this.parts
-    const { mm, npages, copies, touched, isAhead } = back
+    const { mm, npages, copies, touched, isAhead, homes } = back
     const { captured, dirty, backing: backings } = pool
     const { flags } = sys.pages
     const base = pool.pagemap.pfn
@@ -142,13 +162,15 @@ export class ToSystem {
       const page = validPfnAt(src, i)
       const frame = page - base
       const backing = backings[frame]
+      if (page === touched) homes.touchedAt = i
       // What nobody has asked for takes nothing from others.
-      if (isAhead && (captured[frame] & CAPTURED_FOR_WRITING) !== 0) continue
-      if (isAhead && backing < 0 && sys.nfree <= sys.reservePages) continue
+      const isInUse = (captured[frame] & CAPTURED_FOR_WRITING) !== 0 || (backing < 0 && sys.nfree <= sys.reservePages)
       const isDirty = backing === NO_COPY || dirty[frame] !== 0 || (flags[page] & PG_DIRTY) !== 0
       const isLost = isDirty && failure !== null
-      const home = isLost && onLost === 'sigbus' ? -1 : backing >= 0 ? backing : this.allocHome(mm, page)
+      const stays = (isAhead && isInUse) || (isLost && onLost === 'sigbus')
+      const home = stays ? -1 : backing >= 0 ? backing : this.allocHome(mm, page)
       if (home < 0) {
+        homes.nhomeless++
         if (page === touched) err = isLost ? -EIO : -ENOMEM
         continue
       }
@@ -159,6 +181,8 @@ export class ToSystem {
         n = alikeFrames(flags, page, n)
         n = alikeFrames(flags, home, n)
         if (isAhead) n = alikeBytes(captured, frame, n)
+        if (page === touched) n = 1
+        else if (touched > page && touched < page + n) n = touched - page
       }
       if ((flags[home] & PG_LOCKED) !== 0) badFrame(home, "is the driver's, and locked by somebody else")
       setFrames(flags, flags[home] | PG_LOCKED, home, n)
@@ -167,6 +191,7 @@ export class ToSystem {
       else if (backing === ZEROES) sys.mmu.clearFrame(home)
       const unpin = backing >= 0 ? MIGRATE_PFN_UNPIN : 0
       setMigratePfns(dst, i, n, home, MIGRATE_PFN_VALID | unpin | (src[2 * i] & MIGRATE_PFN_WRITE))
+      homes.add({ at: i, npages: n, frame, home, isPinned: backing >= 0, isCopied: isDirty && !isLost })
     }
     return err
   }
@@ -236,66 +261,73 @@ export class ToSystem {
   private end(back: Return): void {
     const { sys } = this.parts
     const { args, src, dst, npages } = back
-    if (args !== null) migrateVmaPages(args)
-    else migrateDevicePages(sys, src, dst, npages)
-    this.settle(back)
+    const nmoved = args !== null ? migrateVmaPages(args) : migrateDevicePages(sys, src, dst, npages)
+    this.settle(back, nmoved)
     if (args !== null) migrateVmaFinalize(args)
     else migrateDeviceFinalize(sys, src, dst, npages)
     this.open.delete(back)
     this.open.giveBackRoom(back)
   }
 
-  /** Forgets what stood behind the pages that move, and reports them: the touched one moved because of a fault, the others by foresight. */
-  private settle(back: Return): void {
-    const { mm, start, npages, purpose, touched, copies, isAhead } = back
-    const { sys, pool, traffic } = this.parts
+  /**
+   * Forgets what stood behind the pages that moved, `nmoved` of them, and reports them: the touched one moved because of a fault, the others
+   * by foresight.
+   */
+  private settle(back: Return, nmoved: number): void {
+    const { mm, start, npages, purpose, touched, homes } = back
+    const { traffic } = this.parts
+    const { touchedAt } = homes
     const around = touched < 0 ? purpose : { ...purpose, cause: 'prefetch' as const }
+    // What was to be copied was not if the device failed.
+    const areCopied = back.copies.length > 0
     const src = migratePfnWords(back.src)
     const dst = migratePfnWords(back.dst)
-    const { pfns } = copies
-    const { dirty } = pool
-    const { flags } = sys.pages
-    const base = pool.pagemap.pfn
-    // In the order of the pages.
-    let nlisted = 0
-    let nmoved = 0
-    let nskipped = 0
+    let nothers = 0
     let ncopied = 0
-    for (let i = 0, n = 1; i < npages; i += n) {
-      n = 1
-      if ((src[2 * i] & MIGRATE_PFN_VALID) === 0) continue
-      const page = validPfnAt(src, i)
-      const home = validPfnAt(dst, i)
-      const hasHome = (dst[2 * i] & MIGRATE_PFN_VALID) !== 0
-      const hasMoved = hasHome && (src[2 * i] & MIGRATE_PFN_MIGRATE) !== 0
-      const isListed = hasHome && nlisted < pfns.length && pfns[nlisted] === home
-      if (hasMoved && page !== touched) {
-        n = pool.alike(page - base, migratePfnRuns(src, dst, i, npages))
-        if (touched > page && touched < page + n) n = touched - page
-        if (isListed) n = runLength(pfns, nlisted, Math.min(pfns.length, nlisted + n))
-        else if (nlisted < pfns.length && pfns[nlisted] > home && pfns[nlisted] < home + n) n = pfns[nlisted] - home
+    let touchedMoved = 0
+    let touchedCopied = 0
+    for (const { at, npages: n, frame, home, isCopied } of homes.runs) {
+      // Mostly all of them moved.
+      const step = nmoved === homes.nhomes ? n : 1
+      for (let k = 0; k < n; k += step) {
+        const i = at + k
+        if ((dst[2 * i] & MIGRATE_PFN_VALID) === 0) continue
+        if ((src[2 * i] & MIGRATE_PFN_MIGRATE) === 0) {
+          // It stays, and whoever copied it may have shown it to the CPU already.
+          if (back.isAhead) tlbUnmap(mm, start + i * PAGE_SIZE, start + (i + 1) * PAGE_SIZE)
+          continue
+        }
+        this.forget(frame + k, home + k, step)
+        if (i === touchedAt) {
+          touchedMoved = 1
+          touchedCopied = isCopied && areCopied ? 1 : 0
+          continue
+        }
+        nothers += step
+        if (isCopied && areCopied) ncopied += step
       }
-      if (isListed) nlisted += n
-      if (hasMoved) {
-        const frame = page - base
-        if (dirty[frame] !== 0) for (let k = home | 0, end = (home + n) | 0; k < end; k++) flags[k] |= PG_DIRTY
-        // The pin ends with finalize, not when the frame of the device is freed.
-        pool.setBackings(frame, n, NO_COPY)
-      } else if (hasHome && isAhead) {
-        // It stays, and whoever copied it may have shown it to the CPU already.
-        tlbUnmap(mm, start + i * PAGE_SIZE, start + (i + 1) * PAGE_SIZE)
-      }
-      if (page === touched) {
-        const run = { mm, start: start + i * PAGE_SIZE, end: start + (i + 1) * PAGE_SIZE }
-        traffic.migrated(run, 'device-to-host', hasMoved ? 1 : 0, hasMoved ? 0 : 1, purpose)
-        traffic.copied(run, 'device-to-host', hasMoved && isListed ? 1 : 0, purpose)
-      } else if (hasMoved) {
-        nmoved += n
-        if (isListed) ncopied += n
-      } else nskipped++
+    }
+    if (touchedAt >= 0) {
+      const run = { mm, start: start + touchedAt * PAGE_SIZE, end: start + (touchedAt + 1) * PAGE_SIZE }
+      traffic.migrated(run, 'device-to-host', touchedMoved, 1 - touchedMoved, purpose)
+      traffic.copied(run, 'device-to-host', touchedCopied, purpose)
     }
     const run = { mm, start, end: start + npages * PAGE_SIZE }
-    traffic.migrated(run, 'device-to-host', nmoved, nskipped, around)
+    const nskipped = homes.nhomeless + homes.nhomes - nothers - (touchedAt >= 0 ? 1 : 0)
+    traffic.migrated(run, 'device-to-host', nothers, nskipped, around)
     traffic.copied(run, 'device-to-host', ncopied, around)
+  }
+
+  /** Neighbouring pages have moved from frames of the device to their homes. */
+  private forget(first: number, home: Pfn, npages: number): void {
+    const { sys, pool } = this.parts
+    const { flags } = sys.pages
+    for (let k = 0, n = 1; k < npages; k += n) {
+      n = alikeBytes(pool.dirty, first + k, npages - k)
+      if (pool.dirty[first + k] === 0) continue
+      for (let pfn = (home + k) | 0, end = (pfn + n) | 0; pfn < end; pfn++) flags[pfn] |= PG_DIRTY
+    }
+    // The pin ends with finalize, not when the frame of the device is freed.
+    pool.clearBackings(first, npages)
   }
 }

@@ -114,6 +114,10 @@ export class ExplicitMmu implements Mmu {
     const isHeld = (state[first] & wanted) !== 0
     const end = (first + npages) | 0
     let next = first + 1
+    // What comes back from a device is long.
+    if (!isHeld)
+      while (next + 4 <= end && ((state[next] | state[next + 1] | state[next + 2] | state[next + 3]) & wanted) === 0)
+        next += 4
     while (next < end && ((state[next] & wanted) !== 0) === isHeld) next++
     return isHeld ? next - first : first - next
   }
@@ -235,11 +239,13 @@ export class ExplicitMmu implements Mmu {
     const given = TOUCHED | (writable ? READ | WRITE | DIRTY : READ)
     const first = pfn | 0
     const end = (first + npages) | 0
-    for (let i = first; i < end; i++) if ((states[i] & TAKEN) === 0) this.#checkTaken(i)
-    if (!handsOut) return
-    // A page that the CPU had for writing stays dirty until that was collected.
-    for (let i = first; i < end; i++) states[i] = (states[i] & (TAKEN | DIRTY)) | given
-    if (guard === null) return
+    for (let i = first; i < end; i++) {
+      const state = states[i]
+      if ((state & TAKEN) === 0) this.#checkTaken(i)
+      // A page that the CPU had for writing stays dirty until that was collected.
+      if (handsOut) states[i] = (state & (TAKEN | DIRTY)) | given
+    }
+    if (guard === null || !handsOut) return
     for (let i = first; i < end; i++) {
       guard.give(i)
       if (writable) guard.unseal(i)
