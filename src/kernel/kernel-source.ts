@@ -121,6 +121,10 @@ function analyseWith(
     return analyse(module, { prelude, overrides })
   } catch (error) {
     if (!(error instanceof WgslError)) throw error
+    if (error.sourceName === prelude.source.name) {
+      const reason = `the declarations of the arguments are no WGSL: ${error.reason}`
+      throw new KernelError(reason, module.source, null, { cause: error })
+    }
     const word = /^\w+/.exec(code.slice(module.source.offset(error)))?.[0] ?? ''
     const arg = Object.hasOwn(args, word) ? args[word] : undefined
     if (error.reason === 'this is read-only' && arg !== undefined) {
@@ -131,8 +135,15 @@ function analyseWith(
   }
 }
 
-/** The user leaves to the library what belongs to it. */
+/** The user leaves to the library what belongs to it. Throws a TypeError for names of arguments, a KernelError for those of the code. */
 function checkDeclarations(module: Module, { args }: KernelText): void {
+  for (const [name, { type }] of Object.entries(args)) {
+    const taken = [name, ...type.structs.keys()].find((each) => NEEDED.has(each))
+    if (taken === undefined) continue
+    throw new TypeError(
+      `"${taken}" is the name of an argument or its struct, and the library needs the predeclared one`,
+    )
+  }
   const fail = (reason: string, span: Span): never => {
     throw new KernelError(reason, module.source, positionOf(module, span))
   }

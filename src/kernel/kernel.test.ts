@@ -280,6 +280,19 @@ describe('Kernel.program()', () => {
     expect(direct).not.toContain('hm_at_')
   })
 
+  it('leaves no names to arguments that it needs itself, and does not put their mistakes into the code', () => {
+    const code =
+      '@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) { any[id.x] = 1.0; }'
+    const taken = (name: string) => `"${name}" is the name of an argument or its struct, and the library needs the`
+    expect(() => kernel({ args: { any: write(f32) }, code })).toThrow(new RegExp(`^${taken('any')}`))
+    const args = { x: readWrite(struct('clamp', { v: f32 })) }
+    expect(() => kernel({ args, code: saxpy('x[0].v = 1.0;') })).toThrow(new RegExp(`^${taken('clamp')}`))
+    expect(errorOf({ args: { x: write(struct('x', { v: f32 })) }, code: saxpy('x[id.x].v = 1.0;') })).toMatchObject({
+      line: null,
+      reason: 'the declarations of the arguments are no WGSL: "x" is declared twice',
+    })
+  })
+
   it.each<[string, Record<string, DataType>, string]>([
     ['barriers', { v: f32 }, 'workgroupBarrier(); v[id.x] += 1.0;'],
     [

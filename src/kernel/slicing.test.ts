@@ -115,7 +115,7 @@ describe('slicingOf() takes what is declared', () => {
 
   it('refuses a stride that is no number', () => {
     expect(() => declared({ stride: 'out' })).toThrow(
-      new RangeError('slice.stride of "x" is out, which is NaN, wanted a whole number from 1'),
+      new RangeError('slice.stride of argument "x" is NaN, the value of "out", wanted a whole number from 1'),
     )
   })
 })

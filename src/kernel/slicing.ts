@@ -32,7 +32,7 @@ export function slicingOf(
   const stride = typeof slice.stride === 'number' ? slice.stride : site.uniform(slice.stride)
   if (!Number.isInteger(stride) || stride < 1) {
     throw new RangeError(
-      `slice.stride of "${name}" is ${slice.stride}, which is ${stride}, wanted a whole number from 1`,
+      `slice.stride of argument "${name}" is ${stride}, the value of "${slice.stride}", wanted a whole number from 1`,
     )
   }
   const { per, before, after } = slice

@@ -24,6 +24,8 @@ export class WgslError extends Error {
   readonly kind: WgslErrorKind
   /** What is wrong, without the place. */
   readonly reason: string
+  /** Name of the text that it is in. */
+  readonly sourceName: string
   /** From 1. */
   readonly line: number
   /** From 1, in UTF-16 code units. */
@@ -38,6 +40,7 @@ export class WgslError extends Error {
     super(`${source.name}:${line}:${column}: ${reason}\n${pointAt(sourceLine, { line, column }, width)}`)
     this.kind = kind
     this.reason = reason
+    this.sourceName = source.name
     this.line = line
     this.column = column
     this.sourceLine = sourceLine
