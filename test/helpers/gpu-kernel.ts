@@ -6,6 +6,7 @@ import type { LaunchSlice, Program } from '../../src/devices/driver/index.ts'
 import { LaunchMemory } from '../../src/devices/memory/launch-memory.ts'
 import type { Kernel } from '../../src/devices/memory/memory-device.ts'
 import type { GpuLaunch } from '../../src/devices/webgpu/gpu-launch.ts'
+import { withPauses } from '../../src/devices/webgpu/pauses.ts'
 import type { WebGpuDevice } from '../../src/devices/webgpu/webgpu-device.ts'
 import { BUFFER_COPY_DST, BUFFER_MAP_READ, MAP_READ } from '../../src/devices/webgpu/webgpu-flags.ts'
 
@@ -54,7 +55,7 @@ async function readBuffer(device: GPUDevice, buffer: GPUBuffer, offset: number, 
   const encoder = device.createCommandEncoder()
   encoder.copyBufferToBuffer(buffer, offset, staging, 0, size)
   device.queue.submit([encoder.finish()])
-  await staging.mapAsync(MAP_READ)
+  await withPauses(staging.mapAsync(MAP_READ))
   const bytes = new Uint8Array(staging.getMappedRange()).slice()
   staging.destroy()
   return bytes

@@ -5,6 +5,7 @@ import { PAGE_SIZE } from '../../src/base/addr.ts'
 import { GpuContext } from '../../src/devices/webgpu/gpu-context.ts'
 import { KernelDispatcher, type Strays } from '../../src/devices/webgpu/kernel-dispatch.ts'
 import { type KernelPipeline, KernelPipelines } from '../../src/devices/webgpu/kernel-pipelines.ts'
+import { withPauses } from '../../src/devices/webgpu/pauses.ts'
 import type { ArrayOf, ArrayType } from '../../src/heap/array-types.ts'
 import type { ArgumentValues, KernelArguments } from '../../src/kernel/argument.ts'
 import { CompileError } from '../../src/kernel/compile-error.ts'
@@ -153,7 +154,7 @@ export class KernelBench {
     const encoder = this.device.createCommandEncoder()
     encoder.copyBufferToBuffer(this.home, 0, buffer, 0, this.memory.byteLength)
     this.device.queue.submit([encoder.finish()])
-    await buffer.mapAsync(1)
+    await withPauses(buffer.mapAsync(1))
     const bytes = new Uint8Array(buffer.getMappedRange()).slice()
     buffer.destroy()
     return bytes
