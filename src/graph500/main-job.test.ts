@@ -101,7 +101,9 @@ await describeModes((mode) => {
     },
   )
 
-  it('says what is wrong before it begins', async () => {
+  it('says what is wrong before it begins', async (test) => {
+    // Whoever says it does not know the mode, and in each of them the first part comes before some of it.
+    if (mode.name !== 'explicit') test.skip('the same as in explicit')
     const path = join(folder, 'graph.txt')
     await writeFile(path, '0 1\n1 x\n')
     await expect(run({ graph: path })).rejects.toThrow(`${path}, line 2: "x" is no vertex`)

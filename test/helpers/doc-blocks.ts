@@ -5,6 +5,29 @@ import { join, resolve } from 'node:path'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 
+/** Where programs are written to: inside of the repository, so that `hetmem` is found as the package itself. */
+export const BLOCKS_FOLDER = join(ROOT, '.cache/docs')
+
+/** Its programs are about live memory. */
+export const LIVE_PAGE = 'docs/live.md'
+
+/** Pages whose programs run in Node. */
+export const PAGES = [
+  'README.md',
+  'docs/containers.md',
+  'docs/first-heap.md',
+  'docs/kernels.md',
+  LIVE_PAGE,
+  'docs/pointers.md',
+  'docs/reading-a-report.md',
+  'docs/writing-a-driver.md',
+]
+
+/** The file of a program, without an ending. */
+export function blockPath(page: string, line: number): string {
+  return join(BLOCKS_FOLDER, `${page.replaceAll(/\W+/g, '-')}-${line}`)
+}
+
 /** A block with the number of its first line. */
 export interface Block {
   readonly line: number

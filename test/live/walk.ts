@@ -2,7 +2,7 @@
 
 import type { Heap } from '../../src/heap/heap.ts'
 import type { HeapOptions } from '../../src/heap/heap-options.ts'
-import { openProgramHeap, runCase, startThread } from './program.ts'
+import { argument, openProgramHeap, runCase, startThread } from './program.ts'
 
 const NPAGES = 12 * 1024 // 48 MiB
 const PAGE_WORDS = 1024
@@ -70,10 +70,10 @@ await runCase({
   /** They are gone, and pages are made anew. */
   freed: () => walks({ memory: '64 MiB', swap: '128 MiB' }),
 
-  /** Two threads walk, while launches take parts of the array again and again. */
+  /** Two threads walk, while launches take parts of the array again and again, for `--seconds`. */
   async contested() {
     const { fixture, heap, x } = await open({})
-    const until = Date.now() + 1000
+    const until = Date.now() + 1000 * Number(argument('seconds') ?? 1)
     const walkers = await Promise.all([1, 2].map((word) => startThread({ x, word, until, PAGE_WORDS }, WALKER)))
     while (Date.now() < until) {
       const first = Math.floor(Math.random() * NPAGES)

@@ -20,7 +20,18 @@ const missing = await whyNoGpu()
 // Modes of live heaps differ in system calls, which no workload makes.
 const modes = (await findTestModes()).filter(({ name }) => name !== 'live-user')
 
+/**
+ * What explicit heaps run, here and in Chromium, live ones run on devices with room for all, for a quarter, and for the least: how much
+ * of its data a device has room for is nothing that the CPU's side of a heap knows of, so it is enough that both have met.
+ */
+const LIVE_MATRIX = MATRIX.filter(
+  ({ workload, percent }, i) => [100, 25].includes(percent) || MATRIX[i + 1]?.workload !== workload,
+)
+
 describe.each(modes)('workloads in $name mode', (mode) => {
+  const isLive = mode.name === 'live'
+  // By faults most pages come back from the longest; the others say as much of either mode.
+  const lengths = isLive ? [...LENGTHS, LONG] : LENGTHS
   const why = missing ?? mode.missing
   let heap: Heap | undefined
 
@@ -33,13 +44,13 @@ describe.each(modes)('workloads in $name mode', (mode) => {
   })
   afterAll(() => heap?.close())
 
-  for (const each of MATRIX) {
+  for (const each of isLive ? LIVE_MATRIX : MATRIX) {
     it(each.title, async () => {
       expect(await runCase(heap!, each)).toBe('right')
     })
   }
 
-  it.each([...LENGTHS, LONG])('exactly %d invocations', { timeout: 180_000 }, async (n) => {
+  it.each(lengths)('exactly %d invocations', { timeout: 180_000 }, async (n) => {
     expect(await runLength(n, { mode: mode.name })).toBe('right')
   })
 
