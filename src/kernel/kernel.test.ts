@@ -293,6 +293,16 @@ describe('Kernel.program()', () => {
     })
   })
 
+  it('reads the place of an argument once per invocation, and its length, which has to be uniform, where that is asked for', () => {
+    const body = 'for (var i = id.x; i < arrayLength(&x); i += 64u) { y[i] = x[i] + x[i + 1u]; }'
+    const main = '@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u)'
+    const { indexed } = program({ args: { x: read(f32), y: write(f32) }, code: `${main} { ${body} }` })
+    const code = indexed as string
+    const [bodies, entry] = [code.slice(0, code.indexOf('@compute')), code.slice(code.indexOf('@compute'))]
+    expect(bodies.match(/hm_launch\.args\[\d\]\.\w+/g)).toEqual(['hm_launch.args[0].w'])
+    expect(entry.match(/hm_launch\.args\[\d\]\.\w+/g)).toEqual(['hm_launch.args[0].xyz', 'hm_launch.args[1].xyz'])
+  })
+
   it.each<[string, Record<string, DataType>, string]>([
     ['barriers', { v: f32 }, 'workgroupBarrier(); v[id.x] += 1.0;'],
     [

@@ -180,16 +180,23 @@ function argumentWords({ args }: ProgramLayout, name: string): string {
   return `hm_launch.args[${args.findIndex((arg) => arg.name === name)}]`
 }
 
-/** Confine an index to what the slice has of an argument, and move it to where that lies in the binding. */
+/**
+ * Confine an index to what the slice has of an argument, and move it to where that lies in the binding. What they need of the launch block
+ * each invocation reads once: software adapters load it anew for each access, for one invocation after the other.
+ */
 function indexFunctions(layout: ProgramLayout): string[] {
   const isStrict = layout.faultBinding !== null
   const functions = layout.args.map(({ name }, k) => {
     const [param, check] = isStrict ? [', w: u32', `if (i < a.x || i > a.y) { hm_stray(${k}u, w, i); } `] : ['', '']
-    return `fn hm_at_${name}(i: u32${param}) -> u32 { let a = ${argumentWords(layout, name)}; ${check}return clamp(i, a.x, a.y) + a.z; }`
+    return `var<private> ${placeOf(k)}: vec3<u32>;
+fn hm_at_${name}(i: u32${param}) -> u32 { let a = ${placeOf(k)}; ${check}return clamp(i, a.x, a.y) + a.z; }`
   })
   if (isStrict) functions.push(STRAY_FUNCTION)
   return functions
 }
+
+/** The variable with the place of an argument, by its number. */
+const placeOf = (k: number) => `hm_place${k}`
 
 const STRAY_FUNCTION = `fn hm_stray(argument: u32, write: u32, index: u32) {
   if (atomicAdd(&hm_strays[0], 1u) != 0u) { return; }
@@ -239,6 +246,7 @@ function entryFunction(
     ...(needsId && form !== 'whole' ? ['  let hm_id = hm_global_invocation_id + hm_launch.first;'] : []),
     ...(isGuarded ? ['  if (any(hm_id >= hm_launch.count)) { return; }'] : []),
     ...(isStrict ? ['  hm_invocation = hm_id;'] : []),
+    ...(form === 'indexed' ? layout.args.map((_, k) => `  ${placeOf(k)} = hm_launch.args[${k}].xyz;`) : []),
     `  ${entry.name}(${args.join(', ')});`,
     '}',
   ]
