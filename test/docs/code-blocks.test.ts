@@ -1,5 +1,5 @@
-// Runs every TypeScript block of the pages of the documentation as a program of its own, as a reader would who pastes it into a file. What it prints
-// must be what stands behind each `console.log` as a comment; `...` there stands for anything.
+// Runs every TypeScript block of the documents as a program of its own, as a reader would who pastes it into a file. What it prints must
+// be what stands behind each `console.log` as a comment; `...` there stands for anything.
 
 import { execFile } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
