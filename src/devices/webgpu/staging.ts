@@ -11,6 +11,9 @@ import { type GpuContext, GpuError } from './gpu-context.ts'
 import { settled } from './waits.ts'
 import { BUFFER_COPY_DST, BUFFER_MAP_READ, MAP_READ } from './webgpu-flags.ts'
 
+/** Part of a buffer that is used while all others are idle: the CPU waits for that piece, and has nothing to read meanwhile. */
+const FIRST_PIECE = 4
+
 /** What is to be read: pages 0 to `npages` - 1, and how. */
 export interface Reading {
   readonly npages: number
@@ -45,7 +48,7 @@ export class StagingRing {
   private readonly waiting: OpenReading[] = []
   private failure: Error | null = null
 
-  /** `count` buffers of `npages` each. Rejects with a GpuError if there is no room. */
+  /** `count` buffers of `npages` each, a multiple of four. Rejects with a GpuError if there is no room. */
   static async create(context: GpuContext, npages: number, count: number): Promise<StagingRing> {
     const size = npages * PAGE_SIZE
     const buffers: GPUBuffer[] = []
@@ -96,7 +99,8 @@ export class StagingRing {
 
   private beginPiece(reading: OpenReading, staging: GPUBuffer): void {
     const { what, next: from } = reading
-    const to = Math.min(what.npages, from + this.npages)
+    const isFirst = this.idle.length === this.buffers.length - 1
+    const to = Math.min(what.npages, from + (isFirst ? this.npages / FIRST_PIECE : this.npages))
     reading.next = to
     reading.nopen++
     if (to === what.npages) this.waiting.shift()

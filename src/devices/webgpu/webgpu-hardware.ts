@@ -33,11 +33,11 @@ import { BUFFER_COPY_DST, BUFFER_COPY_SRC } from './webgpu-flags.ts'
 const PIECE_PAGES = 512
 
 /**
- * Buffers on the way back: the GPU copies into one, one is read, one waits. Each piece costs a submission and a round of the event loop, and
- * a larger one than this has left the caches when it is read.
+ * Buffers on the way back: one is read while the GPU copies into the other. Each piece costs a submission and a round of the event loop, and what
+ * is larger than this has left the caches when it is read.
  */
-const STAGING_COUNT = 3
-const STAGING_PAGES = 768
+const STAGING_COUNT = 2
+const STAGING_PAGES = 1024
 
 /** More bytes than these do not wait in `writeBuffer` for who submits next: the device copies while the rest of a launch is prepared. */
 const SUBMIT_BYTES = 256 * 1024
