@@ -84,6 +84,13 @@ await describeModes((mode) => {
     expect(`${receipt}`).toMatch(
       /^saxpy: direct, \d+ slices; 3\.8 MiB to webgpu \(fault\), [\d.]+ MiB back \(eviction\); [\d.]+ ms(: .*)?$/,
     )
+    const { launches, launchDuration, launchQueued, launchCompute } = receipt.counters
+    expect([launches, launchQueued / 1000, launchCompute / 1000]).toEqual([
+      1,
+      receipt.times.queued,
+      receipt.times.kernel,
+    ])
+    expect(launchDuration).toBeGreaterThanOrEqual(launchQueued + launchCompute)
     await heap.sync(y)
     expect(y.findIndex((value, i) => value !== 2 * (i % 1000) + (i % 77))).toBe(-1)
   })

@@ -99,10 +99,10 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
         const begunAt = parts.clock.now()
         try {
           const receipt = await runLaunch(this.host, op, request, slices, program, queuedAt)
-          parts.traffic.launched(receipt, queuedAt, site)
+          parts.traffic.launched(receipt, queuedAt, purpose)
           return receipt
         } catch (error) {
-          parts.traffic.launchFailed(name, error, queuedAt, begunAt, site)
+          parts.traffic.launchFailed(name, error, queuedAt, begunAt, purpose)
           throw error
         } finally {
           op.release()
@@ -161,10 +161,10 @@ export class DriverHandle<Memory extends ProgramMemory> implements HmmDeviceHand
             ...{ name, device: parts.name, mode: 'paged', why, nslices: did.nslices, thrashing: pages.thrashing() },
             ...{ pages: pagesOf(op), counters: purpose.counters.total, times },
           }
-          parts.traffic.launched(receipt, queuedAt, site)
+          parts.traffic.launched(receipt, queuedAt, purpose)
           return receipt
         } catch (error) {
-          parts.traffic.launchFailed(name, error, queuedAt, begunAt, site)
+          parts.traffic.launchFailed(name, error, queuedAt, begunAt, purpose)
           throw error
         } finally {
           pages.release()

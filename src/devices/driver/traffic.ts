@@ -149,17 +149,17 @@ export class Traffic {
     return this.tracer.site
   }
 
-  launched({ name, mode, nslices, pages, times }: LaunchReceipt, queuedAt: number, site: string | undefined): void {
+  launched({ name, mode, nslices, pages, times }: LaunchReceipt, queuedAt: number, purpose: Purpose): void {
     const { queued, service, transfer, kernel: compute, flush } = times
-    this.reportLaunch(queuedAt, site, {
+    this.reportLaunch(queuedAt, purpose, {
       ...{ kernel: name, mode, nslices, queued, service, transfer, compute, flush },
       ...{ nresident: pages.resident, nduplicated: pages.duplicated, npinned: pages.pinned, nmigrated: pages.migrated },
     })
   }
 
   /** A launch began and ended with an error. What it did until then is told by other events. */
-  launchFailed(kernel: string, error: unknown, queuedAt: number, begunAt: number, site: string | undefined): void {
-    this.reportLaunch(queuedAt, site, {
+  launchFailed(kernel: string, error: unknown, queuedAt: number, begunAt: number, purpose: Purpose): void {
+    this.reportLaunch(queuedAt, purpose, {
       ...{ kernel, mode: 'direct', nslices: 1, error: error instanceof Error ? error.message : String(error) },
       ...{ queued: begunAt - queuedAt, service: 0, transfer: 0, compute: 0, flush: 0 },
       ...{ nresident: 0, nduplicated: 0, npinned: 0, nmigrated: 0 },
@@ -172,12 +172,11 @@ export class Traffic {
 
   private reportLaunch(
     queuedAt: number,
-    site: string | undefined,
+    purpose: Purpose,
     launch: Omit<LaunchEvent, 'kind' | 'device' | 'duration' | 'time' | 'site'>,
   ): void {
-    const where = site === undefined ? {} : { site }
     const duration = this.clock.now() - queuedAt
-    this.report({ kind: 'launch', device: this.device, duration, ...where, ...launch }, null)
+    this.report({ kind: 'launch', device: this.device, duration, ...launch }, purpose)
   }
 
   /** Reports an event about pages of an address space, by the name of their allocation. */
