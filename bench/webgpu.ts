@@ -4,7 +4,7 @@ import { preparePageCopy } from './core/page-copy.ts'
 import type { BenchCase, Suite } from './harness.ts'
 import { prepareChanges, prepareChangesAtBest } from './webgpu/changes.ts'
 import { prepareBatch, prepareResidentLaunch } from './webgpu/resident.ts'
-import { prepareReadback, prepareStream, prepareUpload, prepareUploadInPieces } from './webgpu/transfer.ts'
+import { prepareReadback, prepareStream, prepareUpload } from './webgpu/transfer.ts'
 
 const LAUNCHES = 300
 
@@ -43,15 +43,6 @@ const cases: BenchCase[] = [
     better: 'lower',
     goal: 1 / 0.85,
     prepare: () => prepareUpload(true),
-  },
-  {
-    name: 'upload-fresh-bound',
-    summary:
-      'What no heap can beat in that which sends blocks of 2 MiB: writeBuffer in such pieces; against one for everything.',
-    unit: 'ms',
-    better: 'lower',
-    goal: 1 / 0.85,
-    prepare: prepareUploadInPieces,
   },
   {
     name: 'readback',

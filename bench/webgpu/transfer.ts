@@ -42,24 +42,6 @@ export async function prepareUpload(isFresh: boolean): Promise<Contest> {
   }
 }
 
-/** What a heap cannot beat that sends blocks of 2 MiB, each as it has been looked at, to memory that no kernel has written. */
-export async function prepareUploadInPieces(): Promise<Contest> {
-  const { gpu, buffer } = await openPlainTarget(true)
-  const source = new Uint8Array(TRANSFER).fill(1)
-  return {
-    candidate: () =>
-      milliseconds(async () => {
-        gpu.writePieces(buffer, source)
-        await gpu.done()
-      }),
-    baseline: () =>
-      milliseconds(async () => {
-        gpu.device.queue.writeBuffer(buffer, 0, source)
-        await gpu.done()
-      }),
-  }
-}
-
 async function openPlainTarget(isFresh: boolean): Promise<{ gpu: PlainGpu; buffer: GPUBuffer }> {
   const gpu = await PlainGpu.open()
   const buffer = gpu.buffer(TRANSFER)

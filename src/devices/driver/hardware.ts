@@ -12,7 +12,10 @@
 import type { CopyList } from './copy-list.ts'
 import type { LaunchRanges } from './launch-ranges.ts'
 
-/** Pages of one upload, at most: four blocks of 2 MiB. What one costs besides the copies is paid for all of them once. */
+/**
+ * Pages of an upload: four blocks of 2 MiB. What one costs besides the copies is paid for all of them once. Nobody else gets a turn
+ * meanwhile, and write faults wait, so it takes more only where hardware asks for that (`uploadPages`).
+ */
 export const UPLOAD_PAGES_MAX = 2048
 
 /** What a program is given of device memory. */
@@ -28,13 +31,13 @@ export interface DeviceHardware<Memory extends ProgramMemory = ProgramMemory> {
   readonly bankPages: number
   /** Bytes that a program can use as one piece, at most. */
   readonly pieceBytesMax: number
-  /** Pages that are best uploaded at a time, at most UPLOAD_PAGES_MAX. */
+  /** Neighbouring pages that are best uploaded at a time, more than UPLOAD_PAGES_MAX only where nobody waits for the engine. */
   readonly uploadPages: number
   /** Called once, with a phrase, when the hardware finds out that it is gone. */
   onLost: (reason: string) => void
 
   /**
-   * Null when an upload of UPLOAD_PAGES_MAX pages can be taken at once, or what to wait for until it can. Rejects when the device
+   * Null when an upload of `uploadPages` pages can be taken at once, or what to wait for until it can. Rejects when the device
    * is gone.
    */
   ready(): Promise<void> | null
