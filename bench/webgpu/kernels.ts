@@ -21,23 +21,3 @@ export const PLAIN_SAXPY = `
   fn main(@builtin(global_invocation_id) id: vec3u) {
     if (id.x < arrayLength(&y)) { ${BODY} }
   }`
-
-/** One element of each page. */
-const SAMPLE = `y[id.x] = x[1024 * id.x];`
-
-/** Needs all of x on the device, and does little with it. */
-export const sample = kernel({
-  name: 'sample',
-  args: { x: read(f32), y: readWrite(f32) },
-  code: `
-    @compute @workgroup_size(${WORKGROUP_SIZE})
-    fn main(@builtin(global_invocation_id) id: vec3u) { ${SAMPLE} }`,
-})
-
-export const PLAIN_SAMPLE = `
-  @group(0) @binding(0) var<storage, read> x: array<f32>;
-  @group(0) @binding(1) var<storage, read_write> y: array<f32>;
-  @compute @workgroup_size(${WORKGROUP_SIZE})
-  fn main(@builtin(global_invocation_id) id: vec3u) {
-    if (id.x < arrayLength(&y)) { ${SAMPLE} }
-  }`
