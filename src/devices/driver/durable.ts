@@ -12,7 +12,7 @@ import { CopyList } from './copy-list.ts'
 import { FRAME_PAGE } from './frame-pool.ts'
 import type { OpenMigrations } from './open-migrations.ts'
 import type { Operation } from './operation.ts'
-import { endOf, type RangeUse } from './range-use.ts'
+import type { RangeUse } from './range-use.ts'
 import type { ToSystem } from './to-system.ts'
 
 /**
@@ -44,7 +44,7 @@ export async function readBack(op: Operation, open: OpenMigrations): Promise<voi
   const copying: Promise<unknown>[] = []
   for (const use of op.uses) {
     if (use.access !== 'write') continue
-    if (!policy.readBack(readBacks.written(use.start, endOf(use), use.frames.length))) continue
+    if (!policy.readBack(readBacks.written(use.start, use.end, use.npages))) continue
     copying.push(flushInPlace(op, use, open, 'prefetch'))
   }
   await allSettled(copying)
@@ -79,7 +79,7 @@ async function flushInPlace(op: Operation, use: RangeUse, open: OpenMigrations, 
     open.delete(held)
     for (const frame of copies.frames) putPage(sys, pool.pfnOf(frame))
   }
-  const run = { mm: op.space.mm, start: use.start, end: endOf(use) }
+  const run = { mm: op.space.mm, start: use.start, end: use.end }
   traffic.copied(run, 'device-to-host', copies.length, { ...op.purpose, cause })
   return homeless
 }

@@ -87,6 +87,11 @@ describe('FrameTable', () => {
           }
           expect(table.size).toBe(model.size)
         }
+        for (const { vpn: from, npages } of operations) {
+          const first = model.get(from)
+          const isRun = Array.from({ length: npages }, (_, i) => model.get(from + i) === first! + i).every(Boolean)
+          if (npages > 0) expect(table.runFrom(from, npages)).toBe(isRun ? first : -1)
+        }
         expect(new Map(table)).toEqual(model)
         expect([...model].every(([at, frame]) => table.find(at) === frame)).toBe(true)
         expect([...model].every(([at, frame]) => table.framesAround(at)?.[at % 512] === frame)).toBe(true)

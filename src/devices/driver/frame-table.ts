@@ -36,6 +36,17 @@ function originOf({ key, frames }: TableBlock): number {
   return origin ?? MIXED
 }
 
+/** The same for entries `[from, to)`; MIXED if one of them is missing. */
+function originOfPart(block: TableBlock, from: number, to: number): number {
+  block.origin ??= originOf(block)
+  const { origin, key, frames } = block
+  if (block.count === BLOCK_PAGES && !Number.isNaN(origin)) return origin
+  const first = frames[from]
+  if (first === NONE) return MIXED
+  for (let i = from; i < to; i++) if (frames[i] !== first + i - from) return MIXED
+  return first - key * BLOCK_PAGES - from
+}
+
 export class FrameTable {
   private readonly blocks = new Map<number, TableBlock>()
   /** The block that was looked up last: pages are looked at in order. */
@@ -62,6 +73,24 @@ export class FrameTable {
     if (block === null) return MIXED
     block.origin ??= originOf(block)
     return block.origin
+  }
+
+  /** The frame of page `vpn` if so many pages from there on have entries and lie in one piece, else -1. */
+  runFrom(vpn: number, npages: number): number {
+    const end = vpn + npages
+    let origin = MIXED
+    for (let at = vpn; at < end; ) {
+      const block = this.blockOf(Math.floor(at / BLOCK_PAGES))
+      if (block === null) return NONE
+      const base = block.key * BLOCK_PAGES
+      const stop = Math.min(end, base + BLOCK_PAGES)
+      const found = originOfPart(block, at - base, stop - base)
+      if (at === vpn) origin = found
+      // What is mixed is different from everything, itself included.
+      if (found !== origin) return NONE
+      at = stop
+    }
+    return vpn + origin
   }
 
   /** All pages around `vpn` have an entry. */

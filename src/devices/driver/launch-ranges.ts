@@ -47,15 +47,15 @@ export class LaunchRanges {
    */
   *pieces(range: AddrRange, access: Access): IterableIterator<DevicePiece> {
     const use = this.find(range, access)
-    const { frames, start } = use
+    const { start } = use
     const { bankPages } = this.pool
     const last = pageIn(use, range.end - 1)
     for (let page = pageIn(use, range.start), addr = range.start; page <= last; ) {
       if (this.declared === null) throw afterTheEnd(range)
-      const frame = frames[page]
+      const frame = use.frameAt(page)
       const limit = Math.min(last + 1, page + bankPages - (frame % bankPages))
       let next = use.firstFrame >= 0 ? limit : page + 1
-      while (next < limit && frames[next] === frame + next - page) next++
+      while (next < limit && use.frameAt(next) === frame + next - page) next++
       if (access === 'write') this.pool.dirty.fill(1, frame, frame + next - page)
       const end = Math.min(range.end, start + next * PAGE_SIZE)
       yield { addr, offset: frame * PAGE_SIZE + (addr % PAGE_SIZE), nbytes: end - addr }
@@ -80,7 +80,7 @@ export class LaunchRanges {
   word(addr: Addr, access: Access): number {
     const use = this.find({ start: addr, end: addr + 4 }, access)
     if (addr % 4 !== 0) throw new RangeError(`word at ${formatAddr(addr)}, wanted a multiple of 4`)
-    const frame = use.frames[pageIn(use, addr)]
+    const frame = use.frameAt(pageIn(use, addr))
     if (access === 'write') this.pool.dirty[frame] = 1
     return frame * PAGE_SIZE + (addr % PAGE_SIZE)
   }
@@ -95,7 +95,7 @@ export class LaunchRanges {
     for (const each of declared) {
       if (access === 'write' && each.access !== 'write') break
       if (each.range.start <= range.start && range.end <= each.range.end && range.start < range.end) {
-        assert(each.use.frames[pageIn(each.use, range.start)] >= 0, 'a launch begins when all its pages are there')
+        assert(each.use.frameAt(pageIn(each.use, range.start)) >= 0, 'a launch begins when all its pages are there')
         return each.use
       }
     }

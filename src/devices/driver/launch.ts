@@ -180,7 +180,7 @@ function noteShape(shape: { mode: LaunchMode; why: string }, declared: readonly 
     if (shape.mode === 'paged') return
     if (use.firstFrame >= 0) continue
     let npieces = 1
-    for (let i = 1; i < use.frames.length; i++) if (use.frames[i] !== use.frames[i - 1] + 1) npieces++
+    for (let i = 1; i < use.npages; i++) if (use.frames[i] !== use.frames[i - 1] + 1) npieces++
     if (npieces === 1) continue
     shape.mode = 'paged'
     shape.why = `the range at ${formatAddr(use.start)} lies in ${npieces} pieces`

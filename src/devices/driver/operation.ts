@@ -10,10 +10,9 @@ import type { Access } from '../../trace/events.ts'
 import type { AddrRange } from '../claims.ts'
 import type { DeviceParts } from './device-parts.ts'
 import type { DeviceSpace, Located, VpnRun } from './device-space.ts'
-import { giveFrameList, takeFrameList } from './frame-lists.ts'
 import { CAPTURED, CAPTURED_FOR_WRITING, type FrameRun } from './frame-pool.ts'
 import type { ProgramMemory } from './hardware.ts'
-import { endOf, type RangeUse } from './range-use.ts'
+import { RangeUse } from './range-use.ts'
 import type { Purpose } from './traffic.ts'
 
 /** Every launch looks at all of its pages, and what it finds is soon forgotten. */
@@ -61,7 +60,7 @@ export class Operation<Memory extends ProgramMemory = ProgramMemory> {
   use(range: AddrRange, access: Access, inOnePiece = false): RangeUse {
     const start = pageAlignDown(range.start)
     const npages = (pageAlignUp(range.end) - start) / PAGE_SIZE
-    const use = { access, start, frames: takeFrameList(npages), inOnePiece, firstFrame: -1 }
+    const use = new RangeUse(access, start, npages, inOnePiece)
     this.uses.push(use)
     return use
   }
@@ -78,13 +77,13 @@ export class Operation<Memory extends ProgramMemory = ProgramMemory> {
   }
 
   /** Captures the frames of a range that are there, or of its pages in `[start, end)`. */
-  look(use: RangeUse, start: Addr = use.start, end: Addr = endOf(use)): void {
+  look(use: RangeUse, start: Addr = use.start, end: Addr = use.end): void {
     const { pool } = this.parts
     const bits = this.bitsFor(use)
     const capture = (frame: number, npages: number): void => pool.capture(frame, npages, bits, this.captured)
     const from = Math.max(start, use.start)
     const first = addrToVpn(from - use.start)
-    const frames = use.frames.subarray(first, addrToVpn(Math.min(end, endOf(use)) - use.start))
+    const frames = use.frames.subarray(first, addrToVpn(Math.min(end, use.end) - use.start))
     this.space.translate(
       from,
       use.access === 'write',
@@ -127,7 +126,7 @@ export class Operation<Memory extends ProgramMemory = ProgramMemory> {
   /** Captures all that `find` has just found, but for what was missing, in the run of frames that begins at `use.firstFrame`. */
   take(use: RangeUse, missing: readonly VpnRun[]): void {
     const { pool } = this.parts
-    const { start, firstFrame, frames } = use
+    const { start, firstFrame } = use
     const bits = this.bitsFor(use)
     let from = 0
     for (const { vpn, npages } of missing) {
@@ -135,16 +134,22 @@ export class Operation<Memory extends ProgramMemory = ProgramMemory> {
       if (to > from) pool.capture(firstFrame + from, to - from, bits, this.captured)
       from = to + npages
     }
-    if (frames.length > from) pool.capture(firstFrame + from, frames.length - from, bits, this.captured)
+    if (use.npages > from) pool.capture(firstFrame + from, use.npages - from, bits, this.captured)
+  }
+
+  /** Captures a range that lies in neighbouring frames from `first` on, all of it. */
+  takeWhole(use: RangeUse, first: number): void {
+    use.setWhole(first)
+    this.parts.pool.capture(first, use.npages, this.bitsFor(use), this.captured)
   }
 
   /**
    * The frames that hold a range at the moment, -1 where there is none, without keeping them. To be used before the next look, of
    * whomever.
    */
-  peek({ start, frames, access }: RangeUse): Int32Array {
-    if (frames.length > peeked.length) peeked = new Int32Array(2 * frames.length)
-    const found = peeked.subarray(0, frames.length).fill(-1)
+  peek({ start, npages, access }: Pick<RangeUse, 'start' | 'npages' | 'access'>): Int32Array {
+    if (npages > peeked.length) peeked = new Int32Array(2 * npages)
+    const found = peeked.subarray(0, npages).fill(-1)
     this.space.locate(start, access === 'write', found)
     return found
   }
@@ -187,7 +192,7 @@ export class Operation<Memory extends ProgramMemory = ProgramMemory> {
     pool.released.wake()
   }
   private endUses(): void {
-    for (const { frames } of this.uses) giveFrameList(frames)
+    for (const use of this.uses) use.drop()
     this.uses = []
   }
 }

@@ -7,7 +7,7 @@ import { aheadOf, bringAhead, runsOf } from './ahead.ts'
 import { partsAround } from './density-tree.ts'
 import type { VpnRun } from './device-space.ts'
 import type { Operation } from './operation.ts'
-import { endOf, type RangeUse } from './range-use.ts'
+import type { RangeUse } from './range-use.ts'
 import type { ToDevice } from './to-device.ts'
 
 /**
@@ -22,7 +22,7 @@ export async function prefetchAround(op: Operation, toDevice: ToDevice, arrays: 
     for (const use of op.uses) {
       const array = arrays.find(({ start, end }) => start <= use.start && use.start < end)
       // Where all of it is used, nothing is around.
-      if (array === undefined || (use.start <= array.start && array.end <= endOf(use))) continue
+      if (array === undefined || (use.start <= array.start && array.end <= use.end)) continue
       for (const run of runsAround(ahead, use, array)) {
         const npages = Math.min(run.npages, parts.pool.nfree)
         if (npages === 0 || isClaimed(space.mm, rangeOf(run))) continue
@@ -39,13 +39,13 @@ export async function prefetchAround(op: Operation, toDevice: ToDevice, arrays: 
 /** Pages of an array that come along with a use and are not there, as runs. */
 function runsAround(op: Operation, use: RangeUse, array: AddrRange): VpnRun[] {
   const first = addrToVpn(use.start)
-  const last = addrToVpn(endOf(use)) - 1
+  const last = addrToVpn(use.end) - 1
   const vpn = addrToVpn(pageAlignDown(array.start))
   const within = { vpn, npages: addrToVpn(array.end - 1) + 1 - vpn }
   const missed = first === last ? [first] : [first, last]
   const present = new Set(missed.flatMap((page) => presentAround(op, page, use)))
   const isPresent = (page: number): boolean => present.has(page)
-  const density = { missed, nmissed: use.frames.length, within, isPresent, isThrashing: false }
+  const density = { missed, nmissed: use.npages, within, isPresent, isThrashing: false }
   const missing = new Map<number, boolean>()
   for (const part of partsAround(op.parts.policy, density)) {
     for (let page = part.vpn; page < part.vpn + part.npages; page++) if (!isPresent(page)) missing.set(page, false)
@@ -57,14 +57,13 @@ function runsAround(op: Operation, use: RangeUse, array: AddrRange): VpnRun[] {
 function presentAround(op: Operation, page: number, { access }: RangeUse): number[] {
   const vpn = page - (page % HPAGE_PMD_NR)
   const start: Addr = vpnToAddr(vpn)
-  const frames = new Int32Array(HPAGE_PMD_NR).fill(-1)
-  const found = op.peek({ access, start, frames, inOnePiece: false, firstFrame: -1 })
+  const found = op.peek({ access, start, npages: HPAGE_PMD_NR })
   return [...found.keys()].filter((i) => found[i] >= 0).map((i) => vpn + i)
 }
 
 /** A run, and the page of the use beside it: so it comes to the frames beside that page's, if those are free. */
 function withNeighbour({ vpn, npages }: VpnRun, use: RangeUse): AddrRange {
-  const [first, end] = [addrToVpn(use.start), addrToVpn(endOf(use))]
+  const [first, end] = [addrToVpn(use.start), addrToVpn(use.end)]
   const from = vpn === end ? vpn - 1 : vpn
   const to = vpn + npages === first ? first + 1 : vpn + npages
   return { start: vpnToAddr(from), end: vpnToAddr(to) }

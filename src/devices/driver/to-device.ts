@@ -26,7 +26,7 @@ import { UPLOAD_PAGES_MAX } from './hardware.ts'
 import { moveToDevice } from './move-to-device.ts'
 import type { OpenMigrations } from './open-migrations.ts'
 import type { Operation } from './operation.ts'
-import { endOf, type RangeUse } from './range-use.ts'
+import type { RangeUse } from './range-use.ts'
 import { duplicateSpan, spansOf } from './read-duplicates.ts'
 import type { Room } from './room.ts'
 import { duplicateScattered, fillScattered } from './scattered-pages.ts'
@@ -87,9 +87,16 @@ export class ToDevice {
 
   /** What is missing comes to where it belongs; where that is not free, all of the range goes to another place. */
   private async bringInOnePiece(op: Operation, use: RangeUse): Promise<void> {
+    const { bankPages } = op.parts.pool
+    const whole = use.access === 'read' ? op.space.duplicates.runFrom(addrToVpn(use.start), use.npages) : -1
+    if (isInOneBank(whole, use.npages, bankPages)) {
+      op.nresident += use.npages
+      op.takeWhole(use, whole)
+      return
+    }
     const { first, missing } = op.find(use)
     note(op, use, missing)
-    use.firstFrame = isInOneBank(first, use.frames.length, op.parts.pool.bankPages) ? first : -1
+    use.firstFrame = isInOneBank(first, use.npages, bankPages) ? first : -1
     const holes = use.firstFrame < 0 ? null : reserveHoles(op, use, missing)
     if (holes !== null) {
       // Captured before anybody else gets a turn.
@@ -101,7 +108,7 @@ export class ToDevice {
     }
     use.frames.fill(-1)
     op.warmReads()
-    const blocks = await this.room.reserve(op.space.mm, addrToVpn(use.start), use.frames.length, true, op.purpose)
+    const blocks = await this.room.reserve(op.space.mm, addrToVpn(use.start), use.npages, true, op.purpose)
     use.firstFrame = blocks[0].first
     await this.fillAll(op, use, blocks, true)
   }
@@ -235,9 +242,9 @@ async function faultDuplicates(op: Operation, start: Addr, end: Addr): Promise<b
 /** Counts what is there, and reports what is not. */
 function note(op: Operation, use: RangeUse, missing: readonly VpnRun[]): void {
   const nmissing = missing.reduce((sum, { npages }) => sum + npages, 0)
-  op.nresident += use.frames.length - nmissing
+  op.nresident += use.npages - nmissing
   if (nmissing === 0) return
-  const run = { mm: op.space.mm, start: use.start, end: endOf(use) }
+  const run = { mm: op.space.mm, start: use.start, end: use.end }
   op.parts.traffic.faulted(run, use.access, nmissing, op.purpose)
 }
 
