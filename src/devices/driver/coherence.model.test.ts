@@ -27,6 +27,7 @@ const STEPS = Number(process.env['HETMEM_MODEL_STEPS'] ?? 40)
 
 /** Programs in which everything is bound to happen. */
 const ENOUGH = 60
+const MANY = 300
 
 const NARRAYS = 3
 const ARRAY_PAGES = 6
@@ -465,6 +466,8 @@ describe.each([...SETUPS, ...PASSING])('coherence of $hardware devices on the $b
     const { pagesMigrated, bytesDeviceToHost, bytesHostToDevice, duplicatesInvalidated, replays, nswapped } = seen
     for (const cause of ['fault', 'prefetch', 'eviction', 'user'] as const) {
       expect(pagesMigrated[cause], `pages migrated by ${cause}`).toBeGreaterThan(0)
+      // Results that are copied before they are asked for have been asked for several times: few programs do that.
+      if (cause === 'prefetch' && RUNS < MANY) continue
       expect(bytesDeviceToHost[cause], `bytes back by ${cause}`).toBeGreaterThan(0)
     }
     expect(bytesHostToDevice.fault).toBeGreaterThan(0)

@@ -4,6 +4,7 @@ import { CompileError } from '../../kernel/compile-error.ts'
 import { ENTRY_POINT, type KernelProgram, type ProgramForm } from '../../kernel/program.ts'
 import { Source } from '../../wgsl/index.ts'
 import { type GpuContext, GpuError } from './gpu-context.ts'
+import { settled } from './waits.ts'
 import { STAGE_COMPUTE } from './webgpu-flags.ts'
 
 export interface KernelPipeline {
@@ -57,7 +58,10 @@ export class KernelPipelines {
       layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
       compute: { module, entryPoint: ENTRY_POINT, constants },
     })
-    const [info, pipeline] = await Promise.allSettled([module.getCompilationInfo(), creating, device.popErrorScope()])
+    const [info, pipeline] = await settled(
+      device.queue,
+      Promise.allSettled([module.getCompilationInfo(), creating, device.popErrorScope()]),
+    )
     const first = info.status === 'fulfilled' ? info.value.messages.find(({ type }) => type === 'error') : undefined
     if (first !== undefined) throw new CompileError(label, code, first.message, first)
     if (pipeline.status === 'fulfilled') return { pipeline: pipeline.value, layout }

@@ -108,7 +108,9 @@ function pipelineOf(device: GPUDevice, banks: GpuBanks, program: PagedProgram): 
   const known = pipelines.get(banks) ?? new WeakMap<PagedProgram, Promise<PagedPipeline>>()
   pipelines.set(banks, known)
   const pool = { count: banks.buffers.length, words: (banks.bankPages * PAGE_SIZE) / 4 }
-  const pipeline = known.get(program) ?? createPagedPipeline(device, { program, map: null }, PAGE_BITS, pool)
+  const pipeline =
+    known.get(program) ??
+    createPagedPipeline(device, { program, map: null }, PAGE_BITS, pool, (promise) => settled(device.queue, promise))
   known.set(program, pipeline)
   return pipeline
 }

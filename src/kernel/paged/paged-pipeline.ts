@@ -51,6 +51,9 @@ interface OptimisticForm {
   readonly isRoomy: boolean
 }
 
+/** Settles as the promise of a device does; how to wait for one, its owner knows. */
+export type Settle = <T>(promise: Promise<T>) => Promise<T>
+
 export class PagedPipeline {
   readonly program: PagedProgram
   readonly layout: GPUBindGroupLayout
@@ -67,6 +70,7 @@ export class PagedPipeline {
   private readonly device: GPUDevice
   private readonly pageBits: number
   private readonly banks: PoolBanks
+  private readonly settle: Settle
   // By lengths of buffers and values of overrides.
   private readonly forms = new Map<string, Promise<GPUComputePipeline>>()
 
@@ -75,6 +79,7 @@ export class PagedPipeline {
       device: GPUDevice
       pageBits: number
       banks: PoolBanks
+      settle: Settle
     },
   ) {
     this.program = parts.program
@@ -83,6 +88,7 @@ export class PagedPipeline {
     this.device = parts.device
     this.pageBits = parts.pageBits
     this.banks = parts.banks
+    this.settle = parts.settle
   }
 
   /** The form for transactions that find all they need, for a pool and a table of so many words. Compiled when it is first asked for. */
@@ -124,7 +130,8 @@ export class PagedPipeline {
   private async compile(code: string, overrides: Readonly<Record<string, number>>): Promise<GPUComputePipeline> {
     const { device, program, layout, pageBits } = this
     const module = device.createShaderModule({ label: program.name, code })
-    return await device.createComputePipelineAsync(descriptor(program, device, layout, module, pageBits, overrides))
+    const creating = device.createComputePipelineAsync(descriptor(program, device, layout, module, pageBits, overrides))
+    return await this.settle(creating)
   }
 }
 
@@ -132,13 +139,14 @@ const COMPUTE = 4 // GPUShaderStage.COMPUTE
 
 /**
  * Compiles a program for pages of 2^pageBits words. Rejects with a PagedPipelineError, or without a map with a CompileError about the
- * code of the program.
+ * code of the program. `settle` waits for the device's compiler.
  */
 export async function createPagedPipeline(
   device: GPUDevice,
   { program, map }: { program: PagedProgram; map: SourceMap | null },
   pageBits: number,
   banks: PoolBanks = { count: 1, words: 0 },
+  settle: Settle = (promise) => promise,
 ): Promise<PagedPipeline> {
   // What is added lies behind the user's code.
   // A mistake is told to the caller, and is no uncaptured error of a device that may be his own.
@@ -155,8 +163,8 @@ export async function createPagedPipeline(
     throw new PagedPipelineError(describe(program, mistake.message, place), place)
   }
   const layout = device.createBindGroupLayout({ label: program.name, entries: layoutEntries(program, banks) })
-  const thorough = await device.createComputePipelineAsync(descriptor(program, device, layout, module, pageBits, {}))
-  return new PagedPipeline({ program, layout, thorough, device, pageBits, banks })
+  const creating = device.createComputePipelineAsync(descriptor(program, device, layout, module, pageBits, {}))
+  return new PagedPipeline({ program, layout, thorough: await settle(creating), device, pageBits, banks, settle })
 }
 
 function descriptor(
