@@ -9,6 +9,7 @@ import type { ByteRange } from './engine/protocol.ts'
 
 export type { BufferRange }
 
+/** Where arrays are lent as buffers. */
 export interface WithBufferOptions {
   /** Name of the device. Default: the first GPU. */
   readonly device?: string

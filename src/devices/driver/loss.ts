@@ -6,33 +6,10 @@
 //                         until the memory is discarded
 
 import { type Addr, PAGE_SIZE, vpnToAddr } from '../../base/addr.ts'
-import { formatAddr } from '../../base/assert.ts'
 import type { Mm } from '../../mm/mm.ts'
+import type { LostRange } from './device-lost-error.ts'
 import type { DeviceParts } from './device-parts.ts'
 import { FRAME_PAGE, type FramePool } from './frame-pool.ts'
-
-/** Pages whose only newest copy was on a device that is lost. */
-export interface LostRange {
-  readonly mm: Mm
-  readonly start: Addr
-  readonly end: Addr
-  /** Name of the allocation, if it has one. */
-  readonly name: string | undefined
-}
-
-/** What operations of a lost device reject with. */
-export class DeviceLostError extends Error {
-  override readonly name = 'DeviceLostError'
-  readonly code = 'DEVICE_LOST'
-  readonly device: string
-  readonly lost: readonly LostRange[]
-
-  constructor(device: string, reason: string, lost: readonly LostRange[]) {
-    super(`${device} is lost: ${reason}; ${describe(lost)}`)
-    this.device = device
-    this.lost = lost
-  }
-}
 
 /** What is only in the memory of the device, by address space and address. */
 export function findOnlyCopies(parts: DeviceParts): LostRange[] {
@@ -57,14 +34,4 @@ export function findOnlyCopies(parts: DeviceParts): LostRange[] {
 /** A page lives there, and is not just on its way there: one that comes has its contents in system memory still. */
 function holdsPage(pool: FramePool, frame: number): boolean {
   return pool.state[frame] === FRAME_PAGE && pool.sys.pages.mapping[pool.pfnOf(frame)] !== 0
-}
-
-function describe(lost: readonly LostRange[]): string {
-  if (lost.length === 0) return 'nothing was only there'
-  const texts = lost.slice(0, 4).map(({ start, end, name }) => {
-    const npages = (end - start) / PAGE_SIZE
-    const where = `${npages} ${npages === 1 ? 'page' : 'pages'} at ${formatAddr(start)}`
-    return name === undefined ? where : `${where} of "${name}"`
-  })
-  return `lost: ${texts.join(', ')}${lost.length > texts.length ? ` and ${lost.length - texts.length} more ranges` : ''}`
 }

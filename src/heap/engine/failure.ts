@@ -1,7 +1,7 @@
 // Refusals of the engine. They travel as plain data, and become errors of the heap on the program's side.
 
 import { MmError } from '../../base/errno.ts'
-import { DeviceLostError } from '../../devices/driver/loss.ts'
+import { DeviceLostError } from '../../devices/driver/device-lost-error.ts'
 import { HeapError, type HeapErrorCode, OwnershipError } from '../heap-error.ts'
 import type { Failure } from './protocol.ts'
 
