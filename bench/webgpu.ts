@@ -8,15 +8,15 @@ import { prepareReadback, prepareStream, prepareUpload } from './webgpu/transfer
 
 const LAUNCHES = 300
 
-/** One of a hundred of 65,536 pages. */
-const SCATTERED = { mib: 256, runPages: 1 }
-const IN_RUNS = { mib: 256, runPages: 16 }
+/** One of a hundred of 131,072 pages. */
+const SCATTERED = { mib: 512, runPages: 1 }
+const IN_RUNS = { mib: 512, runPages: 16 }
 
 const changedCases: BenchCase[] = [
   {
     name: 'changed-scattered',
     summary:
-      'A launch on 256 MiB of which single pages, one of a hundred, were changed; against uploading everything, to memory that a command ' +
+      'A launch on 512 MiB of which single pages, one of a hundred, were changed; against uploading everything, to memory that a command ' +
       'has written before.',
     ...launchesPerSecond(6),
     prepare: () => prepareChanges({ ...SCATTERED, isFresh: false }),
@@ -27,12 +27,12 @@ const changedCases: BenchCase[] = [
     ...launchesPerSecond(20),
     prepare: () => prepareChanges({ ...IN_RUNS, isFresh: false }),
   },
-  {
-    name: 'changed-64KiB-of-64MiB',
-    summary: 'The same for a quarter of the data, where the launch itself is more of the time.',
+  ...[256, 64].map((mib) => ({
+    name: `changed-64KiB-of-${mib}MiB`,
+    summary: `The same for ${mib} MiB, of which the launch itself takes more of the time.`,
     ...launchesPerSecond(null),
-    prepare: () => prepareChanges({ ...IN_RUNS, mib: 64, isFresh: false }),
-  },
+    prepare: () => prepareChanges({ ...IN_RUNS, mib, isFresh: false }),
+  })),
   {
     name: 'changed-scattered-fresh',
     summary:

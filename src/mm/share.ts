@@ -185,10 +185,14 @@ export function collectWrites(mm: Mm, start: Addr, end: Addr, renewal: Renewal |
   }
   const dirty = tlbCollectDirty(mm, start, end)
   if (dirty !== null) {
-    for (let page = nextDirty(dirty, 0); page >= 0 && page < written.length; page = nextDirty(dirty, page + 1)) {
+    for (let page = nextDirty(dirty, 0); page >= 0 && page < written.length; page = nextDirty(dirty, page)) {
       const addr = start + page * PAGE_SIZE
       const table = mm.pageTable.findPte(addr)
-      if (table !== null) count += noteWritten(mm.sys, table.words, pteIndex(addr), written, page)
+      // Those that are written together mostly lie in one table.
+      const stop = Math.min(written.length, page + (pmdAddrEnd(addr, end) - addr) / PAGE_SIZE)
+      for (let i = pteIndex(addr); page < stop && dirty[page] === 1; i++, page++) {
+        if (table !== null) count += noteWritten(mm.sys, table.words, i, written, page)
+      }
     }
   }
   if (count > 0) endMarks(mm, runsOfSet(written, start), renewal)
