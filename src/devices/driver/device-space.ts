@@ -308,8 +308,15 @@ export class DeviceSpace {
     return (bits & CAPTURED_FOR_WRITING) !== 0
   }
 
-  /** Visits the runs of neighbouring system pages of `[start, end)` that are in the mirror table without duplicates, ascending. */
-  forEachUncopied(start: Addr, end: Addr, visit: (vpn: number, pfn: Pfn, npages: number) => void): void {
+  /**
+   * Visits the runs of neighbouring system pages of `[start, end)` that are in the mirror table, ascending, and where their duplicates begin,
+   * which lie in neighbouring frames: -1 for pages that have none.
+   */
+  forEachSystemRun(
+    start: Addr,
+    end: Addr,
+    visit: (vpn: number, pfn: Pfn, duplicate: number, npages: number) => void,
+  ): void {
     const iter = new HmmPtIter(this.mirror.pt)
     for (let i = iter.walk(start, end); i >= 0; i = iter.walk(iter.next, end)) {
       const { words } = iter
@@ -319,35 +326,13 @@ export class DeviceSpace {
       const copies = this.duplicates.framesAround(first)
       for (let k = i, n = 1; k < stop; k += n) {
         n = 1
-        if ((words[2 * k] & HMM_PTE_VALID_PFN) === 0 || (copies !== null && copies[k] >= 0)) continue
+        if ((words[2 * k] & HMM_PTE_VALID_PFN) === 0) continue
         const max = hmmPteRun(words, k, stop - k)
+        const duplicate = copies === null ? -1 : copies[k]
+        const step = duplicate < 0 ? 0 : 1
         if (copies === null) n = max
-        else while (n < max && copies[k + n] < 0) n++
-        visit(first + k - i, hmmPteFrame(words, k), n)
-      }
-    }
-    iter.fini()
-  }
-
-  /** Visits the runs of neighbouring system pages of `[start, end)` whose duplicates lie in neighbouring frames and count, ascending. */
-  forEachDuplicate(
-    start: Addr,
-    end: Addr,
-    visit: (vpn: number, pfn: Pfn, frame: number, npages: number) => void,
-  ): void {
-    const iter = new HmmPtIter(this.mirror.pt)
-    for (let i = iter.walk(start, end); i >= 0; i = iter.walk(iter.next, end)) {
-      const { words } = iter
-      const first = addrToVpn(iter.addr)
-      const stop = i + iter.npages
-      const copies = this.duplicates.framesAround(first)
-      if (copies === null) continue
-      for (let k = i, n = 1; k < stop; k += n) {
-        n = 1
-        if ((words[2 * k] & HMM_PTE_VALID_PFN) === 0 || copies[k] < 0) continue
-        const max = hmmPteRun(words, k, stop - k)
-        while (n < max && copies[k + n] === copies[k] + n) n++
-        visit(first + k - i, hmmPteFrame(words, k), copies[k], n)
+        else while (n < max && copies[k + n] === duplicate + step * n) n++
+        visit(first + k - i, hmmPteFrame(words, k), duplicate, n)
       }
     }
     iter.fini()

@@ -84,7 +84,8 @@ export async function duplicateSpan(op: Operation, use: RangeUse, { vpn, first, 
 function uncopiedRuns({ parts, space }: Operation, start: number, end: number, offset: number): CopyRun[] {
   const { pool, sys } = parts
   const runs: CopyRun[] = []
-  space.forEachUncopied(start, end, (vpn, pfn, npages) => {
+  space.forEachSystemRun(start, end, (vpn, pfn, duplicate, npages) => {
+    if (duplicate >= 0) return
     for (let k = 0, n = 1; k < npages; k += n) {
       n = 1
       const first = vpn + k + offset

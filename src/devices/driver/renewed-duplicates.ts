@@ -29,8 +29,8 @@ export class RenewedDuplicates implements Renewal {
     const { space, parts } = this.op
     const runs: number[] = []
     for (let i = 0; i < written.length; i += 2) {
-      space.forEachDuplicate(written[i], written[i + 1], (vpn, pfn, frame, npages) => {
-        if (copies.length + npages > UPLOAD_PAGES_MAX || !parts.pool.isUncaptured(frame, npages)) return
+      space.forEachSystemRun(written[i], written[i + 1], (vpn, pfn, frame, npages) => {
+        if (frame < 0 || copies.length + npages > UPLOAD_PAGES_MAX || !parts.pool.isUncaptured(frame, npages)) return
         copies.addRun(pfn, frame, npages)
         for (let k = 0; k < npages; k++) vpns.push(vpn + k)
         if (runs[runs.length - 1] === vpnToAddr(vpn)) runs[runs.length - 1] = vpnToAddr(vpn + npages)

@@ -33,4 +33,19 @@ describe('copySharedViews()', () => {
     queue.writeTexture(null, own)
     expect(queue.written).toEqual([new Uint8Array([3, 3, 3, 3]).buffer, own])
   })
+
+  it('finds the methods of a queue that somebody has wrapped', () => {
+    class Queue {
+      written: unknown = null
+      writeBuffer(_buffer: unknown, _offset: number, data: unknown): void {
+        this.written = data
+      }
+      writeTexture(): void {}
+    }
+    class Wrapped extends Queue {}
+    const queue = Object.create(new Wrapped()) as Wrapped
+    copySharedViews(queue as never)
+    queue.writeBuffer(null, 0, new Uint8Array(new SharedArrayBuffer(2)).fill(5))
+    expect(queue.written).toEqual(new Uint8Array([5, 5]).buffer)
+  })
 })

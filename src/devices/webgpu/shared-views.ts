@@ -7,16 +7,17 @@ const patched = new WeakSet<object>()
 
 /** From now on all queues of this kind take shared memory. */
 export function copySharedViews(queue: GPUQueue): void {
-  const prototype = Object.getPrototypeOf(queue) as GPUQueue
-  // What only looks like a queue may be of no kind of its own: its prototype is that of all objects.
-  if (patched.has(prototype) || !Object.hasOwn(prototype, 'writeBuffer')) return
-  patched.add(prototype)
-  const { writeBuffer, writeTexture } = prototype
-  prototype.writeBuffer = function (buffer, bufferOffset, data, dataOffset = 0, size) {
+  // Where the methods are: some way up for a queue that somebody has wrapped, and nowhere for what only looks like one.
+  let kind = Object.getPrototypeOf(queue) as GPUQueue | null
+  while (kind !== null && !Object.hasOwn(kind, 'writeBuffer')) kind = Object.getPrototypeOf(kind) as GPUQueue | null
+  if (kind === null || patched.has(kind)) return
+  patched.add(kind)
+  const { writeBuffer, writeTexture } = kind
+  kind.writeBuffer = function (buffer, bufferOffset, data, dataOffset = 0, size) {
     if (!isShared(data)) return writeBuffer.call(this, buffer, bufferOffset, data, dataOffset, size)
     return writeBuffer.call(this, buffer, bufferOffset, copyOf(data, dataOffset, size))
   }
-  prototype.writeTexture = function (destination, data, ...rest) {
+  kind.writeTexture = function (destination, data, ...rest) {
     return writeTexture.call(this, destination, isShared(data) ? copyOf(data, 0) : data, ...rest)
   }
 }
