@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { PAGE_SIZE } from './addr.ts'
-import { firstPageIn, forEachRunIn, type PageRuns, runsOfPages, runsOfSet } from './page-runs.ts'
+import { firstPageIn, forEachRunIn, type PageRuns, runsOfPages, runsOfSet, runsWithout } from './page-runs.ts'
 
 const START = 16 * PAGE_SIZE
 
@@ -18,6 +18,23 @@ describe('runsOfSet()', () => {
   it('finds each run of members', () => {
     expect(inPages(runsOfSet(Uint8Array.of(1, 1, 0, 0, 1, 0, 1), START))).toEqual([0, 2, 4, 5, 6, 7])
     expect([runsOfSet(Uint8Array.of(), START), runsOfSet(Uint8Array.of(0, 0), START)]).toEqual([[], []])
+  })
+})
+
+describe('runsWithout()', () => {
+  it('leaves what the others do not have, for all sets of six pages', () => {
+    const bits = (set: number) => Uint8Array.from({ length: 6 }, (_, page) => (set >> page) & 1)
+    for (let all = 0; all < 64; all++) {
+      for (let others = 0; others < 64; others++) {
+        if ((others & ~all) !== 0) continue
+        const left = runsWithout(runsOfSet(bits(all), START), runsOfSet(bits(others), START))
+        const pages: number[] = []
+        forEachRunIn(left, START, START + 6 * PAGE_SIZE, (start, end) => {
+          for (let addr = start; addr < end; addr += PAGE_SIZE) pages.push((addr - START) / PAGE_SIZE)
+        })
+        expect(pages).toEqual([...bits(all & ~others).keys()].filter((page) => ((all & ~others) >> page) & 1))
+      }
+    }
   })
 })
 

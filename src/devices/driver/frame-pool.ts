@@ -376,11 +376,6 @@ export class FramePool {
     if (end > runAt) runs.push([runAt, end - runAt])
   }
 
-  /** Nobody has captured any of these frames. */
-  isUncaptured(first: number, npages: number): boolean {
-    return this.endOfFree(first, first + npages) === first + npages
-  }
-
   /** The operation that captured a run is over. The caller wakes `released` when all are let go. */
   release([first, npages]: FrameRun): void {
     const { captured, state } = this

@@ -6,13 +6,14 @@
 //   frames   a b c d e f g h             copy to c, f and g; nothing has changed places
 
 import { vpnToAddr } from '../../base/addr.ts'
+import { assert } from '../../base/assert.ts'
 import type { PageRuns } from '../../base/page-runs.ts'
 import type { Renewal } from '../../mm/share.ts'
 import { CopyList } from './copy-list.ts'
 import { UPLOAD_PAGES_MAX } from './hardware.ts'
 import type { Operation } from './operation.ts'
 
-/** Those of one launch. What somebody else has captured is not his to change. */
+/** Those of one launch. */
 export class RenewedDuplicates implements Renewal {
   readonly owner: unknown
   private readonly op: Operation
@@ -20,17 +21,19 @@ export class RenewedDuplicates implements Renewal {
   private readonly vpns: number[] = []
 
   constructor(op: Operation) {
+    const { owner, pool } = op.parts
+    assert(pool.ncaptured === 0, 'a launch begins when the operation before it has let all frames go')
     this.op = op
-    this.owner = op.parts.owner
+    this.owner = owner
   }
 
   renew(written: PageRuns): PageRuns {
     const { copies, vpns } = this
-    const { space, parts } = this.op
+    const { space } = this.op
     const runs: number[] = []
     for (let i = 0; i < written.length; i += 2) {
       space.forEachSystemRun(written[i], written[i + 1], (vpn, pfn, frame, npages) => {
-        if (frame < 0 || copies.length + npages > UPLOAD_PAGES_MAX || !parts.pool.isUncaptured(frame, npages)) return
+        if (frame < 0 || copies.length + npages > UPLOAD_PAGES_MAX) return
         copies.addRun(pfn, frame, npages)
         for (let k = 0; k < npages; k++) vpns.push(vpn + k)
         if (runs[runs.length - 1] === vpnToAddr(vpn)) runs[runs.length - 1] = vpnToAddr(vpn + npages)
