@@ -64,6 +64,27 @@ describe.each(ON_HARDWARES)('duplicates on a $hardware device', (setup) => {
   })
 })
 
+describe.each(ON_HARDWARES)('a range that is on a $hardware device as a whole', (setup) => {
+  it('moves when another range of the launch needs to lie around it', async (test) => {
+    skipWithout(setup, test)
+    machine = await DriverMachine.open(setup, { devices: [{ memory: 100 * PAGE_SIZE }] })
+    // In this order, 30 pages each; the run of 45 has no place beside the one in the middle.
+    const [p, a, q] = [
+      await machine.alloc(1, 30, (i) => i),
+      await machine.alloc(40, 30, (i) => 100 + i),
+      machine.map(80, 30),
+    ]
+    for (const addr of [p, a, q]) await machine.handle.run({ read: [pages(addr, 30)], inOnePiece: true }, () => {})
+    const c = await machine.alloc(120, 45, (i) => 1000 + i)
+    const seen: number[] = []
+    await machine.handle.run({ read: [pages(a, 30), pages(c, 45)], inOnePiece: true }, (memory) => {
+      for (const addr of [a, at(a, 29), c, at(c, 44)]) seen.push(memory.load32(addr))
+    })
+    expect(seen).toEqual([100, 129, 1000, 1044])
+    await machine.close()
+  })
+})
+
 describe('spansOf()', () => {
   const block = (vpn: number, first: number, npages: number) => new Block(1, null as never, vpn, first, npages, 0)
 
